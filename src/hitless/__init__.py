@@ -1,0 +1,3 @@
+"""hitless: releases without a failed request."""
+
+__version__ = "0.1.0"

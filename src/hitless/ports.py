@@ -1,0 +1,143 @@
+"""What the engine needs of the outside, as Protocols. Adapters and the fakes in `hitless.testing` pass the same contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from hitless.journal.record import Entry, Record
+from hitless.rollout.spec import Address, CheckSpec, InstanceId, Region, ServiceSpec, Version
+from hitless.rollout.world import Instance, RoutingView, Table
+
+
+class Clock(Protocol):
+    """Time, so that tests can own it."""
+
+    def now(self) -> datetime:
+        """Return the present moment, aware, UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to act, until it runs out; `fence` grows with every new holder."""
+
+    owner: str
+    fence: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One state machine's row: `state` is JSON, `fence` that of the controller that wrote it."""
+
+    id: str
+    kind: str
+    state: str
+    fence: int
+    updated_at: datetime
+
+
+class Store(Protocol):
+    """Durable state and journal. Calls block; the engine keeps them off its loop."""
+
+    def acquire_lease(self, *, owner: str, now: datetime, ttl_s: float) -> Lease:
+        """Take or renew the lease.
+
+        Raises:
+            LeaseHeld: another owner's lease has not run out; names it and the moment.
+        """
+        ...
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give the lease back; the fence stays used."""
+        ...
+
+    def commit(self, *, lease: Lease, runs: Sequence[Run], entries: Sequence[Entry], now: datetime) -> tuple[Record, ...]:
+        """Write state rows and journal entries in one transaction; return the entries as recorded.
+
+        Raises:
+            Fenced: the lease's fence is no longer the newest; nothing was written.
+        """
+        ...
+
+    def run(self, run_id: str) -> Run | None:
+        """Read one state row."""
+        ...
+
+    def runs(self, kind: str) -> tuple[Run, ...]:
+        """Read all state rows of a kind, oldest first."""
+        ...
+
+    def journal(self, *, after: int = 0, subject: str | None = None, limit: int | None = None) -> tuple[Record, ...]:
+        """Read records with a sequence number above `after`, oldest first."""
+        ...
+
+    def last_record(self) -> Record | None:
+        """Read the newest record."""
+        ...
+
+
+class Fleet(Protocol):
+    """Instances of all services in one place."""
+
+    async def observe(self, service: str) -> tuple[Instance, ...]:
+        """List the service's instances, those of earlier controllers included."""
+        ...
+
+    async def start(self, *, spec: ServiceSpec, instance: InstanceId, version: Version, region: Region) -> None:
+        """Start an instance; one that is known already under this id is left alone.
+
+        A start that fails at once (executable missing ...) is no exception: the instance is listed as FAILED with its cause.
+        """
+        ...
+
+    async def stop(self, instance: InstanceId, *, grace_s: float) -> None:
+        """Ask the instance to end, end its whole process group after `grace_s`, forget it once it is gone. Returns at once."""
+        ...
+
+
+class Router(Protocol):
+    """The data plane of all services in one place."""
+
+    async def define(self, spec: ServiceSpec) -> None:
+        """Open the service's addresses; known ones with the same settings are left alone, connections included."""
+        ...
+
+    async def remove(self, service: str) -> None:
+        """Close the service's addresses."""
+        ...
+
+    async def observe(self, service: str) -> Mapping[Region, RoutingView]:
+        """Report what is acknowledged, pending and open."""
+        ...
+
+    async def apply(self, service: str, *, region: Region, table: Table, fence: int, revision: int) -> None:
+        """Write `table`, wait for its acknowledgement up to a time-out; the outcome is in the next `observe`.
+
+        Raises:
+            Refused: the table would fail requests (a weight without active endpoint ...), or `fence` is older than what is in force.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """Outcome of one synthetic check; `problem` is None when it passed."""
+
+    check: CheckSpec
+    problem: str | None
+
+
+class Checker(Protocol):
+    """Asks synthetic checks."""
+
+    async def run(self, *, checks: Sequence[CheckSpec], targets: Sequence[Address]) -> tuple[CheckResult, ...]:
+        """Ask every check of every target; one result per check, the first problem found."""
+        ...

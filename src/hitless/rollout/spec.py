@@ -1,0 +1,210 @@
+"""What a user asks for, as values: the service and how it is to be released.
+
+Durations are seconds, weights are basis points (1 bp = 0.01 %; 10,000 bp = all traffic).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+from typing import NewType
+
+Version = NewType("Version", str)
+Region = NewType("Region", str)
+InstanceId = NewType("InstanceId", str)
+
+ALL_TRAFFIC_BP = 10_000
+LOCAL = Region("local")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A TCP endpoint."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Render as `host:port`, IPv6 in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amount:
+    """A count of instances, or a share of them: exactly one of the two is set."""
+
+    count: int | None = None
+    share_bp: int | None = None
+
+    def rounded_up(self, instances: int) -> int:
+        """Return the count for `instances`, a share rounded up (surge: never stuck at zero)."""
+        return self.count if self.count is not None else math.ceil(self._share_of(instances))
+
+    def rounded_down(self, instances: int) -> int:
+        """Return the count for `instances`, a share rounded down (unavailable: never more than promised)."""
+        return self.count if self.count is not None else math.floor(self._share_of(instances))
+
+    def _share_of(self, instances: int) -> Fraction:
+        return Fraction((self.share_bp or 0) * instances, ALL_TRAFFIC_BP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """How one instance is started; `{port}`, `{version}` and `{instance}` are filled in."""
+
+    command: tuple[str, ...]
+    directory: str = "."
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthSpec:
+    """Liveness and readiness: paths that answer 200, and how often they are asked."""
+
+    live: str | None = None
+    ready: str = "/"
+    interval_s: float = 1.0
+    timeout_s: float = 1.0
+    healthy_after: int = 1
+    unhealthy_after: int = 3
+    start_deadline_s: float = 60.0
+    max_failures: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainSpec:
+    """How long a retiring instance may finish: ordinary requests, then whatever is still open (streams)."""
+
+    requests_s: float = 30.0
+    streams_s: float = 7200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSpec:
+    """Certificate chain and key, PEM files."""
+
+    cert: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideSpec:
+    """Testers choose a version by `header`; only with the right `token` in `<header>-token`."""
+
+    header: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficSpec:
+    """How users reach the service.
+
+    Attributes:
+        sticky_cookie: name of the cookie that keeps a user on its version; None = every request is drawn anew.
+        keep_alive_s: the application's own keep-alive time-out; the proxy closes idle connections 1 s earlier (at half, below 2 s).
+        idle_timeout_s: a stream without a byte for so long is closed.
+        http2: instances speak HTTP/2 without TLS (h2c).
+    """
+
+    listen: Address
+    tls: TlsSpec | None = None
+    sticky_cookie: str | None = None
+    override: OverrideSpec | None = None
+    keep_alive_s: float = 2.0
+    idle_timeout_s: float = 3600.0
+    http2: bool = False
+
+
+class StrategyName(StrEnum):
+    """The ways to bring a version in."""
+
+    ROLLING = "rolling"
+    BLUE_GREEN = "blue_green"
+    CANARY = "canary"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollingSpec:
+    """Replace instance by instance."""
+
+    max_surge: Amount = Amount(share_bp=2_500)
+    max_unavailable: Amount = Amount(count=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSpec:
+    """A synthetic request that the new version must answer before users see it."""
+
+    path: str
+    status: int = 200
+    contains: str | None = None
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlueGreenSpec:
+    """Two full environments and a flip.
+
+    Attributes:
+        preview: where the new version can be looked at before the flip.
+        checks: all must pass before the flip.
+        keep_warm_s: how long the old environment stays full after the flip.
+        approve: wait for `hitless rollout promote` before the flip.
+    """
+
+    preview: Address | None = None
+    checks: tuple[CheckSpec, ...] = ()
+    keep_warm_s: float = 900.0
+    approve: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryStep:
+    """A share of the traffic, held for a time; `pause` waits for `hitless rollout promote`."""
+
+    weight_bp: int
+    hold_s: float = 0.0
+    pause: bool = False
+
+
+def _usual_steps() -> tuple[CanaryStep, ...]:
+    return (
+        CanaryStep(weight_bp=100, hold_s=600.0),
+        CanaryStep(weight_bp=500, hold_s=900.0),
+        CanaryStep(weight_bp=2_500, hold_s=1800.0),
+        CanaryStep(weight_bp=ALL_TRAFFIC_BP),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanarySpec:
+    """Widen the new version's share step by step, the old one full and warm until the end."""
+
+    steps: tuple[CanaryStep, ...] = field(default_factory=_usual_steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategySpecs:
+    """Parameters of each strategy, and the one taken when a deploy names none."""
+
+    default: StrategyName = StrategyName.ROLLING
+    rolling: RollingSpec = RollingSpec()
+    blue_green: BlueGreenSpec = BlueGreenSpec()
+    canary: CanarySpec = CanarySpec()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """One service as `hitless.yaml` describes it, with all defaults filled in."""
+
+    name: str
+    instances: int
+    run: RunSpec
+    traffic: TrafficSpec
+    health: HealthSpec = HealthSpec()
+    drain: DrainSpec = DrainSpec()
+    strategy: StrategySpecs = StrategySpecs()
+    progress_deadline_s: float = 600.0

@@ -1,0 +1,212 @@
+"""Worlds: what a strategy wants, what the router is told, and what is seen.
+
+* `World` is the wish: per region how many instances of which version serve, and how traffic is split.
+* `Table` is one region's routing as the proxy can carry it out: endpoints and the weights they can bear.
+* `Observation` is the truth: instances, the routing that the proxy acknowledged, open requests.
+
+A wish never names instances or addresses; a table always does. `converge` is what lies between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from hitless.rollout.spec import ALL_TRAFFIC_BP, Address, DrainSpec, InstanceId, Region, Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionWorld:
+    """The wish for one region.
+
+    Attributes:
+        pools: instances wanted in rotation, by version.
+        weights: share of the traffic by version, basis points that sum to 10,000; empty = no traffic at all.
+        preview: the version that the preview address shows.
+    """
+
+    pools: Mapping[Version, int] = field(default_factory=dict)
+    weights: Mapping[Version, int] = field(default_factory=dict)
+    preview: Version | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse weights that do not sum to all traffic, or that have no instances behind them."""
+        if self.weights and sum(self.weights.values()) != ALL_TRAFFIC_BP:
+            raise ValueError(f"weights must sum to {ALL_TRAFFIC_BP} bp: {dict(self.weights)}")
+        if any(weight > 0 and self.pools.get(version, 0) < 1 for version, weight in self.weights.items()):
+            raise ValueError(f"a version with weight needs instances: {dict(self.weights)} over {dict(self.pools)}")
+
+
+World = Mapping[Region, RegionWorld]
+NOWHERE: World = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What may be risked on the way from one world to the next.
+
+    Attributes:
+        instances: how many carry all traffic at full strength.
+        max_surge: how many more may exist meanwhile.
+        max_unavailable: how many of `instances` may be missing meanwhile.
+        drain: how long a retiring instance may finish.
+        max_failures: failures of one version within `FAILURE_WINDOW` that end its rollout.
+    """
+
+    instances: int
+    max_surge: int
+    max_unavailable: int
+    drain: DrainSpec = DrainSpec()
+    max_failures: int = 3
+
+    @property
+    def ready_floor(self) -> int:
+        """Fewest ready instances in rotation that hitless itself ever leaves."""
+        return max(self.instances - self.max_unavailable, 0)
+
+    @property
+    def ceiling(self) -> int:
+        """Most instances that hitless itself ever creates, those held only by long streams aside."""
+        return self.instances + self.max_surge
+
+
+class EndpointState(StrEnum):
+    """What the proxy does with an endpoint."""
+
+    ACTIVE = "active"  # gets new requests
+    DRAINING = "draining"  # gets none; open ones go on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One instance in a routing table."""
+
+    address: Address
+    state: EndpointState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One region's routing: what the proxy is told, whole.
+
+    Attributes:
+        weights: basis points by version; sums to 10,000, or is empty while nothing serves. Order matters for sticky users:
+            the first version takes the low end of the hash range, so the newest comes first.
+        endpoints: by version, then by instance. Every version with weight has an ACTIVE endpoint.
+        preview: the version behind the preview address.
+        salt: changes which users are first; one per rollout.
+    """
+
+    weights: Mapping[Version, int] = field(default_factory=dict)
+    endpoints: Mapping[Version, Mapping[InstanceId, Endpoint]] = field(default_factory=dict)
+    preview: Version | None = None
+    salt: str = ""
+
+    def weight_bp(self, version: Version) -> int:
+        """Share of `version`, 0 when it is not in the table."""
+        return self.weights.get(version, 0)
+
+    def endpoint(self, version: Version, instance: InstanceId) -> Endpoint | None:
+        """Look up one endpoint."""
+        return self.endpoints.get(version, {}).get(instance)
+
+    def active(self, version: Version) -> Iterator[InstanceId]:
+        """Instances of `version` that get new requests."""
+        return (name for name, end in self.endpoints.get(version, {}).items() if end.state is EndpointState.ACTIVE)
+
+
+EMPTY_TABLE = Table()
+
+
+class Phase(StrEnum):
+    """Where an instance is in its life, as its fleet sees it."""
+
+    STARTING = "starting"  # runs, was never ready
+    READY = "ready"
+    UNREADY = "unready"  # was ready, says no now
+    FAILED = "failed"  # exited, missed its start deadline, or liveness lost; `cause` says which
+    STOPPING = "stopping"  # told to end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One instance as its fleet sees it; one that has ended and was forgotten is not listed.
+
+    Attributes:
+        since: when it entered `phase`.
+        cause: why it failed, in one sentence for people.
+    """
+
+    id: InstanceId
+    version: Version
+    region: Region
+    address: Address
+    phase: Phase
+    since: datetime
+    started_at: datetime
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRequests:
+    """Requests and streams that one endpoint still has open.
+
+    Attributes:
+        count: None = not known (proxy unreachable); never taken for zero.
+        is_quiet: zero in several reads, long enough after the acknowledgement that every worker thread has it.
+        draining_since: when the proxy acknowledged that the endpoint gets no new request.
+    """
+
+    count: int | None = None
+    is_quiet: bool = False
+    draining_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingView:
+    """One region's routing as the proxy reports it.
+
+    Attributes:
+        acknowledged: the last table that the proxy confirmed; None before the first.
+        pending: a table that was written and is not confirmed yet: it may be live, or the acknowledged one may.
+        open_requests: by instance, for every endpoint of `acknowledged` and `pending`.
+        problem: why the proxy cannot be told or refuses, for people.
+    """
+
+    acknowledged: Table | None = None
+    pending: Table | None = None
+    open_requests: Mapping[InstanceId, OpenRequests] = field(default_factory=dict)
+    problem: str | None = None
+
+    def live(self) -> tuple[Table, ...]:
+        """Every table that may be in force right now; rules must hold for all of them."""
+        return tuple(table for table in (self.acknowledged, self.pending) if table is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureCount:
+    """Failures of one version's instances in a row."""
+
+    count: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """Everything a decision may rest on, at one moment.
+
+    Attributes:
+        now: the moment.
+        instances: of this service, in all regions.
+        routing: by region; a region that is missing is unknown.
+    """
+
+    now: datetime
+    instances: tuple[Instance, ...] = ()
+    routing: Mapping[Region, RoutingView] = field(default_factory=dict)
+
+    def instance(self, name: InstanceId) -> Instance | None:
+        """Look up one instance."""
+        return next((one for one in self.instances if one.id == name), None)

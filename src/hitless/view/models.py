@@ -1,0 +1,135 @@
+"""One view model per noun: what `--json` prints, what the API returns, what the terminal and the pages draw.
+
+Plain JSON shapes (TypedDict), so that the command line reads them without any library. Times are RFC 3339 UTC strings, durations
+seconds, weights basis points. Wanted and observed stand side by side; what is not known is None and never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+RolloutState = Literal["running", "paused", "completed", "rolled_back", "superseded", "failed"]
+"""`running` includes the way back (`phase` = `rolling_back`)."""
+
+Role = Literal["stable", "candidate", "retiring"]
+
+Health = Literal["idle", "healthy", "progressing", "degraded", "down"]
+"""idle: nothing was ever deployed; degraded: serves, but not as wanted; down: no ready instance in rotation, or Envoy gone."""
+
+
+class InstanceView(TypedDict):
+    """One instance: its process and its place in the rotation."""
+
+    id: str
+    version: str
+    region: str
+    address: str
+    phase: Literal["starting", "ready", "unready", "failed", "stopping"]
+    rotation: Literal["in", "draining", "out", "unknown"]
+    since: str
+    open_requests: int | None
+    cause: str | None
+
+
+class VersionView(TypedDict):
+    """One version: what is wanted of it and what is seen."""
+
+    version: str
+    role: Role
+    wanted_instances: int
+    ready_instances: int
+    desired_bp: int
+    routed_bp: int | None
+
+
+class ConditionView(TypedDict):
+    """One condition of a stage: `detail` says what is missing, or what was seen."""
+
+    name: str
+    met: bool
+    detail: str
+
+
+class StageView(TypedDict):
+    """One stage of a rollout."""
+
+    name: str
+    state: Literal["done", "current", "ahead", "skipped"]
+    pools: dict[str, int]
+    weights: dict[str, int]
+    until: list[ConditionView]
+    entered_at: str | None
+    hold_s: float
+
+
+class RolloutView(TypedDict):
+    """One rollout. `next` lists commands that make sense now, ready to paste."""
+
+    id: str
+    service: str
+    strategy: str
+    baseline: str | None
+    candidate: str
+    state: RolloutState
+    phase: Literal["advancing", "paused", "rolling_back", "finished"]
+    stage: int
+    stages: list[StageView]
+    started_at: str
+    finished_at: str | None
+    actor: str
+    reason: str | None
+    cause: str | None
+    next: list[str]
+
+
+class ServiceView(TypedDict):
+    """One service now; `seq` is the newest journal record this view has seen."""
+
+    name: str
+    listen: str
+    health: Health
+    stable: str | None
+    versions: list[VersionView]
+    instances: list[InstanceView]
+    rollout: RolloutView | None
+    problems: list[str]
+    seq: int
+
+
+class JournalRecordView(TypedDict):
+    """One record of the journal, as exported: enough to recompute its hash."""
+
+    seq: int
+    at: str
+    type: str
+    subject: str
+    actor: str
+    data: dict[str, object]
+    previous: str
+    hash: str
+
+
+class ControlPlaneView(TypedDict):
+    """The control plane itself."""
+
+    version: str
+    pid: int
+    started_at: str
+    directory: str
+    envoy: Literal["running", "starting", "down"]
+    envoy_pid: int | None
+    services: list[ServiceView]
+
+
+class ProblemView(TypedDict):
+    """An error as RFC 9457 problem details, with what a command line needs to show it and to exit."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    exit_code: int
+    place: str | None
+    evidence: list[str]
+    hints: list[str]
