@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hitless.rollout.spec import InstanceId, Region, Version
@@ -21,26 +22,25 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Make `table` the routing of `region`."""
+    """Make `table` the routing of `region`.
+
+    Attributes:
+        cut: requests and streams that end because the drain deadline of an endpoint has passed; None = count not known.
+    """
 
     kind: Literal["route"] = "route"
     region: Region
     table: Table
+    cut: Mapping[InstanceId, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """End an instance that is acknowledged out of rotation, and forget it once it is gone.
-
-    Attributes:
-        why: for the journal.
-        streams_cut: open requests that the drain deadline ended; None = not known.
-    """
+    """End an instance that is acknowledged out of rotation, and forget it once it is gone; `why` is for the journal."""
 
     kind: Literal["stop"] = "stop"
     instance: InstanceId
     why: str
-    streams_cut: int | None = 0
 
 
 Effect = Start | Route | Stop

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hitless.rollout.spec import ALL_TRAFFIC_BP, Address, DrainSpec, InstanceId, Region, Version
@@ -24,12 +24,15 @@ class RegionWorld:
     Attributes:
         pools: instances wanted in rotation, by version.
         weights: share of the traffic by version, basis points that sum to 10,000; empty = no traffic at all.
+            Newest version first: sticky users move from the back to the front.
         preview: the version that the preview address shows.
+        salt: decides which users are first; one per rollout.
     """
 
     pools: Mapping[Version, int] = field(default_factory=dict)
     weights: Mapping[Version, int] = field(default_factory=dict)
     preview: Version | None = None
+    salt: str = ""
 
     def __post_init__(self) -> None:
         """Refuse weights that do not sum to all traffic, or that have no instances behind them."""
@@ -185,12 +188,27 @@ class RoutingView:
         return tuple(table for table in (self.acknowledged, self.pending) if table is not None)
 
 
+FAILURE_WINDOW = timedelta(minutes=10)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailureCount:
-    """Failures of one version's instances in a row."""
+class Failures:
+    """Failed instances of one version, each at most `FAILURE_WINDOW` after the one before.
+
+    Attributes:
+        count: all of them.
+        early: those in a row that did not last; they slow the next start down.
+    """
 
     count: int
+    early: int
     last_at: datetime
+
+    @property
+    def next_start_at(self) -> datetime:
+        """Earliest moment for another start: at once, then after 1, 2, 4 ... 30 s."""
+        delay_s = min(2 ** (self.early - 2), 30) if self.early > 1 else 0
+        return self.last_at + timedelta(seconds=delay_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

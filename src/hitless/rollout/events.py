@@ -1,0 +1,355 @@
+"""What happens to a service, as values; `evolve` folds them into its state.
+
+`state = fold(evolve, events)` holds always: the journal alone rebuilds every state row, and an event that is folded twice changes nothing.
+An event carries facts that were decided when it was written, so that folding needs neither clock nor rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from hitless.rollout.spec import InstanceId, Region, ServiceSpec, Version
+from hitless.rollout.stage import Plan, StageRecord
+from hitless.rollout.state import Ordered, Outcome, Rollout, RolloutPhase, ServiceState
+from hitless.rollout.world import FAILURE_WINDOW, Failures, Limits, Table, World
+
+ENGINE = "hitless"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Root of all events: when, and who."""
+
+    at: datetime
+    actor: str = ENGINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutStarted(Event):
+    """A rollout began; the first stage is entered."""
+
+    kind: Literal["rollout.started"] = "rollout.started"
+    rollout: str
+    number: int
+    strategy: str
+    baseline: Version | None
+    candidate: Version
+    spec: ServiceSpec
+    baseline_spec: ServiceSpec | None
+    plan: Plan
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageEntered(Event):
+    """The rollout went on."""
+
+    kind: Literal["stage.entered"] = "stage.entered"
+    stage: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSettled(Event):
+    """The world is as the stage wants it; holding begins."""
+
+    kind: Literal["stage.settled"] = "stage.settled"
+    stage: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChecksFinished(Event):
+    """Synthetic checks were asked; `problems` is empty when all passed."""
+
+    kind: Literal["checks.finished"] = "checks.finished"
+    stage: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePromoted(Event):
+    """A person waived the hold or gave the approval."""
+
+    kind: Literal["stage.promoted"] = "stage.promoted"
+    stage: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPaused(Event):
+    """A person stopped the rollout where it is."""
+
+    kind: Literal["rollout.paused"] = "rollout.paused"
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutResumed(Event):
+    """A person let it go on."""
+
+    kind: Literal["rollout.resumed"] = "rollout.resumed"
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackStarted(Event):
+    """The rollout turned back; `desired` is the world of the old version alone."""
+
+    kind: Literal["rollback.started"] = "rollback.started"
+    cause: str
+    desired: World
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutFinished(Event):
+    """The rollout reached its end."""
+
+    kind: Literal["rollout.finished"] = "rollout.finished"
+    rollout: str
+    outcome: Outcome
+    cause: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceOrdered(Event):
+    """One more instance was decided on."""
+
+    kind: Literal["instance.ordered"] = "instance.ordered"
+    instance: InstanceId
+    version: Version
+    region: Region
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceFailed(Event):
+    """An instance exited, missed its start deadline, lost liveness, or vanished; `is_early`: it did not last."""
+
+    kind: Literal["instance.failed"] = "instance.failed"
+    instance: InstanceId
+    cause: str
+    is_early: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRetired(Event):
+    """An instance out of rotation was told to end."""
+
+    kind: Literal["instance.retired"] = "instance.retired"
+    instance: InstanceId
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceGone(Event):
+    """An instance has ended and left nothing behind."""
+
+    kind: Literal["instance.gone"] = "instance.gone"
+    instance: InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficRouted(Event):
+    """Routing was decided; `cut`: requests and streams that a passed drain deadline ends, by instance."""
+
+    kind: Literal["traffic.routed"] = "traffic.routed"
+    region: Region
+    table: Table
+    revision: int
+    cut: Mapping[InstanceId, int | None] = field(default_factory=dict)
+
+
+ServiceEvent = (
+    RolloutStarted
+    | StageEntered
+    | StageSettled
+    | ChecksFinished
+    | StagePromoted
+    | RolloutPaused
+    | RolloutResumed
+    | RollbackStarted
+    | RolloutFinished
+    | InstanceOrdered
+    | InstanceFailed
+    | InstanceRetired
+    | InstanceGone
+    | TrafficRouted
+)
+
+
+def evolve(state: ServiceState, event: ServiceEvent) -> ServiceState:
+    """Fold one event into the state."""
+    return _FOLDS[type(event)](state, event)
+
+
+def _started(state: ServiceState, event: RolloutStarted) -> ServiceState:
+    if event.number <= state.rollouts:
+        return state
+    rollout = Rollout(
+        id=event.rollout,
+        strategy=event.strategy,
+        baseline=event.baseline,
+        candidate=event.candidate,
+        baseline_spec=event.baseline_spec,
+        plan=event.plan,
+        started_at=event.at,
+        actor=event.actor,
+        reason=event.reason,
+        record=StageRecord(entered_at=event.at),
+    )
+    return replace(
+        state,
+        phase=RolloutPhase.ADVANCING,
+        rollout=rollout,
+        rollouts=event.number,
+        desired=event.plan.stages[0].desired,
+        limits=event.plan.limits,
+        specs={**_specs_in_use(state), event.candidate: event.spec},
+        failures={version: count for version, count in state.failures.items() if version != event.candidate},
+    )
+
+
+def _specs_in_use(state: ServiceState) -> dict[Version, ServiceSpec]:
+    used = {state.stable, state.previous, *(one.version for one in state.instances.values())}
+    return {version: spec for version, spec in state.specs.items() if version in used}
+
+
+def _entered(state: ServiceState, event: StageEntered) -> ServiceState:
+    rollout = _running(state)
+    if rollout is None or event.stage <= rollout.stage:
+        return state
+    moved = replace(rollout, stage=event.stage, record=StageRecord(entered_at=event.at))
+    return replace(state, rollout=moved, desired=moved.current_stage.desired)
+
+
+def _settled(state: ServiceState, event: StageSettled) -> ServiceState:
+    rollout = _running(state)
+    if rollout is None or event.stage != rollout.stage or rollout.record.settled_at is not None:
+        return state
+    return _with_record(state, rollout, settled_at=event.at)
+
+
+def _checked(state: ServiceState, event: ChecksFinished) -> ServiceState:
+    rollout = _running(state)
+    if rollout is None or event.stage != rollout.stage:
+        return state
+    return _with_record(state, rollout, checks_passed=not event.problems)
+
+
+def _promoted(state: ServiceState, event: StagePromoted) -> ServiceState:
+    rollout = _running(state)
+    if rollout is None or event.stage != rollout.stage:
+        return state
+    return _with_record(state, rollout, promoted=True)
+
+
+def _paused(state: ServiceState, _: RolloutPaused) -> ServiceState:
+    return replace(state, phase=RolloutPhase.PAUSED) if state.phase is RolloutPhase.ADVANCING else state
+
+
+def _resumed(state: ServiceState, _: RolloutResumed) -> ServiceState:
+    return replace(state, phase=RolloutPhase.ADVANCING) if state.phase is RolloutPhase.PAUSED else state
+
+
+def _turned_back(state: ServiceState, event: RollbackStarted) -> ServiceState:
+    rollout = _running(state)
+    if rollout is None or state.phase is RolloutPhase.ROLLING_BACK:
+        return state
+    return replace(
+        state,
+        phase=RolloutPhase.ROLLING_BACK,
+        rollout=replace(rollout, cause=event.cause, record=StageRecord(entered_at=event.at)),
+        specs=_specs_before(state.specs, rollout),
+        desired=event.desired,
+        limits=event.limits,
+    )
+
+
+def _specs_before(specs: Mapping[Version, ServiceSpec], rollout: Rollout) -> Mapping[Version, ServiceSpec]:
+    if rollout.baseline is None or rollout.baseline_spec is None:
+        return specs
+    return {**specs, rollout.baseline: rollout.baseline_spec}
+
+
+def _finished(state: ServiceState, event: RolloutFinished) -> ServiceState:
+    rollout = _running(state)
+    if rollout is None or rollout.id != event.rollout:
+        return state
+    ended = replace(rollout, outcome=event.outcome, finished_at=event.at, cause=event.cause or rollout.cause)
+    state = replace(state, rollout=ended, phase=RolloutPhase.IDLE)
+    if event.outcome is not Outcome.COMPLETED or rollout.candidate == state.stable:
+        return state
+    previous = None if rollout.strategy == "undo" else state.stable
+    return replace(state, stable=rollout.candidate, previous=previous)
+
+
+def _ordered(state: ServiceState, event: InstanceOrdered) -> ServiceState:
+    if event.number <= state.named:
+        return state
+    one = Ordered(version=event.version, region=event.region)
+    return replace(state, instances={**state.instances, event.instance: one}, named=event.number)
+
+
+def _failed(state: ServiceState, event: InstanceFailed) -> ServiceState:
+    one = state.instances.get(event.instance)
+    if one is None or one.is_failed:
+        return state
+    failures = _count(state.failures.get(one.version), event)
+    state = replace(state, failures={**state.failures, one.version: failures})
+    return _with_instance(state, event.instance, replace(one, is_failed=True))
+
+
+def _count(before: Failures | None, event: InstanceFailed) -> Failures:
+    if before is None or event.at - before.last_at > FAILURE_WINDOW:
+        return Failures(count=1, early=int(event.is_early), last_at=event.at)
+    return Failures(count=before.count + 1, early=before.early + 1 if event.is_early else 0, last_at=event.at)
+
+
+def _retired(state: ServiceState, event: InstanceRetired) -> ServiceState:
+    one = state.instances.get(event.instance)
+    return _with_instance(state, event.instance, replace(one, is_retired=True)) if one else state
+
+
+def _gone(state: ServiceState, event: InstanceGone) -> ServiceState:
+    left = {name: one for name, one in state.instances.items() if name != event.instance}
+    return replace(state, instances=left)
+
+
+def _routed(state: ServiceState, event: TrafficRouted) -> ServiceState:
+    if event.revision <= state.revision:
+        return state
+    return replace(state, tables={**state.tables, event.region: event.table}, revision=event.revision)
+
+
+def _running(state: ServiceState) -> Rollout | None:
+    return None if state.phase is RolloutPhase.IDLE else state.rollout
+
+
+def _with_record(state: ServiceState, rollout: Rollout, **changes: object) -> ServiceState:
+    record = replace(rollout.record, **changes)  # type: ignore[arg-type]  # replace() cannot type its keywords
+    return replace(state, rollout=replace(rollout, record=record))
+
+
+def _with_instance(state: ServiceState, name: InstanceId, one: Ordered) -> ServiceState:
+    return replace(state, instances={**state.instances, name: one})
+
+
+_FOLDS: Mapping[type[Event], Callable[[ServiceState, Any], ServiceState]] = {
+    RolloutStarted: _started,
+    StageEntered: _entered,
+    StageSettled: _settled,
+    ChecksFinished: _checked,
+    StagePromoted: _promoted,
+    RolloutPaused: _paused,
+    RolloutResumed: _resumed,
+    RollbackStarted: _turned_back,
+    RolloutFinished: _finished,
+    InstanceOrdered: _ordered,
+    InstanceFailed: _failed,
+    InstanceRetired: _retired,
+    InstanceGone: _gone,
+    TrafficRouted: _routed,
+}

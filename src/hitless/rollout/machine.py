@@ -1,0 +1,457 @@
+"""The rollout machine: decides which world is desired next, and nothing else. It never starts, routes or stops anything itself.
+
+Theory. `step(state, event in) -> events out, new state, effects`. What may come in is a command of a person or an observation; what is
+decided leaves as events, which the engine commits before any effect starts. `TRANSITIONS` names the handler for every phase and
+every input: the table is total, so no input is ever undefined, and the diagram in the docs is drawn from it.
+
+Rules.
+* A failing candidate turns the rollout back in every waiting phase; a pause or an approval never masks it.
+* Turning back is one more world (the old version alone) and goes through `converge` like any other.
+* A stage is left only when all its conditions hold at once; `promote` waives waiting, never readiness, routing or checks.
+
+To add an input: a dataclass here, a column in `TRANSITIONS` (mypy and a test insist), a verb in the control plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from hitless.errors import AlreadyRunning, NoRollout, NotAllowedNow, NothingToUndo, RolloutInProgress
+from hitless.rollout.converge import converge, is_same
+from hitless.rollout.effects import Effect, Route, Start, Stop
+from hitless.rollout.events import (
+    ENGINE,
+    ChecksFinished,
+    InstanceFailed,
+    InstanceGone,
+    InstanceOrdered,
+    InstanceRetired,
+    RollbackStarted,
+    RolloutFinished,
+    RolloutPaused,
+    RolloutResumed,
+    RolloutStarted,
+    ServiceEvent,
+    StageEntered,
+    StagePromoted,
+    StageSettled,
+    TrafficRouted,
+    evolve,
+)
+from hitless.rollout.spec import ServiceSpec, StrategyName, Version
+from hitless.rollout.stage import Drained, Plan, Ready, Routed, Stage, findings, is_settled
+from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
+from hitless.rollout.strategy import compile_return, compile_rollout, stable_world
+from hitless.rollout.world import EMPTY_TABLE, Limits, Observation, Phase
+
+LASTED = timedelta(seconds=10)
+"""An instance that failed sooner after its start did not last: the next start of its version waits longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Root of what a person asks for."""
+
+    actor: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploy(Command):
+    """Bring a version in; `supersede` takes the place of a rollout that is going on."""
+
+    version: Version
+    spec: ServiceSpec
+    strategy: StrategyName
+    supersede: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promote(Command):
+    """Go on now; `to_the_end` goes to the last stage at once."""
+
+    to_the_end: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause(Command):
+    """Stay in this stage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume(Command):
+    """Go on by itself again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abort(Command):
+    """Turn back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo(Command):
+    """Return to the version before: of a rollout that is going on, or of the one that completed last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """The world was looked at; `checks`: outcome of the current stage's synthetic checks, None = not asked."""
+
+    observation: Observation
+    checks: tuple[str, ...] | None = None
+
+
+Input = Deploy | Promote | Pause | Resume | Abort | Undo | Observed
+Decision = Iterable[ServiceEvent]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one step decided: `events` must be durable BEFORE any of `effects` starts."""
+
+    state: ServiceState
+    events: tuple[ServiceEvent, ...]
+    effects: tuple[Effect, ...] = ()
+
+
+def command(state: ServiceState, asked: Command, *, now: datetime) -> Step:
+    """Decide on what a person asks.
+
+    Raises:
+        Refused: the command does not fit the phase; says what does.
+    """
+    return _commit(state, TRANSITIONS[state.phase][type(asked)](state, asked, now))
+
+
+def observe(state: ServiceState, seen: Observed) -> Step:
+    """Decide on what was seen: book what happened, move the rollout, converge."""
+    events: list[ServiceEvent] = []
+    for decide in (_book_instances, TRANSITIONS[state.phase][Observed]):
+        step = _commit(state, decide(state, seen, seen.observation.now))
+        state, events = step.state, [*events, *step.events]
+    effects = _effects(state, seen.observation)
+    step = _commit(state, _book_effects(state, effects, seen.observation))
+    return Step(state=step.state, events=(*events, *step.events), effects=effects)
+
+
+def _commit(state: ServiceState, decided: Decision) -> Step:
+    events = tuple(decided)
+    for event in events:
+        state = evolve(state, event)
+    return Step(state=state, events=events)
+
+
+# Commands
+
+
+def _deploy(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[ServiceEvent]:
+    known = state.specs.get(asked.version)
+    if asked.version == state.stable and known is not None:
+        _refuse_same(state, asked, known)
+    is_settings = asked.version == state.stable
+    plan = compile_rollout(
+        asked.spec,
+        strategy=asked.strategy,
+        baseline=state.stable,
+        candidate=asked.version,
+        salt=f"{asked.version}.{state.rollouts + 1}",
+    )
+    yield _start(state, asked, now, plan=plan, strategy="settings" if is_settings else asked.strategy.value)
+
+
+def _refuse_same(state: ServiceState, asked: Deploy, known: ServiceSpec) -> None:
+    if known == asked.spec:
+        raise AlreadyRunning(
+            f"{state.service} runs {asked.version} already",
+            hints=("to deploy something else, give its version with --version", f"hitless status {state.service}"),
+        )
+    if (known.run, known.health, known.traffic) != (asked.spec.run, asked.spec.health, asked.spec.traffic):
+        raise AlreadyRunning(
+            f"{state.service} runs {asked.version} already, with other settings for `run`, `health` or `traffic`",
+            hints=("new processes need a name of their own: deploy with another --version",),
+        )
+
+
+def _start(state: ServiceState, asked: Deploy | Undo, now: datetime, *, plan: Plan, strategy: str) -> RolloutStarted:
+    candidate = asked.version if isinstance(asked, Deploy) else state.previous
+    assert candidate is not None
+    number = state.rollouts + 1
+    return RolloutStarted(
+        at=now,
+        actor=asked.actor,
+        rollout=f"{state.service}-r{number}",
+        number=number,
+        strategy=strategy,
+        baseline=state.stable,
+        candidate=candidate,
+        spec=asked.spec if isinstance(asked, Deploy) else state.specs[candidate],
+        baseline_spec=state.specs.get(state.stable) if state.stable else None,
+        plan=plan,
+        reason=asked.reason,
+    )
+
+
+def _deploy_over(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[ServiceEvent]:
+    rollout = _rollout(state)
+    if not asked.supersede:
+        raise RolloutInProgress(
+            f"{state.service}: rollout {rollout.id} to {rollout.candidate} is going on",
+            evidence=(f"stage {rollout.stage + 1} of {len(rollout.plan.stages)}: {rollout.current_stage.name}",),
+            hints=(
+                f"wait for it: hitless rollout get {rollout.id} --watch",
+                f"take its place: hitless deploy {state.service} --version {asked.version} --supersede",
+                f"turn it back: hitless rollout abort {state.service}",
+            ),
+        )
+    if asked.version == state.stable:
+        raise NotAllowedNow(
+            f"{asked.version} is the version that rollout {rollout.id} started from",
+            hints=(f"return to it: hitless rollout abort {state.service}",),
+        )
+    cause = f"superseded by {asked.version}"
+    yield RolloutFinished(at=now, actor=asked.actor, rollout=rollout.id, outcome=Outcome.SUPERSEDED, cause=cause)
+    yield from _deploy(replace(state, phase=RolloutPhase.IDLE), asked, now)
+
+
+def _promote(state: ServiceState, asked: Promote, now: datetime) -> Iterator[ServiceEvent]:
+    rollout = _rollout(state)
+    if state.phase is RolloutPhase.PAUSED:
+        yield RolloutResumed(at=now, actor=asked.actor, reason=asked.reason)
+    yield StagePromoted(at=now, actor=asked.actor, stage=rollout.stage, reason=asked.reason)
+    if asked.to_the_end and not rollout.is_last_stage:
+        yield StageEntered(at=now, actor=asked.actor, stage=len(rollout.plan.stages) - 1)
+
+
+def _pause(_state: ServiceState, asked: Pause, now: datetime) -> Iterator[ServiceEvent]:
+    yield RolloutPaused(at=now, actor=asked.actor, reason=asked.reason)
+
+
+def _resume(_state: ServiceState, asked: Resume, now: datetime) -> Iterator[ServiceEvent]:
+    yield RolloutResumed(at=now, actor=asked.actor, reason=asked.reason)
+
+
+def _abort(state: ServiceState, asked: Abort | Undo, now: datetime) -> Iterator[ServiceEvent]:
+    cause = f"aborted by {asked.actor}" + (f": {asked.reason}" if asked.reason else "")
+    yield _turn_back(state, now, cause=cause, actor=asked.actor)
+
+
+def _undo(state: ServiceState, asked: Undo, now: datetime) -> Iterator[ServiceEvent]:
+    target = state.previous
+    if target is None or state.stable is None:
+        raise NothingToUndo(
+            f"{state.service}: no earlier version to return to",
+            evidence=(f"running: {state.stable or 'nothing'}", "an undo is not undone: that would be a loop"),
+            hints=(f"deploy one: hitless deploy {state.service} --version ...",),
+        )
+    salt = f"{target}.{state.rollouts + 1}"
+    plan = compile_return(state.specs[target], baseline=state.stable, candidate=target, salt=salt)
+    yield _start(state, asked, now, plan=plan, strategy="undo")
+
+
+def _already(_state: ServiceState, _asked: Command, _now: datetime) -> Decision:
+    return ()
+
+
+def _no_rollout(state: ServiceState, asked: Command, _now: datetime) -> Decision:
+    verb = type(asked).__name__.lower()
+    raise NoRollout(
+        f"{state.service}: nothing to {verb}, no rollout is going on",
+        hints=(f"hitless status {state.service}", f"hitless rollout list {state.service}"),
+    )
+
+
+def _too_late(state: ServiceState, asked: Command, _now: datetime) -> Decision:
+    verb = type(asked).__name__.lower()
+    raise NotAllowedNow(
+        f"{state.service}: cannot {verb}, rollout {_rollout(state).id} is rolling back",
+        evidence=(_rollout(state).cause or "",),
+        hints=(f"hitless rollout get {state.service} --watch",),
+    )
+
+
+# Observations
+
+
+def _advance(state: ServiceState, seen: Observed, now: datetime) -> Iterator[ServiceEvent]:
+    watched = _commit(state, _watch(state, seen, now))
+    yield from watched.events
+    state = watched.state
+    if state.phase is not RolloutPhase.ADVANCING:
+        return
+    rollout, limits = _rollout(state), _limits(state)
+    judged = findings(rollout.current_stage, rollout.record, observed=seen.observation, limits=limits)
+    if not all(one.met for one in judged):
+        return
+    if rollout.is_last_stage:
+        yield RolloutFinished(at=now, rollout=rollout.id, outcome=Outcome.COMPLETED)
+    else:
+        yield StageEntered(at=now, stage=rollout.stage + 1)
+
+
+def _watch(state: ServiceState, seen: Observed, now: datetime) -> Iterator[ServiceEvent]:
+    rollout = _rollout(state)
+    settled = is_settled(rollout.current_stage, observed=seen.observation, limits=_limits(state))
+    if settled and rollout.record.settled_at is None:
+        yield StageSettled(at=now, stage=rollout.stage)
+    if seen.checks is not None and rollout.record.checks_passed is None:
+        yield ChecksFinished(at=now, stage=rollout.stage, problems=seen.checks)
+    cause = _cause_to_turn_back(state, seen, now, settled=settled)
+    if cause:
+        yield _turn_back(state, now, cause=cause)
+
+
+def _cause_to_turn_back(state: ServiceState, seen: Observed, now: datetime, *, settled: bool) -> str | None:
+    rollout, limits = _rollout(state), _limits(state)
+    failures = state.failures.get(rollout.candidate)
+    if failures is not None and failures.count >= limits.max_failures:
+        causes = [one.cause for one in seen.observation.instances if one.version == rollout.candidate and one.cause]
+        last = f"; last: {causes[-1]}" if causes else ""
+        return f"{failures.count} instances of {rollout.candidate} failed{last}"
+    if seen.checks:
+        return f"checks failed: {'; '.join(seen.checks)}"
+    if not settled and rollout.record.settled_at is None and _is_overdue(rollout, now):
+        missing = _what_is_missing(rollout.current_stage, rollout, seen.observation, limits)
+        return f"stage `{rollout.current_stage.name}` not settled in {rollout.current_stage.deadline_s:g} s: {missing}"
+    return None
+
+
+def _is_overdue(rollout: Rollout, now: datetime) -> bool:
+    return now - rollout.record.entered_at >= timedelta(seconds=rollout.current_stage.deadline_s)
+
+
+def _what_is_missing(stage: Stage, rollout: Rollout, observation: Observation, limits: Limits) -> str:
+    judged = findings(stage, rollout.record, observed=observation, limits=limits)
+    return "; ".join(one.detail for one in judged if not one.met)
+
+
+def _turn_back(state: ServiceState, now: datetime, *, cause: str, actor: str = ENGINE) -> RollbackStarted:
+    rollout, limits = _rollout(state), _limits(state)
+    home_spec = rollout.baseline_spec
+    if home_spec is not None:
+        limits = replace(limits, instances=home_spec.instances, drain=home_spec.drain)
+    desired = stable_world(home_spec, rollout.baseline, regions=tuple(state.desired), salt=rollout.id)
+    return RollbackStarted(at=now, actor=actor, cause=cause, desired=desired, limits=limits)
+
+
+def way_back(rollout: Rollout, desired: Mapping[Any, Any]) -> Stage:
+    """Return the world of a rollback as a stage, so that one set of conditions judges both directions."""
+    return Stage(
+        name="only the old version",
+        desired=desired,
+        until=(Ready(), Routed(), Drained()),
+        deadline_s=rollout.current_stage.deadline_s,
+    )
+
+
+def _return_home(state: ServiceState, seen: Observed, now: datetime) -> Iterator[ServiceEvent]:
+    rollout, stage = _rollout(state), way_back(_rollout(state), state.desired)
+    if is_settled(stage, observed=seen.observation, limits=_limits(state)):
+        outcome = Outcome.ROLLED_BACK if rollout.baseline else Outcome.FAILED
+        yield RolloutFinished(at=now, rollout=rollout.id, outcome=outcome)
+    elif _is_overdue(rollout, now):
+        missing = _what_is_missing(stage, rollout, seen.observation, _limits(state))
+        cause = f"{rollout.cause}; and the way back did not settle in {stage.deadline_s:g} s: {missing}"
+        yield RolloutFinished(at=now, rollout=rollout.id, outcome=Outcome.FAILED, cause=cause)
+
+
+def _nothing(_state: ServiceState, _seen: Observed, _now: datetime) -> Decision:
+    return ()
+
+
+def _book_instances(state: ServiceState, seen: Observed, now: datetime) -> Iterator[ServiceEvent]:
+    listed = {one.id: one for one in seen.observation.instances}
+    for name, one in state.instances.items():
+        there = listed.get(name)
+        if there is None:
+            if not one.is_retired and not one.is_failed:
+                yield InstanceFailed(at=now, instance=name, cause="vanished", is_early=True)
+            yield InstanceGone(at=now, instance=name)
+        elif there.phase is Phase.FAILED and not one.is_failed:
+            is_early = there.since - there.started_at < LASTED
+            yield InstanceFailed(at=now, instance=name, cause=there.cause or "failed", is_early=is_early)
+
+
+def _effects(state: ServiceState, observation: Observation) -> tuple[Effect, ...]:
+    if state.limits is None:
+        return ()
+    return converge(
+        state.desired,
+        observation,
+        state.limits,
+        failures=state.failures,
+        name_from=state.named + 1,
+        service=state.service,
+    )
+
+
+def _book_effects(state: ServiceState, effects: Iterable[Effect], observation: Observation) -> Iterator[ServiceEvent]:
+    now, number, revision = observation.now, state.named, state.revision
+    for effect in effects:
+        if isinstance(effect, Start):
+            number += 1
+            yield InstanceOrdered(
+                at=now, instance=effect.instance, version=effect.version, region=effect.region, number=number
+            )
+        elif isinstance(effect, Stop):
+            known = state.instances.get(effect.instance)
+            if known is not None and not known.is_retired:
+                yield InstanceRetired(at=now, instance=effect.instance, why=effect.why)
+        elif not is_same(state.tables.get(effect.region, EMPTY_TABLE), effect.table):
+            revision += 1
+            yield TrafficRouted(at=now, region=effect.region, table=effect.table, revision=revision, cut=effect.cut)
+
+
+def _rollout(state: ServiceState) -> Rollout:
+    assert state.rollout is not None
+    return state.rollout
+
+
+def _limits(state: ServiceState) -> Limits:
+    assert state.limits is not None
+    return state.limits
+
+
+Handler = Callable[[ServiceState, Any, datetime], Decision]
+
+TRANSITIONS: Mapping[RolloutPhase, Mapping[type[Command | Observed], Handler]] = {
+    RolloutPhase.IDLE: {
+        Observed: _nothing,
+        Deploy: _deploy,
+        Promote: _no_rollout,
+        Pause: _no_rollout,
+        Resume: _no_rollout,
+        Abort: _no_rollout,
+        Undo: _undo,
+    },
+    RolloutPhase.ADVANCING: {
+        Observed: _advance,
+        Deploy: _deploy_over,
+        Promote: _promote,
+        Pause: _pause,
+        Resume: _already,
+        Abort: _abort,
+        Undo: _abort,
+    },
+    RolloutPhase.PAUSED: {
+        Observed: _watch,
+        Deploy: _deploy_over,
+        Promote: _promote,
+        Pause: _already,
+        Resume: _resume,
+        Abort: _abort,
+        Undo: _abort,
+    },
+    RolloutPhase.ROLLING_BACK: {
+        Observed: _return_home,
+        Deploy: _deploy_over,
+        Promote: _too_late,
+        Pause: _too_late,
+        Resume: _too_late,
+        Abort: _already,
+        Undo: _already,
+    },
+}
+"""What each phase does with each input. Total by test; the diagram in the docs comes from here."""

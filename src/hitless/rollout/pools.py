@@ -1,0 +1,106 @@
+"""Who stays and who goes: the instances of one region sorted against the wish for it.
+
+`kept` are the best instances of each wanted version, at most as many as wanted; everything else is `surplus`. Whether an instance is
+in or out of rotation is said for *every* table that may be in force (`RoutingView.live`), so a table on its way counts as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hitless.rollout.spec import InstanceId, Region, Version
+from hitless.rollout.world import (
+    EndpointState,
+    Instance,
+    Limits,
+    Observation,
+    OpenRequests,
+    Phase,
+    RegionWorld,
+    RoutingView,
+    Table,
+)
+
+_UNKNOWN = OpenRequests()
+_ALIVE = {Phase.READY: 0, Phase.STARTING: 2, Phase.UNREADY: 3}  # best first; 1: ready, but on its way out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pools:
+    """One region's instances, sorted. `view` is None when nothing is known of the region's routing."""
+
+    kept: Mapping[Version, tuple[Instance, ...]]
+    surplus: tuple[Instance, ...]
+    view: RoutingView | None
+    observed: Observation
+
+    @property
+    def all(self) -> tuple[Instance, ...]:
+        """Every instance of the region."""
+        return (*(one for some in self.kept.values() for one in some), *self.surplus)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Every table that may be in force."""
+        return self.view.live() if self.view else ()
+
+    def states(self, instance: Instance) -> set[EndpointState | None]:
+        """Return what the tables that may be in force say of an instance; None = not listed."""
+        ends = (table.endpoint(instance.version, instance.id) for table in self.tables)
+        return {end.state if end else None for end in ends}
+
+    def is_active(self, instance: Instance) -> bool:
+        """Tell whether it gets new requests, whichever table is in force."""
+        return self.states(instance) == {EndpointState.ACTIVE}
+
+    def is_draining(self, instance: Instance) -> bool:
+        """Tell whether it gets no new request but is still listed, whichever table is in force."""
+        return self.states(instance) == {EndpointState.DRAINING}
+
+    def is_out(self, instance: Instance) -> bool:
+        """Tell whether no table that may be in force lists it."""
+        return self.view is not None and self.states(instance) <= {None}
+
+    def serving(self, version: Version) -> list[Instance]:
+        """Return the instances of a version that are ready and get new requests for certain."""
+        return [one for one in self.all if one.version == version and self.serves(one)]
+
+    def serves(self, instance: Instance) -> bool:
+        """Tell whether it is ready and gets new requests for certain."""
+        return instance.phase is Phase.READY and self.is_active(instance)
+
+    def open_requests(self, name: InstanceId) -> OpenRequests:
+        """Return what is still open at an endpoint."""
+        return self.view.open_requests.get(name, _UNKNOWN) if self.view else _UNKNOWN
+
+    def has_drained_for(self, instance: Instance, seconds: float) -> bool:
+        """Tell whether it has had no new request for so long."""
+        since = self.open_requests(instance.id).draining_since
+        return since is not None and self.observed.now - since >= timedelta(seconds=seconds)
+
+    def is_held_by_streams(self, instance: Instance, limits: Limits) -> bool:
+        """Tell whether it lives on for long streams alone: ordinary requests had their time."""
+        return self.is_draining(instance) and self.has_drained_for(instance, limits.drain.requests_s)
+
+
+def split_pools(wanted: RegionWorld, *, observed: Observation, region: Region) -> Pools:
+    """Sort the region's instances into kept and surplus."""
+    here = tuple(one for one in observed.instances if one.region == region)
+    view = observed.routing.get(region)
+    unsorted = Pools(kept={}, surplus=here, view=view, observed=observed)
+    kept = {version: _best(unsorted, version, count) for version, count in wanted.pools.items()}
+    names = {one.id for some in kept.values() for one in some}
+    surplus = tuple(one for one in here if one.id not in names)
+    return Pools(kept=kept, surplus=surplus, view=view, observed=observed)
+
+
+def _best(pools: Pools, version: Version, count: int) -> tuple[Instance, ...]:
+    alive = [one for one in pools.all if one.version == version and one.phase in _ALIVE]
+
+    def rank(one: Instance) -> tuple[int, object, str]:
+        on_its_way_out = one.phase is Phase.READY and EndpointState.DRAINING in pools.states(one)
+        return (1 if on_its_way_out else _ALIVE[one.phase], one.started_at, one.id)
+
+    return tuple(sorted(alive, key=rank)[:count])

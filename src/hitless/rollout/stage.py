@@ -1,0 +1,193 @@
+"""Stages: worlds with the conditions under which they are left.
+
+A condition is a value; whether it is met is a pure function of the stage, what is seen, and what the rollout has recorded about
+the stage (`StageRecord`). `Ready`, `Routed` and `Drained` describe the world: while they are not all met, the stage is *settling*
+and its deadline runs. The others are asked once it has settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from hitless.rollout.pools import Pools, split_pools
+from hitless.rollout.spec import CheckSpec, Version
+from hitless.rollout.world import EMPTY_TABLE, Limits, Observation, RegionWorld, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """Every wanted instance is ready and acknowledged in rotation."""
+
+    kind: Literal["ready"] = "ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """The proxy has acknowledged exactly the wanted weights."""
+
+    kind: Literal["routed"] = "routed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """Whatever is not wanted has finished its ordinary requests; long streams may go on."""
+
+    kind: Literal["drained"] = "drained"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The settled world has lasted."""
+
+    kind: Literal["held"] = "held"
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """Synthetic checks against the new version passed."""
+
+    kind: Literal["passed"] = "passed"
+    checks: tuple[CheckSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """A person has said `promote`."""
+
+    kind: Literal["approved"] = "approved"
+
+
+Condition = Ready | Routed | Drained | Held | Passed | Approved
+Settling = Ready | Routed | Drained
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A desired world, when it is left, and how long settling may take before the rollout turns back."""
+
+    name: str
+    desired: World
+    until: tuple[Condition, ...]
+    deadline_s: float
+
+    @property
+    def checks(self) -> tuple[CheckSpec, ...]:
+        """All synthetic checks of this stage."""
+        return tuple(check for one in self.until if isinstance(one, Passed) for check in one.checks)
+
+    @property
+    def hold_s(self) -> float:
+        """How long this stage is held once it has settled."""
+        return sum(one.seconds for one in self.until if isinstance(one, Held))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a strategy compiles to."""
+
+    stages: tuple[Stage, ...]
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRecord:
+    """What has happened to the current stage.
+
+    Attributes:
+        settled_at: when the world first was as wanted.
+        promoted: a person said go on: hold and approval are waived, the world and the checks are not.
+        checks_passed: None = not asked yet.
+    """
+
+    entered_at: datetime
+    settled_at: datetime | None = None
+    promoted: bool = False
+    checks_passed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Whether one condition is met, and what is missing or was seen."""
+
+    condition: Condition
+    met: bool
+    detail: str
+
+
+def is_settled(stage: Stage, *, observed: Observation, limits: Limits) -> bool:
+    """Tell whether the world is as the stage wants it."""
+    return all(_world_finding(one, stage, observed, limits).met for one in stage.until if isinstance(one, Settling))
+
+
+def findings(stage: Stage, record: StageRecord, *, observed: Observation, limits: Limits) -> tuple[Finding, ...]:
+    """Judge every condition of the stage, in the order in which it names them."""
+    return tuple(
+        _world_finding(one, stage, observed, limits)
+        if isinstance(one, Settling)
+        else _record_finding(one, record, observed.now)
+        for one in stage.until
+    )
+
+
+def _world_finding(condition: Settling, stage: Stage, observed: Observation, limits: Limits) -> Finding:
+    judge = {"ready": _not_ready, "routed": _not_routed, "drained": _not_drained}[condition.kind]
+    missing = [
+        problem
+        for region, wanted in stage.desired.items()
+        for problem in judge(wanted, split_pools(wanted, observed=observed, region=region), limits)
+    ]
+    return Finding(condition=condition, met=not missing, detail="; ".join(missing))
+
+
+def _not_ready(wanted: RegionWorld, pools: Pools, _limits: Limits) -> Iterator[str]:
+    for version, count in wanted.pools.items():
+        ready = len(pools.serving(version))
+        if ready < count:
+            yield f"{version}: {ready} of {count} ready and in rotation"
+
+
+def _not_routed(wanted: RegionWorld, pools: Pools, _limits: Limits) -> Iterator[str]:
+    view = pools.view
+    if view is None:
+        yield "nothing is known of the proxy"
+        return
+    table = view.acknowledged or EMPTY_TABLE
+    if view.pending is not None:
+        yield view.problem or "waiting for the proxy's acknowledgement"
+    elif _nonzero(table.weights) != _nonzero(wanted.weights):
+        yield f"traffic is {_shares(table.weights)}, wanted {_shares(wanted.weights)}"
+    elif table.preview != wanted.preview:
+        yield f"the preview shows {table.preview or 'nothing'}"
+
+
+def _not_drained(_wanted: RegionWorld, pools: Pools, limits: Limits) -> Iterator[str]:
+    left = [one for one in pools.surplus if not pools.is_held_by_streams(one, limits)]
+    if left:
+        names = ", ".join(one.id for one in left)
+        yield f"{len(left)} retiring: {names}"
+
+
+def _record_finding(condition: Held | Passed | Approved, record: StageRecord, now: datetime) -> Finding:
+    if isinstance(condition, Passed):
+        detail = {None: "not asked yet", True: "passed", False: "failed"}[record.checks_passed]
+        return Finding(condition=condition, met=record.checks_passed is True, detail=detail)
+    if record.promoted:
+        return Finding(condition=condition, met=True, detail="promoted")
+    if isinstance(condition, Approved):
+        return Finding(condition=condition, met=False, detail="waits for `hitless rollout promote`")
+    if record.settled_at is None:
+        return Finding(condition=condition, met=False, detail=f"{condition.seconds:g} s to go once settled")
+    left_s = (record.settled_at + timedelta(seconds=condition.seconds) - now).total_seconds()
+    return Finding(condition=condition, met=left_s <= 0, detail=f"{max(left_s, 0):.0f} s to go")
+
+
+def _nonzero(weights: Mapping[Version, int]) -> dict[Version, int]:
+    return {version: weight for version, weight in weights.items() if weight}
+
+
+def _shares(weights: Mapping[Version, int]) -> str:
+    return ", ".join(f"{version} {weight / 100:g} %" for version, weight in weights.items() if weight) or "nothing"

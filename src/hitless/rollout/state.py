@@ -1,0 +1,114 @@
+"""A service's durable state: what is wanted, what was decided, where its rollout stands. Folded from events, never edited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from hitless.rollout.spec import InstanceId, Region, ServiceSpec, Version
+from hitless.rollout.stage import Plan, Stage, StageRecord
+from hitless.rollout.world import NOWHERE, Failures, Limits, Table, World
+
+
+class RolloutPhase(StrEnum):
+    """What the rollout machine is doing; `IDLE` between rollouts."""
+
+    IDLE = "idle"
+    ADVANCING = "advancing"
+    PAUSED = "paused"
+    ROLLING_BACK = "rolling_back"
+
+
+class Outcome(StrEnum):
+    """How a rollout ended."""
+
+    COMPLETED = "completed"
+    ROLLED_BACK = "rolled_back"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One rollout, going on or ended.
+
+    Attributes:
+        strategy: name for people: a strategy, `undo` or `settings`.
+        baseline: the version to return to, None for a first release; with its settings.
+        cause: why it turned back or failed.
+    """
+
+    id: str
+    strategy: str
+    baseline: Version | None
+    candidate: Version
+    baseline_spec: ServiceSpec | None
+    plan: Plan
+    started_at: datetime
+    actor: str
+    record: StageRecord
+    reason: str | None = None
+    stage: int = 0
+    cause: str | None = None
+    outcome: Outcome | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def current_stage(self) -> Stage:
+        """The stage that the rollout is in."""
+        return self.plan.stages[self.stage]
+
+    @property
+    def is_last_stage(self) -> bool:
+        """Tell whether completion comes next."""
+        return self.stage == len(self.plan.stages) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered:
+    """An instance that was decided on.
+
+    Attributes:
+        is_failed: its failure was counted.
+        is_retired: it was told to stop.
+    """
+
+    version: Version
+    region: Region
+    is_failed: bool = False
+    is_retired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceState:
+    """Everything hitless must remember about a service.
+
+    Attributes:
+        desired: what `converge` aims at, rollout or not.
+        specs: settings by version, as they were when the version was deployed.
+        stable: the version that completed last.
+        previous: where `undo` returns to.
+        instances: decided on and not gone yet.
+        tables: routing decided last, by region.
+        revision: number of routing decisions; grows with each.
+        named: numbers given to instances so far.
+        rollouts: number of rollouts so far.
+        rollout: the present or last one.
+    """
+
+    service: str
+    phase: RolloutPhase = RolloutPhase.IDLE
+    desired: World = field(default_factory=lambda: NOWHERE)
+    limits: Limits | None = None
+    specs: Mapping[Version, ServiceSpec] = field(default_factory=dict)
+    stable: Version | None = None
+    previous: Version | None = None
+    instances: Mapping[InstanceId, Ordered] = field(default_factory=dict)
+    failures: Mapping[Version, Failures] = field(default_factory=dict)
+    tables: Mapping[Region, Table] = field(default_factory=dict)
+    revision: int = 0
+    named: int = 0
+    rollouts: int = 0
+    rollout: Rollout | None = None

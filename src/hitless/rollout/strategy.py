@@ -1,0 +1,158 @@
+"""Strategies: pure functions from (service, old version, new version) to stages. They differ in the list they return and in nothing else.
+
+Every list ends with the same stage, the new version alone; what a strategy adds are the worlds in which both stand side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from hitless.rollout.spec import (
+    ALL_TRAFFIC_BP,
+    LOCAL,
+    BlueGreenSpec,
+    Region,
+    ServiceSpec,
+    StrategyName,
+    StrategySpecs,
+    Version,
+)
+from hitless.rollout.stage import Approved, Condition, Drained, Held, Passed, Plan, Ready, Routed, Stage
+from hitless.rollout.world import Limits, RegionWorld, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What a strategy compiles: the candidate takes over from the baseline."""
+
+    spec: ServiceSpec
+    baseline: Version
+    candidate: Version
+    regions: tuple[Region, ...]
+    salt: str
+
+    def alone(self) -> World:
+        """Return the world in which only the candidate is left."""
+        return stable_world(self.spec, self.candidate, regions=self.regions, salt=self.salt)
+
+    def beside(self, *, share_bp: int, instances: int, preview: bool = False) -> World:
+        """Return the world with the old version full and the new one beside it."""
+        weights = {self.candidate: share_bp, self.baseline: ALL_TRAFFIC_BP - share_bp}
+        world = RegionWorld(
+            pools={self.candidate: instances, self.baseline: self.spec.instances},
+            weights=weights,
+            preview=self.candidate if preview else None,
+            salt=self.salt,
+        )
+        return dict.fromkeys(self.regions, world)
+
+    def stage(self, name: str, desired: World, *until: Condition) -> Stage:
+        """Build a stage that settles and then waits for `until`."""
+        return Stage(
+            name=name, desired=desired, until=(Ready(), Routed(), *until), deadline_s=self.spec.progress_deadline_s
+        )
+
+    def last_stage(self) -> Stage:
+        """Return the stage in which the old version goes."""
+        return self.stage("only the new version", self.alone(), Drained())
+
+
+def rolling(_: Release) -> Iterable[Stage]:
+    """Replace instance by instance: no world but the last is needed, its limits do the rest."""
+    return ()
+
+
+def blue_green(release: Release) -> Iterable[Stage]:
+    """Prepare a second full environment, look at it, flip, keep the old one warm."""
+    wish, full = release.spec.strategy.blue_green, release.spec.instances
+    looks: list[Condition] = []
+    if wish.checks:
+        looks.append(Passed(checks=wish.checks))
+    if wish.approve:
+        looks.append(Approved())
+    has_preview = wish.preview is not None
+    yield release.stage("prepare", release.beside(share_bp=0, instances=full, preview=has_preview), *looks)
+    flipped = release.beside(share_bp=ALL_TRAFFIC_BP, instances=full)
+    yield release.stage("flip", flipped, Held(seconds=wish.keep_warm_s))
+
+
+def canary(release: Release) -> Iterable[Stage]:
+    """Widen the new version's share, the old one full and warm until the end."""
+    for step in release.spec.strategy.canary.steps:
+        instances = max(math.ceil(release.spec.instances * step.weight_bp / ALL_TRAFFIC_BP), 1)
+        world = release.beside(share_bp=step.weight_bp, instances=instances)
+        waits: list[Condition] = [Held(seconds=step.hold_s)] if step.hold_s else []
+        waits += [Approved()] if step.pause else []
+        yield release.stage(f"canary {step.weight_bp / 100:g} %", world, *waits)
+
+
+STRATEGIES: Mapping[StrategyName, Callable[[Release], Iterable[Stage]]] = {
+    StrategyName.ROLLING: rolling,
+    StrategyName.BLUE_GREEN: blue_green,
+    StrategyName.CANARY: canary,
+}
+
+
+def compile_rollout(
+    spec: ServiceSpec,
+    *,
+    strategy: StrategyName,
+    baseline: Version | None,
+    candidate: Version,
+    regions: tuple[Region, ...] = (LOCAL,),
+    salt: str = "",
+) -> Plan:
+    """Compile a rollout to stages and limits.
+
+    Without a baseline (first release), or with the candidate as its own baseline (other settings), there is nothing to stand
+    beside: whatever the strategy, one stage remains.
+    """
+    release = Release(
+        spec=spec, baseline=baseline or candidate, candidate=candidate, regions=regions, salt=salt or candidate
+    )
+    before = () if baseline in {None, candidate} else tuple(STRATEGIES[strategy](release))
+    return Plan(stages=(*before, release.last_stage()), limits=limits_of(spec, strategy))
+
+
+def compile_return(
+    spec: ServiceSpec, *, baseline: Version, candidate: Version, regions: tuple[Region, ...] = (LOCAL,), salt: str = ""
+) -> Plan:
+    """Compile the fastest safe way to an earlier version: a full environment, a flip, nothing to wait for."""
+    at_once = replace(spec, strategy=StrategySpecs(blue_green=BlueGreenSpec(keep_warm_s=0)))
+    return compile_rollout(
+        at_once,
+        strategy=StrategyName.BLUE_GREEN,
+        baseline=baseline,
+        candidate=candidate,
+        regions=regions,
+        salt=salt,
+    )
+
+
+def stable_world(
+    spec: ServiceSpec | None, version: Version | None, *, regions: tuple[Region, ...] = (LOCAL,), salt: str = ""
+) -> World:
+    """Return the world in which one version serves everything; without one, nothing runs."""
+    if spec is None or version is None:
+        return dict.fromkeys(regions, RegionWorld())
+    world = RegionWorld(pools={version: spec.instances}, weights={version: ALL_TRAFFIC_BP}, salt=salt)
+    return dict.fromkeys(regions, world)
+
+
+def limits_of(spec: ServiceSpec, strategy: StrategyName) -> Limits:
+    """Return what the strategy may risk: rolling as configured, the others a second full environment and nothing missing."""
+    surge, unavailable = spec.instances, 0
+    if strategy is StrategyName.ROLLING:
+        wish = spec.strategy.rolling
+        surge = wish.max_surge.rounded_up(spec.instances)
+        unavailable = min(wish.max_unavailable.rounded_down(spec.instances), spec.instances - 1)
+        surge = max(surge, 1) if unavailable == 0 else surge  # with neither, nothing could ever move
+    return Limits(
+        instances=spec.instances,
+        max_surge=surge,
+        max_unavailable=unavailable,
+        drain=spec.drain,
+        max_failures=spec.health.max_failures,
+    )

@@ -1,0 +1,324 @@
+"""The real core in a world of its own: instances, a proxy and users in virtual time, with faults on demand and the safety rules checked.
+
+Nothing here decides anything: `Simulation` carries out the effects that the rollout machine asks for, badly if told so (acknowledgements that
+come late or never, effects that are lost with the controller, instances that crash), and writes down every broken promise in `violations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from hitless.rollout.effects import Effect, Route, Start, Stop
+from hitless.rollout.events import ServiceEvent, TrafficRouted, evolve
+from hitless.rollout.machine import Command, Observed, command, observe
+from hitless.rollout.spec import ALL_TRAFFIC_BP, LOCAL, Address, InstanceId, Version
+from hitless.rollout.state import Outcome, RolloutPhase, ServiceState
+from hitless.rollout.world import (
+    EMPTY_TABLE,
+    EndpointState,
+    Instance,
+    Observation,
+    OpenRequests,
+    Phase,
+    RoutingView,
+    Table,
+)
+
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """How instances of a version act.
+
+    Attributes:
+        ready_after_s: None = never ready.
+        exits_after_s: None = lives on.
+        requests_s: how long its open requests last once it gets no new ones.
+        streams: long-lived streams that stay open until the drain deadline.
+    """
+
+    ready_after_s: float | None = 1.0
+    exits_after_s: float | None = None
+    requests_s: float = 0.5
+    streams: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class SimulatedInstance:
+    """One process of the simulated fleet."""
+
+    seen: Instance
+    number: int
+    drained_from: datetime | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Simulation:
+    """One service, its fleet and its proxy.
+
+    Attributes:
+        acknowledges: whether the proxy confirms what is written.
+        start_deadline_s: the fleet gives up on an instance after so long.
+        violations: broken promises, in words; empty when all is well.
+    """
+
+    service: str = "shop"
+    behaviours: dict[Version, Behaviour] = field(default_factory=dict)
+    acknowledges: bool = True
+    start_deadline_s: float = 20.0
+    now: datetime = BEGINNING
+    state: ServiceState = field(init=False)
+    journal: list[ServiceEvent] = field(default_factory=list)
+    fleet: dict[InstanceId, SimulatedInstance] = field(default_factory=dict)
+    acknowledged: Table | None = None
+    pending: Table | None = None
+    violations: list[str] = field(default_factory=list)
+    checks: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Begin with a service that nothing was ever deployed of."""
+        self.state = ServiceState(service=self.service)
+
+    # What a test does
+
+    def ask(self, asked: Command) -> None:
+        """Give a command; `Refused` passes through, and nothing has changed then."""
+        step = command(self.state, asked, now=self.now)
+        self._record(step.state, step.events)
+
+    def tick(self, seconds: float = 0.1, *, losing: Iterable[int] = ()) -> None:
+        """Let time pass, then look, decide, and act; effects whose index is in `losing` are lost."""
+        self.now += timedelta(seconds=seconds)
+        self._age()
+        if self.acknowledges:
+            self._acknowledge()
+        step = observe(self.state, Observed(observation=self.observation(), checks=self._asked_checks()))
+        self._record(step.state, step.events)
+        for index, effect in enumerate(step.effects):
+            if index not in set(losing):
+                self._act(effect)
+        self._check_tables()
+
+    def run(self, seconds: float, *, tick_s: float = 0.1) -> None:
+        """Let time pass in ticks."""
+        for _ in range(int(seconds / tick_s)):
+            self.tick(tick_s)
+
+    def run_until_idle(self, *, limit_s: float = 36_000.0) -> Outcome | None:
+        """Let time pass until the rollout has ended, ever faster; return how it ended, None when it did not."""
+        spent, tick_s = 0.0, 0.1
+        while self.state.phase is not RolloutPhase.IDLE and spent < limit_s:
+            self.tick(tick_s)
+            spent += tick_s
+            tick_s = min(tick_s * 1.02, 60.0)
+        return self.state.rollout.outcome if self.state.rollout and self.state.phase is RolloutPhase.IDLE else None
+
+    def crash(self, name: InstanceId) -> None:
+        """Kill an instance."""
+        one = self.fleet[name]
+        if one.seen.phase not in {Phase.FAILED, Phase.STOPPING}:
+            self._enter(one, Phase.FAILED, cause="killed by signal 9")
+
+    def restart_controller(self) -> None:
+        """Forget everything in memory and rebuild it from the journal."""
+        rebuilt = ServiceState(service=self.service)
+        for event in self.journal:
+            rebuilt = evolve(rebuilt, event)
+            if evolve(rebuilt, event) != rebuilt:
+                self._violation(f"folding {event.kind} twice is not folding it once")
+        if rebuilt != self.state:
+            self._violation("state rebuilt from the journal differs")
+        self.state = rebuilt
+
+    def observation(self) -> Observation:
+        """Look at the world as the controller does."""
+        view = RoutingView(acknowledged=self.acknowledged, pending=self.pending, open_requests=self._open_requests())
+        return Observation(
+            now=self.now, instances=tuple(one.seen for one in self.fleet.values()), routing={LOCAL: view}
+        )
+
+    def tables(self) -> tuple[Table, ...]:
+        """Every table that may be in force."""
+        return tuple(table for table in (self.acknowledged, self.pending) if table is not None)
+
+    def in_rotation(self) -> int:
+        """Count instances that are ready and get requests whichever table is in force."""
+        return sum(self._serves(one.seen) for one in self.fleet.values())
+
+    # How the world goes on
+
+    def _behaviour(self, version: Version) -> Behaviour:
+        return self.behaviours.get(version, Behaviour())
+
+    def _age(self) -> None:
+        for name, one in list(self.fleet.items()):
+            acts, age_s = self._behaviour(one.seen.version), (self.now - one.seen.started_at).total_seconds()
+            if one.seen.phase is Phase.STOPPING:
+                del self.fleet[name]
+            elif one.seen.phase is Phase.FAILED:
+                continue
+            elif acts.exits_after_s is not None and age_s >= acts.exits_after_s:
+                self._enter(one, Phase.FAILED, cause="exited with code 1")
+            elif one.seen.phase is Phase.STARTING:
+                self._warm_up(one, acts, age_s)
+
+    def _warm_up(self, one: SimulatedInstance, acts: Behaviour, age_s: float) -> None:
+        if acts.ready_after_s is not None and age_s >= acts.ready_after_s:
+            self._enter(one, Phase.READY)
+        elif age_s >= self.start_deadline_s:
+            self._enter(one, Phase.FAILED, cause="not ready in time")
+
+    def _enter(self, one: SimulatedInstance, phase: Phase, *, cause: str | None = None) -> None:
+        one.seen = replace(one.seen, phase=phase, since=self.now, cause=cause)
+
+    def _acknowledge(self) -> None:
+        if self.pending is not None:
+            self.acknowledged, self.pending = self.pending, None
+        for one in self.fleet.values():
+            states = self._states(one.seen)
+            if states == {EndpointState.DRAINING}:
+                one.drained_from = one.drained_from or self.now
+            elif EndpointState.ACTIVE in states:
+                one.drained_from = None
+
+    def _open_requests(self) -> Mapping[InstanceId, OpenRequests]:
+        return {name: self._open(one) for name, one in self.fleet.items()}
+
+    def _open(self, one: SimulatedInstance) -> OpenRequests:
+        acts = self._behaviour(one.seen.version)
+        if one.seen.phase is Phase.FAILED:
+            return OpenRequests(count=0, is_quiet=True, draining_since=one.drained_from)
+        if one.drained_from is None:
+            return OpenRequests(count=1 + acts.streams)
+        requests_left = (self.now - one.drained_from).total_seconds() < acts.requests_s
+        count = acts.streams + int(requests_left)
+        return OpenRequests(count=count, is_quiet=count == 0, draining_since=one.drained_from)
+
+    def _asked_checks(self) -> tuple[str, ...] | None:
+        rollout = self.state.rollout
+        if rollout is None or not rollout.current_stage.checks or rollout.record.settled_at is None:
+            return None
+        return self.checks
+
+    # What the effects do, and what they may not
+
+    def _act(self, effect: Effect) -> None:
+        if isinstance(effect, Start):
+            self._start(effect)
+        elif isinstance(effect, Stop):
+            self._stop(effect)
+        else:
+            self._route(effect)
+
+    def _start(self, effect: Start) -> None:
+        if effect.instance in self.fleet:
+            return
+        number = int(effect.instance.rsplit("-", 1)[1])
+        address = Address(host="127.0.0.1", port=20_000 + number % 10_000)
+        seen = Instance(
+            id=effect.instance,
+            version=effect.version,
+            region=effect.region,
+            address=address,
+            phase=Phase.STARTING,
+            since=self.now,
+            started_at=self.now,
+        )
+        self.fleet[effect.instance] = SimulatedInstance(seen=seen, number=number)
+        self._check_ceiling()
+
+    def _stop(self, effect: Stop) -> None:
+        one = self.fleet.get(effect.instance)
+        if one is None:
+            return
+        if self._states(one.seen) != {None} and self.tables():
+            self._violation(f"{effect.instance} stopped while a table in force lists it")
+        was_listed = any(
+            isinstance(event, TrafficRouted) and event.table.endpoint(one.seen.version, effect.instance)
+            for event in self.journal
+        )
+        left = self._open(one).count
+        if was_listed and left and not self._was_cut(effect.instance):
+            self._violation(f"{effect.instance} stopped with {left} open, and nothing says so")
+        self._enter(one, Phase.STOPPING)
+
+    def _was_cut(self, name: InstanceId) -> bool:
+        return any(isinstance(event, TrafficRouted) and name in event.cut for event in self.journal)
+
+    def _route(self, effect: Route) -> None:
+        before = self.in_rotation()
+        admitted = [one.seen for one in self.fleet.values() if self._is_admitted(one.seen, effect.table)]
+        for one in admitted:
+            if one.phase is not Phase.READY:
+                self._violation(f"{one.id} admitted while {one.phase}")
+        self._check_cut(effect)
+        if self.pending is not None and self.acknowledges:
+            self._acknowledge()
+        self.pending = effect.table
+        limits = self.state.limits
+        after = self.in_rotation()
+        floor = limits.ready_floor if limits and any(wish.pools for wish in self.state.desired.values()) else 0
+        if after < min(before, floor):
+            self._violation(f"ready in rotation went from {before} to {after}, promised {floor}")
+
+    def _is_admitted(self, one: Instance, table: Table) -> bool:
+        end = table.endpoint(one.version, one.id)
+        newly = EndpointState.ACTIVE not in self._states(one)
+        return newly and end is not None and end.state is EndpointState.ACTIVE
+
+    def _check_cut(self, effect: Route) -> None:
+        assert self.state.limits is not None
+        patience_s = max(self.state.limits.drain.requests_s, self.state.limits.drain.streams_s)
+        for name in effect.cut:
+            one = self.fleet[name]
+            waited_s = (self.now - (one.drained_from or self.now)).total_seconds()
+            if one.seen.phase is not Phase.FAILED and waited_s < patience_s:
+                self._violation(f"{name} cut after {waited_s} s, deadline {patience_s} s")
+
+    def _check_tables(self) -> None:
+        for table in self.tables():
+            total = sum(table.weights.values())
+            if table.weights and total != ALL_TRAFFIC_BP:
+                self._violation(f"weights sum to {total}: {dict(table.weights)}")
+            for version, weight in table.weights.items():
+                if weight and not any(True for _ in table.active(version)):
+                    self._violation(f"{version} has {weight} bp and no active endpoint")
+
+    def _check_ceiling(self) -> None:
+        limits = self.state.limits
+        assert limits is not None
+        counted = [one for one in self.fleet.values() if self._counts(one, limits.drain.requests_s)]
+        if len(counted) > limits.ceiling:
+            before = len(counted) - 1
+            if before >= limits.ceiling:
+                self._violation(f"{len(counted)} instances, ceiling {limits.ceiling}")
+
+    def _counts(self, one: SimulatedInstance, requests_s: float) -> bool:
+        held = (
+            one.drained_from is not None
+            and self._states(one.seen) == {EndpointState.DRAINING}
+            and (self.now - one.drained_from).total_seconds() >= requests_s
+        )
+        return one.seen.phase is not Phase.FAILED and not held
+
+    def _states(self, one: Instance) -> set[EndpointState | None]:
+        ends = (table.endpoint(one.version, one.id) for table in self.tables())
+        return {end.state if end else None for end in ends} or {None}
+
+    def _serves(self, one: Instance) -> bool:
+        return one.phase is Phase.READY and self._states(one) == {EndpointState.ACTIVE}
+
+    def _record(self, state: ServiceState, events: Iterable[ServiceEvent]) -> None:
+        self.journal += events
+        self.state = state
+
+    def _violation(self, words: str) -> None:
+        self.violations.append(f"{self.now:%H:%M:%S.%f} {words}")
+
+
+def weights_now(simulation: Simulation) -> Mapping[Version, int]:
+    """Return the acknowledged weights."""
+    return (simulation.acknowledged or EMPTY_TABLE).weights

@@ -1,0 +1,198 @@
+"""Random services, rollouts, commands and faults: the promises hold at every moment, and every rollout ends."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hitless.errors import Refused
+from hitless.rollout.machine import Abort, Command, Deploy, Pause, Promote, Resume, Undo
+from hitless.rollout.spec import (
+    Address,
+    Amount,
+    BlueGreenSpec,
+    CanarySpec,
+    CanaryStep,
+    CheckSpec,
+    DrainSpec,
+    RollingSpec,
+    RunSpec,
+    ServiceSpec,
+    StrategyName,
+    StrategySpecs,
+    TrafficSpec,
+    Version,
+)
+from hitless.rollout.state import RolloutPhase
+from hitless.rollout.world import Phase
+from hitless.testing.simulation import Behaviour, Simulation, weights_now
+
+VERSIONS = [Version(f"v{number}") for number in range(1, 5)]
+ACTOR = "user:test"
+
+amounts = st.one_of(
+    st.builds(lambda count: Amount(count=count), st.integers(0, 4)),
+    st.builds(lambda share: Amount(share_bp=share), st.sampled_from([0, 1_000, 2_500, 5_000, 10_000])),
+)
+steps = st.lists(st.sampled_from([1, 100, 500, 2_500, 3_333, 5_000, 9_999]), max_size=3, unique=True).map(sorted)
+
+
+@st.composite
+def services(draw: st.DrawFn) -> ServiceSpec:
+    weights = [*draw(steps), 10_000]
+    canary = CanarySpec(
+        steps=tuple(
+            CanaryStep(weight_bp=weight, hold_s=draw(st.sampled_from([0.0, 5.0])), pause=draw(st.booleans()))
+            for weight in weights
+        )
+    )
+    checks = (CheckSpec(path="/"),) if draw(st.booleans()) else ()
+    blue_green = BlueGreenSpec(
+        preview=Address(host="127.0.0.1", port=2) if draw(st.booleans()) else None,
+        checks=checks,
+        keep_warm_s=draw(st.sampled_from([0.0, 3.0])),
+        approve=draw(st.booleans()),
+    )
+    rolling = RollingSpec(max_surge=draw(amounts), max_unavailable=draw(amounts))
+    return ServiceSpec(
+        name="shop",
+        instances=draw(st.integers(1, 7)),
+        run=RunSpec(command=("shop",)),
+        traffic=TrafficSpec(listen=Address(host="127.0.0.1", port=1)),
+        drain=DrainSpec(requests_s=draw(st.sampled_from([0.0, 2.0])), streams_s=draw(st.sampled_from([2.0, 60.0]))),
+        strategy=StrategySpecs(rolling=rolling, blue_green=blue_green, canary=canary),
+        progress_deadline_s=60.0,
+    )
+
+
+behaviours = st.builds(
+    Behaviour,
+    ready_after_s=st.sampled_from([0.0, 0.2, 1.0, 5.0, None]),
+    exits_after_s=st.sampled_from([None, None, None, 0.1, 3.0]),
+    requests_s=st.sampled_from([0.0, 0.5]),
+    streams=st.sampled_from([0, 0, 2]),
+)
+healthy = st.builds(Behaviour, ready_after_s=st.sampled_from([0.0, 1.0]), streams=st.sampled_from([0, 2]))
+
+actions = st.one_of(
+    st.tuples(st.just("tick"), st.sampled_from([0.05, 0.3, 1.0, 4.0])),
+    st.tuples(st.just("tick"), st.sampled_from([0.05, 0.3, 1.0, 4.0])),
+    st.tuples(st.just("lose"), st.sets(st.integers(0, 3), max_size=3)),
+    st.tuples(st.just("acknowledge"), st.booleans()),
+    st.tuples(st.just("crash"), st.integers(0, 12)),
+    st.tuples(st.just("unready"), st.integers(0, 12)),
+    st.tuples(st.just("restart"), st.none()),
+    st.tuples(
+        st.just("deploy"), st.tuples(st.sampled_from(VERSIONS), st.sampled_from(list(StrategyName)), st.booleans())
+    ),
+    st.tuples(st.just("checks"), st.sampled_from([None, (), ("/: status 500",)])),
+    st.tuples(
+        st.just("ask"),
+        st.sampled_from(
+            [
+                Promote(actor=ACTOR),
+                Promote(actor=ACTOR, to_the_end=True),
+                Pause(actor=ACTOR),
+                Resume(actor=ACTOR),
+                Abort(actor=ACTOR),
+                Undo(actor=ACTOR),
+            ]
+        ),
+    ),
+)
+
+
+class Story:
+    """Plays actions on a simulation."""
+
+    def __init__(self, simulation: Simulation, spec: ServiceSpec) -> None:
+        self.simulation, self.spec = simulation, spec
+
+    def play(self, name: str, value: Any) -> None:
+        getattr(self, f"do_{name}")(value)
+
+    def do_tick(self, seconds: float) -> None:
+        self.simulation.tick(seconds)
+
+    def do_lose(self, losing: set[int]) -> None:
+        self.simulation.tick(0.1, losing=losing)
+        self.simulation.restart_controller()
+
+    def do_acknowledge(self, answers: bool) -> None:
+        self.simulation.acknowledges = answers
+
+    def do_crash(self, which: int) -> None:
+        names = sorted(self.simulation.fleet)
+        if which < len(names):
+            self.simulation.crash(names[which])
+
+    def do_unready(self, which: int) -> None:
+        ready = [one for one in self.simulation.fleet.values() if one.seen.phase is Phase.READY]
+        if which < len(ready):
+            self.simulation._enter(ready[which], Phase.UNREADY)
+
+    def do_restart(self, _: None) -> None:
+        self.simulation.restart_controller()
+
+    def do_deploy(self, what: tuple[Version, StrategyName, bool]) -> None:
+        version, strategy, supersede = what
+        self.do_ask(Deploy(actor=ACTOR, version=version, spec=self.spec, strategy=strategy, supersede=supersede))
+
+    def do_checks(self, outcome: tuple[str, ...] | None) -> None:
+        self.simulation.checks = outcome
+
+    def do_ask(self, asked: Command) -> None:
+        before = self.simulation.state
+        try:
+            self.simulation.ask(asked)
+        except Refused:
+            assert self.simulation.state == before
+
+    def calm_down(self) -> None:
+        """End all faults and let people answer what is asked of them."""
+        self.simulation.acknowledges, self.simulation.checks = True, ()
+        for one in self.simulation.fleet.values():
+            if one.seen.phase is Phase.UNREADY:
+                self.simulation._enter(one, Phase.READY)
+        for _ in range(12):
+            if self.simulation.state.phase is RolloutPhase.IDLE:
+                break
+            with contextlib.suppress(Refused):
+                self.simulation.ask(Promote(actor=ACTOR))
+            self.simulation.run_until_idle(limit_s=100)
+
+
+@given(
+    spec=services(),
+    acts=st.fixed_dictionaries({version: healthy if version == "v1" else behaviours for version in VERSIONS}),
+    story=st.lists(actions, max_size=40),
+)
+@settings(print_blob=True)
+def test_no_promise_is_broken_and_every_rollout_ends(
+    spec: ServiceSpec, acts: dict[Version, Behaviour], story: list[tuple[str, Any]]
+) -> None:
+    simulation = Simulation(behaviours=dict(acts))
+    player = Story(simulation, spec)
+    player.do_deploy((VERSIONS[0], StrategyName.ROLLING, False))
+    simulation.run_until_idle(limit_s=60)
+    for name, value in story:
+        player.play(name, value)
+        assert simulation.violations == []
+    player.calm_down()
+    simulation.restart_controller()
+    assert simulation.violations == []
+    assert simulation.state.phase is RolloutPhase.IDLE, simulation.state.rollout
+    _assert_home(simulation, acts)
+
+
+def _assert_home(simulation: Simulation, acts: dict[Version, Behaviour]) -> None:
+    """After a rollout the stable version serves all traffic, if it is able to."""
+    stable = simulation.state.stable
+    if stable is None or acts[stable].ready_after_s is None or acts[stable].exits_after_s is not None:
+        return
+    simulation.run(200, tick_s=1.0)
+    assert simulation.violations == []
+    assert weights_now(simulation) == {stable: 10_000}
