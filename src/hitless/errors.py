@@ -91,6 +91,13 @@ class UnknownService(UserError):
     http_status = 404
 
 
+class UnknownRollout(UserError):
+    """No rollout of this name was ever started."""
+
+    code = "HL2005"
+    http_status = 404
+
+
 class NothingToUndo(Refused):
     """No earlier version is known to return to."""
 
@@ -131,3 +138,10 @@ class LeaseHeld(Conflict):
     """Another controller works on this state directory."""
 
     code = "HL7003"
+
+    def __init__(
+        self, message: str, *, owner: str, fence: int, evidence: tuple[str, ...] = (), hints: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, evidence=evidence, hints=hints)
+        self.owner = owner
+        self.fence = fence

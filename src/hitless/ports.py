@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from hitless.journal.record import Entry, Record
+from hitless.journal.record import Break, Entry, Record
 from hitless.rollout.spec import Address, CheckSpec, InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.world import Instance, RoutingView, Table
 
@@ -81,6 +81,10 @@ class Store(Protocol):
 
     def last_record(self) -> Record | None:
         """Read the newest record."""
+        ...
+
+    def verify_journal(self) -> Break | None:
+        """Recompute the whole chain against the head that is kept beside it; return its first break."""
         ...
 
 

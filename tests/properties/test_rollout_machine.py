@@ -193,6 +193,6 @@ def _assert_home(simulation: Simulation, acts: dict[Version, Behaviour]) -> None
     stable = simulation.state.stable
     if stable is None or acts[stable].ready_after_s is None or acts[stable].exits_after_s is not None:
         return
-    simulation.run(200, tick_s=1.0)
+    simulation.run(120, tick_s=3.0)
     assert simulation.violations == []
     assert weights_now(simulation) == {stable: 10_000}

@@ -211,8 +211,13 @@ def _deploy_over(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[
             f"{asked.version} is the version that rollout {rollout.id} started from",
             hints=(f"return to it: hitless rollout abort {state.service}",),
         )
-    cause = f"superseded by {asked.version}"
-    yield RolloutFinished(at=now, actor=asked.actor, rollout=rollout.id, outcome=Outcome.SUPERSEDED, cause=cause)
+    yield RolloutFinished(
+        at=now,
+        actor=asked.actor,
+        rollout=rollout.id,
+        outcome=Outcome.SUPERSEDED,
+        cause=f"superseded by {asked.version}",
+    )
     yield from _deploy(replace(state, phase=RolloutPhase.IDLE), asked, now)
 
 

@@ -52,6 +52,7 @@ class SimulatedInstance:
 
     seen: Instance
     number: int
+    was_listed: bool = False
     drained_from: datetime | None = None
 
 
@@ -113,7 +114,7 @@ class Simulation:
         while self.state.phase is not RolloutPhase.IDLE and spent < limit_s:
             self.tick(tick_s)
             spent += tick_s
-            tick_s = min(tick_s * 1.02, 60.0)
+            tick_s = min(tick_s * 1.08, 30.0)
         return self.state.rollout.outcome if self.state.rollout and self.state.phase is RolloutPhase.IDLE else None
 
     def crash(self, name: InstanceId) -> None:
@@ -236,12 +237,8 @@ class Simulation:
             return
         if self._states(one.seen) != {None} and self.tables():
             self._violation(f"{effect.instance} stopped while a table in force lists it")
-        was_listed = any(
-            isinstance(event, TrafficRouted) and event.table.endpoint(one.seen.version, effect.instance)
-            for event in self.journal
-        )
         left = self._open(one).count
-        if was_listed and left and not self._was_cut(effect.instance):
+        if one.was_listed and left and not self._was_cut(effect.instance):
             self._violation(f"{effect.instance} stopped with {left} open, and nothing says so")
         self._enter(one, Phase.STOPPING)
 
@@ -251,13 +248,13 @@ class Simulation:
     def _route(self, effect: Route) -> None:
         before = self.in_rotation()
         admitted = [one.seen for one in self.fleet.values() if self._is_admitted(one.seen, effect.table)]
-        for one in admitted:
-            if one.phase is not Phase.READY:
-                self._violation(f"{one.id} admitted while {one.phase}")
+        self.violations += [f"{one.id} admitted while {one.phase}" for one in admitted if one.phase is not Phase.READY]
         self._check_cut(effect)
         if self.pending is not None and self.acknowledges:
             self._acknowledge()
         self.pending = effect.table
+        for one in self.fleet.values():
+            one.was_listed |= effect.table.endpoint(one.seen.version, one.seen.id) is not None
         limits = self.state.limits
         after = self.in_rotation()
         floor = limits.ready_floor if limits and any(wish.pools for wish in self.state.desired.values()) else 0
@@ -284,7 +281,7 @@ class Simulation:
             if table.weights and total != ALL_TRAFFIC_BP:
                 self._violation(f"weights sum to {total}: {dict(table.weights)}")
             for version, weight in table.weights.items():
-                if weight and not any(True for _ in table.active(version)):
+                if weight and not all(any(True for _ in one.active(version)) for one in self.tables()):
                     self._violation(f"{version} has {weight} bp and no active endpoint")
 
     def _check_ceiling(self) -> None:

@@ -1,12 +1,14 @@
 """One view model per noun: what `--json` prints, what the API returns, what the terminal and the pages draw.
 
-Plain JSON shapes (TypedDict), so that the command line reads them without any library. Times are RFC 3339 UTC strings, durations
-seconds, weights basis points. Wanted and observed stand side by side; what is not known is None and never zero.
+Plain JSON shapes (TypedDict), so that the command line reads them without any library. Times are RFC 3339 UTC,
+durations seconds, weights basis points. Wanted and observed stand side by side; what is not known is None, never zero.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Generic, Literal, TypedDict, TypeVar
+
+Payload = TypeVar("Payload")
 
 RolloutState = Literal["running", "paused", "completed", "rolled_back", "superseded", "failed"]
 """`running` includes the way back (`phase` = `rolling_back`)."""
@@ -14,7 +16,7 @@ RolloutState = Literal["running", "paused", "completed", "rolled_back", "superse
 Role = Literal["stable", "candidate", "retiring"]
 
 Health = Literal["idle", "healthy", "progressing", "degraded", "down"]
-"""idle: nothing was ever deployed; degraded: serves, but not as wanted; down: no ready instance in rotation, or Envoy gone."""
+"""idle: nothing was ever deployed; degraded: serves, but not as wanted; down: nothing ready, or no Envoy."""
 
 
 class InstanceView(TypedDict):
@@ -121,6 +123,13 @@ class ControlPlaneView(TypedDict):
     services: list[ServiceView]
 
 
+class Envelope(TypedDict, Generic[Payload]):
+    """A document and the name of its shape; the version rises when a reader of the old shape would break."""
+
+    schema: str
+    data: Payload
+
+
 class ProblemView(TypedDict):
     """An error as RFC 9457 problem details, with what a command line needs to show it and to exit."""
 
@@ -133,3 +142,35 @@ class ProblemView(TypedDict):
     place: str | None
     evidence: list[str]
     hints: list[str]
+
+
+class PlannedStageView(TypedDict):
+    """One stage that a deploy would go through. `hold_s` is the least it takes; what it waits for may take longer."""
+
+    name: str
+    pools: dict[str, int]
+    weights: dict[str, int]
+    until: list[str]
+    hold_s: float
+
+
+class PlanView(TypedDict):
+    """What a deploy would do. `peak_instances` live at once at most; `least_s` is the sum of all holds."""
+
+    service: str
+    strategy: str
+    baseline: str | None
+    candidate: str
+    stages: list[PlannedStageView]
+    peak_instances: int
+    least_s: float
+    needs: list[str]
+    next: list[str]
+
+
+class VerifyView(TypedDict):
+    """Outcome of recomputing the journal's chain: `problem` is None when it holds, else `seq` is where it breaks."""
+
+    records: int
+    problem: str | None
+    seq: int | None

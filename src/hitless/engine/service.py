@@ -1,0 +1,266 @@
+"""One service's loop: observe, decide, commit, act.
+
+A decision is durable BEFORE any of its effects starts. If the commit fails, nothing was decided: the state in memory is
+the one on disk, and the next turn looks at the world afresh. Effects that fail are told and issued again next time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hitless.engine.codec import dump_rollout, dump_state, entry_of, subject_of
+from hitless.engine.keeper import Keeper
+from hitless.errors import Fenced, HitlessError
+from hitless.journal.record import Entry
+from hitless.ports import Checker, Clock, Fleet, Router, Run
+from hitless.rollout import machine
+from hitless.rollout.effects import Effect, Route, Start, Stop
+from hitless.rollout.events import ENGINE, evolve
+from hitless.rollout.spec import Address
+from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
+from hitless.rollout.world import EndpointState, Observation, Phase
+
+BUSY_S, WATCHFUL_S, IDLE_S = 0.02, 0.2, 1.0
+"""Between turns: while something moves, while a rollout waits, otherwise. A change in the fleet wakes the loop."""
+
+SERVICE, ROLLOUT = "service", "rollout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What a service loop acts on."""
+
+    fleet: Fleet
+    router: Router
+    checker: Checker
+    clock: Clock
+
+
+@dataclass(slots=True, kw_only=True)
+class ServiceLoop:
+    """Keeps one service as it is wanted.
+
+    Attributes:
+        observed: what the last turn saw.
+        problems: what is wrong right now, for people.
+    """
+
+    state: ServiceState
+    keeper: Keeper
+    outside: Outside
+    on_change: Callable[[], None]
+    observed: Observation | None = None
+    problems: tuple[str, ...] = ()
+    _turn_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _checking: asyncio.Task[tuple[str, ...]] | None = None
+    _checked_stage: tuple[str, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self.state.service
+
+    def wake(self) -> None:
+        """Look now."""
+        self._wake.set()
+
+    async def ask(self, asked: machine.Command) -> Rollout:
+        """Decide on a command and commit; its effects follow with the next turn, which is woken.
+
+        Raises:
+            Refused: it does not fit.
+        """
+        async with self._turn_lock:
+            await self._commit(machine.command(self.state, asked, now=self.outside.clock.now()))
+        self.wake()
+        assert self.state.rollout is not None
+        return self.state.rollout
+
+    def check(self, asked: machine.Command) -> None:
+        """Tell whether a command would fit now, without deciding on it.
+
+        Raises:
+            Refused: it does not.
+        """
+        machine.command(self.state, asked, now=self.outside.clock.now())
+
+    async def run(self) -> None:
+        """Turn for ever.
+
+        Raises:
+            Fenced: another controller has taken over.
+        """
+        while True:
+            is_moving = await self.turn()
+            await self._pause(is_moving=is_moving)
+
+    async def turn(self) -> bool:
+        """Observe, decide, commit, act; tell whether something is in motion."""
+        async with self._turn_lock:
+            before = (self.observed, self.problems)
+            try:
+                is_moving = await self._turn()
+            except Fenced:
+                raise
+            except HitlessError as error:
+                is_moving = False
+                self.problems = (error.message,)
+            if before != (self.observed, self.problems):
+                self.on_change()
+            return is_moving
+
+    async def _turn(self) -> bool:
+        self.observed = await self._observe()
+        seen = machine.Observed(observation=self.observed, checks=self._check_outcome())
+        step = machine.observe(self.state, seen)
+        await self._commit(step)
+        troubles = await self._act(step.effects)
+        await self._tell(troubles)
+        routing = [view.problem for view in self.observed.routing.values() if view.problem]
+        self.problems = tuple(dict.fromkeys([*troubles, *routing]))
+        self._begin_checks()
+        return bool(step.events) or self._is_moving(step.effects)
+
+    async def _observe(self) -> Observation:
+        outside = self.outside
+        instances = await outside.fleet.observe(self.name)
+        routing = await outside.router.observe(self.name)
+        return Observation(now=outside.clock.now(), instances=instances, routing=routing)
+
+    def _is_moving(self, effects: tuple[Effect, ...]) -> bool:
+        assert self.observed is not None
+        views = self.observed.routing.values()
+        draining = any(
+            end.state is EndpointState.DRAINING
+            for view in views
+            for table in view.live()
+            for ends in table.endpoints.values()
+            for end in ends.values()
+        )
+        return bool(effects) or draining
+
+    async def _pause(self, *, is_moving: bool) -> None:
+        waits = self.state.phase is not RolloutPhase.IDLE
+        pace_s = BUSY_S if is_moving else WATCHFUL_S if waits else IDLE_S
+        sleep = asyncio.ensure_future(self.outside.clock.sleep(pace_s))
+        woken = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({sleep, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            woken.cancel()
+        self._wake.clear()
+
+    # Commit
+
+    async def _commit(self, step: machine.Step) -> None:
+        if step.events:
+            entries = [entry_of(event, service=self.name) for event in step.events]
+            await self.keeper.commit(runs=self._rows(step), entries=entries)
+        self.state = step.state
+
+    def _rows(self, step: machine.Step) -> list[Run]:
+        rows = [self._row(subject_of(self.name), SERVICE, dump_state(step.state))]
+        rollouts, state = {}, self.state
+        for event in step.events:
+            state = evolve(state, event)
+            if state.rollout is not None:
+                rollouts[state.rollout.id] = state.rollout
+        changed = (one for one in rollouts.values() if one != self.state.rollout)
+        return rows + [self._row(one.id, ROLLOUT, dump_rollout(one)) for one in changed]
+
+    def _row(self, run_id: str, kind: str, state: str) -> Run:
+        now = self.outside.clock.now()
+        return Run(id=run_id, kind=kind, state=state, fence=self.keeper.lease.fence, updated_at=now)
+
+    async def _tell(self, troubles: tuple[str, ...]) -> None:
+        """Journal what went wrong, once per kind of trouble and not once per turn."""
+        fresh = [one for one in troubles if one not in self.problems]
+        if fresh:
+            now = self.outside.clock.now()
+            entries = [
+                Entry(at=now, type="effect.failed", subject=subject_of(self.name), actor=ENGINE, data={"problem": one})
+                for one in fresh
+            ]
+            await self.keeper.commit(entries=entries)
+
+    # Act
+
+    async def _act(self, effects: tuple[Effect, ...]) -> tuple[str, ...]:
+        troubles = []
+        for effect in sorted(effects, key=_urgency):
+            try:
+                await self._carry_out(effect)
+            except Fenced:
+                raise
+            except HitlessError as error:
+                troubles.append(error.message)
+        return tuple(troubles)
+
+    async def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Route):
+            await self.outside.router.apply(
+                self.name,
+                region=effect.region,
+                table=effect.table,
+                fence=self.keeper.lease.fence,
+                revision=self.state.revision,
+            )
+        elif isinstance(effect, Stop):
+            await self.outside.fleet.stop(effect.instance, grace_s=self._grace_s(effect))
+        else:
+            spec = self.state.specs[effect.version]
+            await self.outside.fleet.start(
+                spec=spec, instance=effect.instance, version=effect.version, region=effect.region
+            )
+
+    def _grace_s(self, effect: Stop) -> float:
+        known = self.state.instances.get(effect.instance)
+        spec = self.state.specs.get(known.version) if known else None
+        return spec.drain.requests_s if spec else 30.0
+
+    # Synthetic checks
+
+    def _check_outcome(self) -> tuple[str, ...] | None:
+        """Return the outcome for the present stage, once."""
+        if self._checking is None or not self._checking.done() or self._checked_stage != self._stage():
+            return None
+        return self._checking.result()
+
+    def _stage(self) -> tuple[str, int] | None:
+        rollout = self.state.rollout
+        if rollout is None or self.state.phase in {RolloutPhase.IDLE, RolloutPhase.ROLLING_BACK}:
+            return None
+        return rollout.id, rollout.stage
+
+    def _begin_checks(self) -> None:
+        stage, rollout = self._stage(), self.state.rollout
+        if stage is None or rollout is None or not rollout.current_stage.checks or self._checked_stage == stage:
+            return
+        if rollout.record.settled_at is None or rollout.record.checks_passed is not None:
+            return
+        self._checked_stage = stage
+        self._checking = asyncio.create_task(self._check(rollout))
+        self._checking.add_done_callback(lambda _: self.wake())
+
+    async def _check(self, rollout: Rollout) -> tuple[str, ...]:
+        checks = rollout.current_stage.checks
+        results = await self.outside.checker.run(checks=checks, targets=self._targets(rollout))
+        return tuple(f"{one.check.path}: {one.problem}" for one in results if one.problem)
+
+    def _targets(self, rollout: Rollout) -> tuple[Address, ...]:
+        """Ask every instance of the candidate, not one that a balancer happens to pick."""
+        assert self.observed is not None
+        return tuple(
+            one.address
+            for one in self.observed.instances
+            if one.version == rollout.candidate and one.phase is Phase.READY
+        )
+
+
+def _urgency(effect: Effect) -> int:
+    """Users first: routing, then what ends, then what is new."""
+    return (Route, Stop, Start).index(type(effect))

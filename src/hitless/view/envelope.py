@@ -1,0 +1,29 @@
+"""The envelope around every JSON document that leaves hitless: `{"schema": "hitless.service/v1", "data": ...}`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hitless.view.models import Envelope, Payload
+
+Noun = Literal[
+    "service",
+    "services",
+    "rollout",
+    "rollouts",
+    "journal",
+    "journal-check",
+    "control-plane",
+    "plan",
+    "problem",
+    "project",
+    "explanation",
+    "down",
+]
+
+ENVELOPE_VERSION = "v1"
+
+
+def envelope(noun: Noun, data: Payload) -> Envelope[Payload]:
+    """Wrap `data`."""
+    return {"schema": f"hitless.{noun}/{ENVELOPE_VERSION}", "data": data}

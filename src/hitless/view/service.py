@@ -1,0 +1,260 @@
+"""From a service's state and what is seen of it to the views that people get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Literal
+
+from hitless.rollout.machine import way_back
+from hitless.rollout.spec import Region, ServiceSpec, Version
+from hitless.rollout.stage import Finding, Held, Passed, Stage, findings
+from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
+from hitless.rollout.world import EMPTY_TABLE, EndpointState, Instance, Observation, Phase, RoutingView
+from hitless.view.models import (
+    ConditionView,
+    Health,
+    InstanceView,
+    Role,
+    RolloutState,
+    RolloutView,
+    ServiceView,
+    StageView,
+    VersionView,
+)
+from hitless.view.plan import pools_of, weights_of
+
+
+def service_view(
+    state: ServiceState, *, spec: ServiceSpec, observed: Observation | None, problems: Iterable[str], seq: int
+) -> ServiceView:
+    """Render one service now; `observed` is None before the first look."""
+    return {
+        "name": state.service,
+        "listen": str(spec.traffic.listen),
+        "health": _health(state, observed),
+        "stable": state.stable,
+        "versions": list(_versions(state, observed)),
+        "instances": [_instance(one, observed) for one in observed.instances] if observed else [],
+        "rollout": rollout_view(state.rollout, state=state, observed=observed) if state.rollout else None,
+        "problems": list(problems),
+        "seq": seq,
+    }
+
+
+def rollout_view(
+    rollout: Rollout, *, service: str | None = None, state: ServiceState | None = None, observed: Observation | None
+) -> RolloutView:
+    """Render a rollout; with `state` as the service's present one, without as it ended."""
+    name = service or (state.service if state else "")
+    phase = _rollout_phase(rollout, state)
+    return {
+        "id": rollout.id,
+        "service": name,
+        "strategy": rollout.strategy,
+        "baseline": rollout.baseline,
+        "candidate": rollout.candidate,
+        "state": _rollout_state(rollout, phase),
+        "phase": phase,
+        "stage": rollout.stage,
+        "stages": _stages(rollout, phase, state, observed),
+        "started_at": _moment(rollout.started_at),
+        "finished_at": _moment(rollout.finished_at) if rollout.finished_at else None,
+        "actor": rollout.actor,
+        "reason": rollout.reason,
+        "cause": rollout.cause,
+        "next": list(_next(name, phase, rollout, state)),
+    }
+
+
+def _rollout_phase(
+    rollout: Rollout, state: ServiceState | None
+) -> Literal["advancing", "paused", "rolling_back", "finished"]:
+    if rollout.outcome is not None or state is None:
+        return "finished"
+    if state.phase is RolloutPhase.PAUSED:
+        return "paused"
+    return "rolling_back" if state.phase is RolloutPhase.ROLLING_BACK else "advancing"
+
+
+def _rollout_state(rollout: Rollout, phase: str) -> RolloutState:
+    match rollout.outcome:
+        case Outcome.COMPLETED:
+            return "completed"
+        case Outcome.ROLLED_BACK:
+            return "rolled_back"
+        case Outcome.SUPERSEDED:
+            return "superseded"
+        case Outcome.FAILED:
+            return "failed"
+        case None:
+            return "paused" if phase == "paused" else "running"
+
+
+def _stages(rollout: Rollout, phase: str, state: ServiceState | None, observed: Observation | None) -> list[StageView]:
+    stages = list(rollout.plan.stages)
+    if phase == "rolling_back" and state is not None:
+        stages.append(way_back(rollout, state.desired))
+    views = []
+    for number, stage in enumerate(stages):
+        progress = _progress(rollout, number, phase)
+        is_current = progress == "current"
+        conditions = [_condition(one) for one in _judged(stage, rollout, state, observed)] if is_current else []
+        views.append(_stage_view(stage, progress, conditions, rollout.record.entered_at if is_current else None))
+    return views
+
+
+def _progress(rollout: Rollout, number: int, phase: str) -> Literal["done", "current", "ahead", "skipped"]:
+    is_way_back = number == len(rollout.plan.stages)
+    if number < rollout.stage or (number == rollout.stage and rollout.outcome is Outcome.COMPLETED):
+        return "done"
+    if is_way_back or (number == rollout.stage and phase in {"advancing", "paused"}):
+        return "current"
+    return "skipped" if phase in {"finished", "rolling_back"} else "ahead"
+
+
+def _judged(
+    stage: Stage, rollout: Rollout, state: ServiceState | None, observed: Observation | None
+) -> tuple[Finding, ...]:
+    if observed is None or state is None or state.limits is None:
+        return ()
+    return findings(stage, rollout.record, observed=observed, limits=state.limits)
+
+
+def _stage_view(
+    stage: Stage,
+    state: Literal["done", "current", "ahead", "skipped"],
+    until: list[ConditionView],
+    entered_at: datetime | None,
+) -> StageView:
+    return {
+        "name": stage.name,
+        "state": state,
+        "pools": pools_of(stage.desired),
+        "weights": weights_of(stage.desired),
+        "until": until,
+        "entered_at": _moment(entered_at) if entered_at else None,
+        "hold_s": stage.hold_s,
+    }
+
+
+def _condition(finding: Finding) -> ConditionView:
+    condition = finding.condition
+    name: str = condition.kind
+    if isinstance(condition, Held):
+        name = f"held {condition.seconds:g} s"
+    elif isinstance(condition, Passed):
+        name = f"{len(condition.checks)} checks passed"
+    return {"name": name, "met": finding.met, "detail": finding.detail}
+
+
+def _next(name: str, phase: str, rollout: Rollout, state: ServiceState | None) -> Iterator[str]:
+    if phase == "advancing":
+        yield f"hitless rollout promote {name}"
+        yield f"hitless rollout pause {name}"
+        yield f"hitless rollout abort {name}"
+    elif phase == "paused":
+        yield f"hitless rollout resume {name}"
+        yield f"hitless rollout promote {name}"
+        yield f"hitless rollout abort {name}"
+    elif phase == "rolling_back":
+        yield f"hitless rollout get {name} --watch"
+    elif rollout.outcome is Outcome.COMPLETED and state is not None and state.previous is not None:
+        yield f"hitless rollout undo {name}"
+    elif rollout.outcome in {Outcome.ROLLED_BACK, Outcome.FAILED}:
+        yield f"hitless logs {name}"
+        yield f"hitless journal tail --service {name}"
+
+
+def _health(state: ServiceState, observed: Observation | None) -> Health:
+    if state.rollouts == 0:
+        return "idle"
+    if observed is None or not _reaches_users(observed):
+        return "down" if state.stable else "progressing" if state.phase is not RolloutPhase.IDLE else "idle"
+    if state.phase is not RolloutPhase.IDLE:
+        return "progressing"
+    return "healthy" if _is_as_wanted(state, observed) else "degraded"
+
+
+def _reaches_users(observed: Observation) -> bool:
+    return any(_rotation(one, observed) == "in" and one.phase is Phase.READY for one in observed.instances) and not any(
+        view.problem and view.acknowledged is None for view in observed.routing.values()
+    )
+
+
+def _is_as_wanted(state: ServiceState, observed: Observation) -> bool:
+    for region, wanted in state.desired.items():
+        view = observed.routing.get(region)
+        table = view.acknowledged if view and view.acknowledged else EMPTY_TABLE
+        if {v: w for v, w in table.weights.items() if w} != {v: w for v, w in wanted.weights.items() if w}:
+            return False
+        if any(_ready(observed, version, region) < count for version, count in wanted.pools.items()):
+            return False
+    return True
+
+
+def _ready(observed: Observation, version: Version, region: Region) -> int:
+    return sum(
+        one.version == version and one.region == region and one.phase is Phase.READY for one in observed.instances
+    )
+
+
+def _versions(state: ServiceState, observed: Observation | None) -> Iterator[VersionView]:
+    wanted, desired = pools_of(state.desired), weights_of(state.desired)
+    seen = [one.version for one in observed.instances] if observed else []
+    for name in dict.fromkeys([*wanted, *seen]):
+        version = Version(name)
+        yield {
+            "version": version,
+            "role": _role(version, state, wanted),
+            "wanted_instances": wanted.get(version, 0),
+            "ready_instances": sum(
+                one.version == version and one.phase is Phase.READY for one in (observed.instances if observed else ())
+            ),
+            "desired_bp": desired.get(version, 0),
+            "routed_bp": _routed_bp(version, observed),
+        }
+
+
+def _role(version: Version, state: ServiceState, wanted: dict[str, int]) -> Role:
+    if version == state.stable:
+        return "stable"
+    is_candidate = state.rollout is not None and version == state.rollout.candidate
+    return "candidate" if is_candidate and wanted.get(version, 0) > 0 else "retiring"
+
+
+def _routed_bp(version: Version, observed: Observation | None) -> int | None:
+    views = list(observed.routing.values()) if observed else []
+    if not views or any(view.acknowledged is None for view in views):
+        return None
+    return sum((view.acknowledged or EMPTY_TABLE).weight_bp(version) for view in views) // len(views)
+
+
+def _instance(one: Instance, observed: Observation) -> InstanceView:
+    view = observed.routing.get(one.region)
+    still_open = view.open_requests.get(one.id) if view else None
+    return {
+        "id": one.id,
+        "version": one.version,
+        "region": one.region,
+        "address": str(one.address),
+        "phase": one.phase.value,
+        "rotation": _rotation(one, observed),
+        "since": _moment(one.since),
+        "open_requests": still_open.count if still_open else None,
+        "cause": one.cause,
+    }
+
+
+def _rotation(one: Instance, observed: Observation) -> Literal["in", "draining", "out", "unknown"]:
+    view: RoutingView | None = observed.routing.get(one.region)
+    if view is None:
+        return "unknown"
+    end = (view.acknowledged or EMPTY_TABLE).endpoint(one.version, one.id)
+    if end is None:
+        return "out"
+    return "in" if end.state is EndpointState.ACTIVE else "draining"
+
+
+def _moment(at: datetime) -> str:
+    return at.isoformat()
