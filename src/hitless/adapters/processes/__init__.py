@@ -1,0 +1,1 @@
+"""Instances as processes on this machine: start, probe, adopt, end."""

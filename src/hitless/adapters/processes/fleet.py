@@ -1,0 +1,159 @@
+"""Instances as local processes.
+
+Theory: a record on disk per instance (see `records`), a supervisor task per instance (see `supervisor`), and this:
+the table of them. Processes are in sessions of their own and owe the controller nothing: when it goes, they serve on,
+and the next controller finds them by their records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from hitless.adapters.processes.free_ports import FreePorts, candidate_ports, ephemeral_ports
+from hitless.adapters.processes.http import open_session
+from hitless.adapters.processes.identity import boot_id
+from hitless.adapters.processes.logs import prune_logs
+from hitless.adapters.processes.records import InstanceRecord, InstanceRecords, RecordUnreadable
+from hitless.adapters.processes.supervisor import Supervisor, Surroundings
+from hitless.ports import Clock
+from hitless.rollout.spec import InstanceId, Region, RunSpec, ServiceSpec, Version
+from hitless.rollout.world import Instance, Phase
+
+logger = logging.getLogger(__name__)
+
+_THREADS = 4  # writes and searches of `/proc`; apart from the loop's own, where the store's commits wait
+
+
+class ProcessFleet:
+    """All instances of one state directory.
+
+    Attributes:
+        faults: records that could not be read when watching began.
+    """
+
+    def __init__(self, directory: Path, *, project: Path, clock: Clock, on_change: Callable[[], None]) -> None:
+        """Prepare; nothing is read or started yet.
+
+        Args:
+            directory: the state directory.
+            project: where `hitless.yaml` is; directories of services are relative to it.
+            clock: time.
+            on_change: called whenever an instance's phase changes, and when one is gone.
+        """
+        self.faults: tuple[RecordUnreadable, ...] = ()
+        self._directory = directory
+        self._project = project
+        self._clock = clock
+        self._on_change = on_change
+        self._ports = FreePorts(candidate_ports(ephemeral_ports()))
+        self._supervisors: dict[InstanceId, Supervisor] = {}
+        self._all_gone = asyncio.Event()
+        self._around: Surroundings | None = None
+
+    async def start_watching(self) -> None:
+        """Adopt the instances of earlier controllers; on return each of them has been looked at once."""
+        around = self._around = self._open()
+        records, faults = await asyncio.get_running_loop().run_in_executor(around.executor, around.records.load)
+        self.faults = tuple(faults)
+        for fault in faults:
+            logger.error("%s: %s", fault.message, "; ".join(fault.evidence))
+        self._ports.reserve(record.port for record in records)
+        adopted = [self._supervise(record, run=None) for record in records]
+        await asyncio.gather(*(supervisor.seen.wait() for supervisor in adopted))
+
+    async def close(self) -> None:
+        """Let go: instances live on and are adopted by the next controller."""
+        if self._around is None:
+            return
+        around, self._around = self._around, None
+        supervisors = tuple(self._supervisors.values())
+        self._supervisors.clear()
+        await asyncio.gather(*(supervisor.let_go() for supervisor in supervisors))
+        while around.unfinished:
+            await asyncio.wait(around.unfinished)
+        for supervisor in supervisors:
+            supervisor.stop_watching()
+        await around.session.close()
+        around.executor.shutdown()
+
+    async def observe(self, service: str) -> tuple[Instance, ...]:
+        """List the service's instances as last seen; asks nobody."""
+        return tuple(one.view() for one in self._supervisors.values() if one.record.service == service)
+
+    async def start(self, *, spec: ServiceSpec, instance: InstanceId, version: Version, region: Region) -> None:
+        """Start an instance; one that is known already under this id is left alone."""
+        known = self._supervisors.get(instance)
+        if known is None:
+            known = self._supervise(self._intent(spec, instance, version, region), run=spec.run)
+        await known.launched.wait()
+
+    async def stop(self, instance: InstanceId, *, grace_s: float) -> None:
+        """Ask the instance to end, end its whole tree after `grace_s`, forget it once it is gone. Returns at once."""
+        known = self._supervisors.get(instance)
+        if known is not None:
+            known.order_stop(deadline_s=time.monotonic() + grace_s)
+
+    async def end_all(self, grace_s: float) -> None:
+        """Stop every instance of every service; on return all are gone."""
+        for instance in tuple(self._supervisors):
+            await self.stop(instance, grace_s=grace_s)
+        while self._supervisors:
+            self._all_gone.clear()
+            await self._all_gone.wait()
+
+    def _open(self) -> Surroundings:
+        return Surroundings(
+            directory=self._directory,
+            project=self._project,
+            clock=self._clock,
+            records=InstanceRecords(self._directory),
+            executor=ThreadPoolExecutor(_THREADS, thread_name_prefix="hitless-fleet"),
+            session=open_session(),
+            on_change=self._on_change,
+            on_gone=self._forget,
+        )
+
+    def _supervise(self, record: InstanceRecord, *, run: RunSpec | None) -> Supervisor:
+        assert self._around is not None, "start_watching() comes first"
+        supervisor = Supervisor(record, self._around)
+        self._supervisors[record.id] = supervisor
+        supervisor.begin(run)
+        return supervisor
+
+    def _intent(self, spec: ServiceSpec, instance: InstanceId, version: Version, region: Region) -> InstanceRecord:
+        now = self._clock.now()
+        return InstanceRecord(
+            id=instance,
+            service=spec.name,
+            version=version,
+            region=region,
+            port=self._ports.take() or 0,
+            incarnation=uuid.uuid4().hex,
+            boot_id=boot_id(),
+            health=spec.health,
+            drain=spec.drain,
+            started_at=now,
+            started_monotonic_s=time.monotonic(),
+            phase=Phase.STARTING,
+            since=now,
+        )
+
+    def _forget(self, record: InstanceRecord) -> None:
+        self._supervisors.pop(record.id, None)
+        self._ports.release(record.port)
+        self._prune_logs(record.service)
+        if not self._supervisors:
+            self._all_gone.set()
+        self._on_change()
+
+    def _prune_logs(self, service: str) -> None:
+        try:
+            prune_logs(self._directory, service=service, live=self._supervisors.keys())
+        except OSError:  # old logs do no harm; the next end tries again
+            logger.exception("old logs of %s were not removed", service)

@@ -1,0 +1,142 @@
+"""Log files of instances: `logs/<service>/<id>.log`, standard output and error as they came.
+
+Readers need no control plane. Following polls the size: it costs no inotify instance, of which Envoy needs one per
+cluster. Files are not capped yet; a reader copes with one that is truncated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hitless.adapters.processes.file_names import KEPT_PER_SERVICE, file_name, name_of, newest_first
+from hitless.rollout.spec import InstanceId
+
+_POLL_S = 0.2
+_CHUNK_BYTES = 64 * 1024
+_LINE_LIMIT_BYTES = 64 * 1024
+_TAIL_LIMIT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line of one instance's log, without its line end."""
+
+    instance: InstanceId
+    text: str
+
+
+def log_path(directory: Path, *, service: str, instance: InstanceId) -> Path:
+    """Return where an instance's log is."""
+    return directory / "logs" / file_name(service) / f"{file_name(instance)}.log"
+
+
+def log_files(directory: Path, *, service: str | None = None, instance: InstanceId | None = None) -> list[Path]:
+    """List log files, the one that was written to last at the end.
+
+    Args:
+        directory: the state directory.
+        service: only this service's.
+        instance: only this instance's.
+    """
+    folder = file_name(service) if service is not None else "*"
+    name = file_name(instance) if instance is not None else "*"
+    return newest_first((directory / "logs").glob(f"{folder}/{name}.log"))[::-1]
+
+
+async def read_logs(
+    directory: Path,
+    *,
+    service: str | None = None,
+    instance: InstanceId | None = None,
+    tail: int | None = None,
+    follow: bool = False,
+) -> AsyncIterator[LogLine]:
+    """Read the logs of an instance or of all instances of a service.
+
+    Args:
+        directory: the state directory.
+        service: only this service's.
+        instance: only this instance's.
+        tail: only so many of each instance's last lines, of the last MiB at most.
+        follow: go on with what is written from now on, by instances that start later too; never ends.
+    """
+    readers: dict[Path, _Reader] = {}
+    for path in log_files(directory, service=service, instance=instance):
+        readers[path] = _Reader(path)
+        for line in readers[path].new_lines() if tail is None else readers[path].last(tail):
+            yield line
+        for line in () if follow else readers[path].unfinished():
+            yield line
+    while follow:
+        await asyncio.sleep(_POLL_S)
+        for path in log_files(directory, service=service, instance=instance):
+            for line in readers.setdefault(path, _Reader(path)).new_lines():
+                yield line
+
+
+def last_line(path: Path, *, limit: int = 200) -> str | None:
+    """Return the last line that says anything, at most `limit` characters of it; None: there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _CHUNK_BYTES))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return None
+    return lines[-1] if len(lines[-1]) <= limit else f"{lines[-1][: limit - 1]}…"
+
+
+def prune_logs(directory: Path, *, service: str, live: Collection[InstanceId]) -> None:
+    """Remove the logs of ended instances but for the newest ones."""
+    ended = [path for path in log_files(directory, service=service) if _instance_of(path) not in live]
+    for path in ended[: max(0, len(ended) - KEPT_PER_SERVICE)]:
+        path.unlink(missing_ok=True)
+
+
+def _instance_of(path: Path) -> InstanceId:
+    return InstanceId(name_of(path.stem))
+
+
+@dataclass(slots=True)
+class _Reader:
+    path: Path
+    offset: int = 0
+    partial: bytearray = field(default_factory=bytearray)
+
+    def last(self, count: int) -> Iterator[LogLine]:
+        self.offset = max(0, self.path.stat().st_size - _TAIL_LIMIT_BYTES)
+        return iter(deque(self.new_lines(), maxlen=count))
+
+    def unfinished(self) -> Iterator[LogLine]:
+        return iter([self._line(bytes(self.partial))] if self.partial else [])
+
+    def new_lines(self) -> Iterator[LogLine]:
+        for chunk in self._new_chunks():
+            *whole, rest = (bytes(self.partial) + chunk).split(b"\n")
+            yield from map(self._line, whole)
+            self.partial[:] = rest
+            if len(self.partial) > _LINE_LIMIT_BYTES:
+                yield self._line(bytes(self.partial))
+                self.partial.clear()
+
+    def _new_chunks(self) -> Iterator[bytes]:
+        try:
+            with self.path.open("rb") as file:
+                if self.path.stat().st_size < self.offset:  # truncated: begin again
+                    self.offset = 0
+                    self.partial.clear()
+                file.seek(self.offset)
+                while chunk := file.read(_CHUNK_BYTES):
+                    self.offset += len(chunk)
+                    yield chunk
+        except FileNotFoundError:  # pruned between the listing and now
+            return
+
+    def _line(self, raw: bytes) -> LogLine:
+        return LogLine(instance=_instance_of(self.path), text=raw.rstrip(b"\r").decode(errors="replace"))

@@ -1,0 +1,280 @@
+"""Looks after one instance, from its start or adoption to its end.
+
+One task per instance, the only one that changes its record: launch or adopt -> probe until something happens (the
+process ends, the health rules say FAILED, a stop is ordered) -> wait for the order to stop -> end -> forget. What is
+seen is told first and written after; what is intended (start, stop) is written first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+
+from hitless.adapters.processes.adoption import find_process
+from hitless.adapters.processes.ending import Ending
+from hitless.adapters.processes.exit_watch import ExitStatus, ExitWatch
+from hitless.adapters.processes.identity import ProcessIdentity, ProcessTree, read_stat
+from hitless.adapters.processes.launch import LaunchError, plan_launch, spawn
+from hitless.adapters.processes.logs import last_line, log_path
+from hitless.adapters.processes.probing import PROBED, Probing
+from hitless.adapters.processes.records import InstanceRecord, InstanceRecords
+from hitless.ports import Clock
+from hitless.rollout.spec import Address, RunSpec
+from hitless.rollout.world import Instance, Phase
+
+logger = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True, kw_only=True)
+class Surroundings:
+    """What all supervisors of a fleet share."""
+
+    directory: Path
+    project: Path
+    clock: Clock
+    records: InstanceRecords
+    executor: Executor
+    session: aiohttp.ClientSession
+    on_change: Callable[[], None]
+    on_gone: Callable[[InstanceRecord], None]
+    unfinished: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def offload(self, work: Callable[[], _T]) -> _T:
+        """Do what blocks in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+
+    async def finish(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for `work`; it is finished even if the one who waits is cancelled."""
+        task = asyncio.create_task(work)
+        self.unfinished.add(task)
+        task.add_done_callback(self.unfinished.discard)
+        await asyncio.shield(task)
+
+
+class Supervisor:
+    """One instance's keeper.
+
+    Attributes:
+        record: what is known; replaced on every change.
+        launched: set when the start has succeeded or failed.
+        seen: set when the instance has been looked at once since its start or adoption.
+    """
+
+    def __init__(self, record: InstanceRecord, around: Surroundings) -> None:
+        self.record = record
+        self.launched = asyncio.Event()
+        self.seen = asyncio.Event()
+        self._around = around
+        self._main: ProcessIdentity | None = None
+        self._watch: ExitWatch | None = None
+        self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._writing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, run: RunSpec | None) -> None:
+        """Start the instance with `run`; None: adopt the process of an earlier controller."""
+        self._task = asyncio.create_task(self._keep(run), name=f"instance {self.record.id}")
+
+    def order_stop(self, *, deadline_s: float) -> None:
+        """Have it ended; a second order may only bring the deadline (monotonic) nearer."""
+        self.record = replace(self.record, stop_deadline_s=min(self._stop_deadline_s(), deadline_s))
+        if not self._stop.done():
+            self._stop.set_result(None)
+            self._enter(Phase.STOPPING, self.record.cause)
+
+    async def let_go(self) -> None:
+        """Look after it no longer; its processes live on, writes that have begun are finished by the fleet."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def stop_watching(self) -> None:
+        """Give the exit watch back."""
+        if self._watch is not None:
+            self._watch.close()
+
+    def view(self) -> Instance:
+        """Return what the fleet shows."""
+        return Instance(
+            id=self.record.id,
+            version=self.record.version,
+            region=self.record.region,
+            address=self._address,
+            phase=self.record.phase,
+            since=self.record.since,
+            started_at=self.record.started_at,
+            cause=self.record.cause,
+        )
+
+    async def _keep(self, run: RunSpec | None) -> None:
+        try:
+            await self._live(run)
+        except Exception as fault:
+            logger.exception("instance %s is no longer watched", self.record.id)
+            self._fail(f"hitless could not look after it: {fault!r}")
+        finally:
+            self.launched.set()
+            self.seen.set()
+        await self._stop
+        while not await self._end():  # noqa: ASYNC110 - a retry, there is no event to wait for
+            await asyncio.sleep(_RETRY_S)
+
+    async def _live(self, run: RunSpec | None) -> None:
+        if run is not None:
+            await self._around.finish(self._launch(run))
+        else:
+            await self._adopt()
+        self.launched.set()
+        if self._watch is not None and self.record.phase in PROBED:
+            await self._look_after(self._watch)
+
+    async def _launch(self, run: RunSpec) -> None:
+        try:
+            pid = await self._around.offload(lambda: self._spawn(run))
+        except (LaunchError, OSError) as fault:
+            self._fail(str(fault))
+            await self._write()
+            return
+        stat = read_stat(pid)
+        assert stat is not None  # it is our child: even if it has ended, it stays until the watch takes it away
+        self._watch_main(stat.identity)
+
+    def _spawn(self, run: RunSpec) -> int:
+        records = self._around.records
+        records.write(self.record)
+        if self.record.port == 0:
+            raise LaunchError("no free port on 127.0.0.1")
+        launch = plan_launch(run, record=self.record, project=self._around.project, inherited=os.environ)
+        return spawn(launch, claim=records.claim_path(self.record.id), log=self._log)
+
+    async def _adopt(self) -> None:
+        found = await find_process(self._around.records, self.record)
+        if found.main is not None:
+            self._watch_main(found.main)
+        if self.record.phase is Phase.STOPPING:
+            self._stop.set_result(None)
+        elif self._watch is None and self.record.phase is not Phase.FAILED:
+            self._fail(self._with_log(found.why_gone))
+            await self._save()
+
+    def _watch_main(self, identity: ProcessIdentity) -> None:
+        self._main = identity
+        self._watch = ExitWatch.open(identity)
+
+    async def _look_after(self, watch: ExitWatch) -> None:
+        probing = asyncio.create_task(self._probe())
+        events: set[asyncio.Future[Any]] = {probing, watch.ended, self._stop}
+        try:
+            await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            probing.cancel()
+            await asyncio.wait({probing})
+        if watch.ended.done():
+            self._fail(self._with_log(str(watch.ended.result())))
+            await self._save()
+        if not probing.cancelled():
+            probing.result()  # raises what it raised
+
+    async def _probe(self) -> None:
+        probing = Probing(
+            session=self._around.session,
+            target=self._address,
+            spec=self.record.health,
+            start_deadline_s=self.record.started_monotonic_s + self.record.health.start_deadline_s,
+        )
+        async with contextlib.aclosing(probing.rounds(self.record.phase)) as rounds:
+            async for health in rounds:
+                self.seen.set()
+                if health.phase is not self.record.phase:
+                    self._enter(health.phase, health.cause)
+                    await self._save()
+
+    async def _end(self) -> bool:
+        try:
+            await self._end_once()
+        except Exception:
+            logger.exception("ending instance %s failed, trying again", self.record.id)
+            return False
+        return True
+
+    async def _end_once(self) -> None:
+        await self._save()
+        ending = Ending(
+            tree=self._tree,
+            main_ended=self._watch.ended if self._watch is not None else None,
+            deadline_s=self._stop_deadline_s,
+            executor=self._around.executor,
+        )
+        was_killed = await ending.run(after_term=None if self.record.term_sent else self._note_term)
+        how = "killed: it did not end within its grace" if was_killed else self._exit_status()
+        await self._around.finish(self._forget(how))
+
+    async def _note_term(self) -> None:
+        self.record = replace(self.record, term_sent=True)
+        await self._save()
+
+    async def _forget(self, how: str) -> None:
+        final = replace(self.record, since=self._around.clock.now(), cause=self.record.cause or how)
+        await self._around.offload(lambda: self._around.records.end(final))
+        self._around.on_gone(final)
+
+    def _exit_status(self) -> str:
+        ended = self._watch.ended if self._watch is not None else None
+        return str(ended.result() if ended is not None and ended.done() else ExitStatus())
+
+    def _tree(self) -> ProcessTree:
+        return ProcessTree(main=self._main, mark=self.record.incarnation, group_until_ticks=self._group_until_ticks())
+
+    def _group_until_ticks(self) -> float:
+        if self._watch is None:
+            return -math.inf
+        return math.inf if self._watch.ended_ticks is None else self._watch.ended_ticks
+
+    def _stop_deadline_s(self) -> float:
+        return math.inf if self.record.stop_deadline_s is None else self.record.stop_deadline_s
+
+    def _fail(self, cause: str) -> None:
+        if not self._stop.done():
+            self._enter(Phase.FAILED, cause)
+
+    def _enter(self, phase: Phase, cause: str | None) -> None:
+        self.record = replace(self.record, phase=phase, cause=cause, since=self._around.clock.now())
+        self._around.on_change()
+
+    def _with_log(self, cause: str) -> str:
+        last = last_line(self._log)
+        return cause if last is None else f"{cause}; its log ends with: {last}"
+
+    async def _save(self) -> None:
+        await self._around.finish(self._write())
+
+    async def _write(self) -> None:
+        async with self._writing:  # one after the other, and always the newest: an older one cannot come last
+            try:
+                await self._around.offload(lambda: self._around.records.write(self.record))
+            except OSError:
+                # The view in memory stays right. A later controller that finds the older record looks for itself, and
+                # the engine orders a stop again that is not on disk.
+                logger.exception("record of instance %s was not written", self.record.id)
+
+    @property
+    def _address(self) -> Address:
+        return Address(host="127.0.0.1", port=self.record.port)
+
+    @property
+    def _log(self) -> Path:
+        return log_path(self._around.directory, service=self.record.service, instance=self.record.id)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from processes_support import fleet_at, gone, spec_of, start
+
+from hitless.adapters.processes.logs import LogLine, last_line, log_files, log_path, prune_logs, read_logs
+from hitless.rollout.spec import InstanceId
+
+WEB_1, WEB_2 = InstanceId("web-1"), InstanceId("web-2")
+
+
+def write(home: Path, instance: InstanceId, text: str, service: str = "web") -> Path:
+    path = log_path(home, service=service, instance=instance)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(text)
+    return path
+
+
+def line(instance: InstanceId, text: str) -> LogLine:
+    return LogLine(instance=instance, text=text)
+
+
+async def test_logs_of_a_service_are_read_instance_by_instance(tmp_path: Path) -> None:
+    write(tmp_path, WEB_1, "one\ntwo\nthree")
+    write(tmp_path, WEB_2, "four\r\n")
+    write(tmp_path, InstanceId("shop-1"), "other\n", service="shop")
+    lines = [found async for found in read_logs(tmp_path, service="web")]
+    assert lines == [line(WEB_1, "one"), line(WEB_1, "two"), line(WEB_1, "three"), line(WEB_2, "four")]
+    assert [found async for found in read_logs(tmp_path, instance=WEB_1, tail=1)] == [
+        line(WEB_1, "two"),
+        line(WEB_1, "three"),
+    ]
+
+
+async def test_following_sees_new_lines_once_they_are_whole_and_new_instances(tmp_path: Path) -> None:
+    write(tmp_path, WEB_1, "old\nhalf ")
+    follower = read_logs(tmp_path, service="web", tail=10, follow=True)
+    assert await anext(follower) == line(WEB_1, "old")
+    write(tmp_path, WEB_1, "a line\n")
+    assert await asyncio.wait_for(anext(follower), 10) == line(WEB_1, "half a line")
+    write(tmp_path, WEB_2, "hello\n")
+    assert await asyncio.wait_for(anext(follower), 10) == line(WEB_2, "hello")
+    log_path(tmp_path, service="web", instance=WEB_1).write_text("cut off\n")
+    assert await asyncio.wait_for(anext(follower), 10) == line(WEB_1, "cut off")
+    await follower.aclose()
+
+
+def test_the_last_line_is_the_last_that_says_anything_and_is_short(tmp_path: Path) -> None:
+    assert last_line(tmp_path / "missing") is None
+    assert last_line(write(tmp_path, WEB_1, "\n \n")) is None
+    assert last_line(write(tmp_path, WEB_1, "Traceback\nValueError: no\n\n")) == "ValueError: no"
+    assert last_line(write(tmp_path, WEB_1, "x" * 1000)) == "x" * 199 + "…"
+
+
+def test_the_newest_twenty_logs_of_ended_instances_are_kept_and_all_of_living_ones(tmp_path: Path) -> None:
+    for number in range(30):
+        write(tmp_path, InstanceId(f"web-{number:02}"), "x\n")
+    prune_logs(tmp_path, service="web", live={InstanceId("web-00")})
+    kept = [path.stem for path in log_files(tmp_path, service="web")]
+    assert len(kept) == 21
+    assert kept[0] == "web-00"
+    assert kept[-1] == "web-29"
+
+
+async def test_the_log_of_an_ended_instance_can_still_be_read(tmp_path: Path) -> None:
+    async with fleet_at(tmp_path) as fleet:
+        await start(fleet, spec_of("sh", "-c", "echo to stdout; echo to stderr >&2; exit 3"))
+        await fleet.stop(WEB_1, grace_s=20)
+        await gone(fleet)
+    state = tmp_path / ".hitless"
+    assert {found.text async for found in read_logs(state, instance=WEB_1)} <= {"to stdout", "to stderr"}
+    assert log_files(state, service="web", instance=WEB_1)
