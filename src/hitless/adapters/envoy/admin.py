@@ -1,0 +1,154 @@
+"""Envoy's admin interface over its Unix socket: what it has confirmed, and what each endpoint has open."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from hitless.adapters.envoy.refusals import EnvoySilent
+from hitless.rollout.spec import Address
+
+_ANSWER_WITHIN_S = 1.0
+_OUT_OF_USE = ("failed_active_health_check", "pending_active_hc", "pending_dynamic_removal", "failed_outlier_check")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One endpoint as Envoy's clusters list it.
+
+    Attributes:
+        open_requests: requests and streams under way; a WebSocket is one.
+        is_usable: gets new requests.
+    """
+
+    open_requests: int
+    is_usable: bool
+
+
+Hosts = Mapping[str, Mapping[Address, Host]]
+"""Endpoints by cluster; a cluster that is still warming is not listed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What Envoy said at one moment.
+
+    Attributes:
+        taken_at: monotonic seconds before it was asked.
+        versions: the version that is in force, by the name of its text readout.
+        hosts: endpoints by cluster.
+    """
+
+    taken_at: float
+    versions: Mapping[str, str]
+    hosts: Hosts = field(default_factory=dict)
+
+
+class Admin:
+    """A client of the admin socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self._session: aiohttp.ClientSession | None = None
+
+    async def is_ready(self) -> bool:
+        """Tell whether Envoy has everything it was given and serves."""
+        try:
+            return (await self._request("GET", "/ready")).startswith(b"LIVE")
+        except EnvoySilent:
+            return False
+
+    async def versions(self) -> dict[str, str]:
+        """Read the versions in force.
+
+        Raises:
+            EnvoySilent: no answer.
+        """
+        stats = await self._json("/stats?format=json&type=TextReadouts&filter=version_text")
+        return {one["name"]: one["value"] for one in stats["stats"] if "name" in one}
+
+    async def hosts(self) -> Hosts:
+        """Read all endpoints.
+
+        Raises:
+            EnvoySilent: no answer.
+        """
+        listing = await self._json("/clusters?format=json")
+        return {one["name"]: _hosts(one) for one in listing.get("cluster_statuses", ())}
+
+    async def snapshot(self, *, hosts: bool = True) -> Snapshot:
+        """Read the versions in force and, if wanted, all endpoints.
+
+        Raises:
+            EnvoySilent: no answer.
+        """
+        taken_at = time.monotonic()
+        if not hosts:
+            return Snapshot(taken_at=taken_at, versions=await self.versions())
+        versions, found = await asyncio.gather(self.versions(), self.hosts())
+        return Snapshot(taken_at=taken_at, versions=versions, hosts=found)
+
+    async def warming_listeners(self) -> int:
+        """Count listeners that wait for their routes or certificates.
+
+        Raises:
+            EnvoySilent: no answer.
+        """
+        stats = await self._json("/stats?format=json&type=Gauges&filter=^listener_manager.total_listeners_warming$")
+        return sum(int(one.get("value", 0)) for one in stats["stats"])
+
+    async def reopen_logs(self) -> None:
+        """Make Envoy open its access logs again, by name.
+
+        Raises:
+            EnvoySilent: no answer.
+        """
+        await self._request("POST", "/reopen_logs")
+
+    async def close(self) -> None:
+        """Close the client's connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _json(self, path: str) -> Any:
+        return json.loads(await self._request("GET", path))
+
+    async def _request(self, method: str, path: str) -> bytes:
+        try:
+            async with self._client().request(method, path) as response:
+                return await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise EnvoySilent(self.socket, str(error) or type(error).__name__) from error
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                base_url="http://envoy",
+                connector=aiohttp.UnixConnector(path=str(self.socket)),
+                timeout=aiohttp.ClientTimeout(total=_ANSWER_WITHIN_S),
+            )
+        return self._session
+
+
+def _hosts(cluster: Mapping[str, Any]) -> dict[Address, Host]:
+    return {_address(host): _host(host) for host in cluster.get("host_statuses", ())}
+
+
+def _address(host: Mapping[str, Any]) -> Address:
+    found = host["address"]["socket_address"]
+    return Address(host=found["address"], port=found["port_value"])
+
+
+def _host(host: Mapping[str, Any]) -> Host:
+    counts = {one["name"]: int(one.get("value", 0)) for one in host["stats"]}  # JSON of protobuf leaves zeros out
+    health = host["health_status"]
+    is_usable = health.get("eds_health_status") == "HEALTHY" and not any(health.get(flag) for flag in _OUT_OF_USE)
+    return Host(open_requests=counts["rq_active"], is_usable=is_usable)

@@ -1,0 +1,280 @@
+"""The `Router` on Envoy.
+
+Envoy serves by itself, from files: this class may come and go. Everything it must remember lies beside those files;
+what Envoy has confirmed is asked of Envoy, never assumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hitless.adapters.envoy.acknowledge import LISTENERS_VERSION, Acknowledgements
+from hitless.adapters.envoy.admin import Admin, Snapshot
+from hitless.adapters.envoy.bootstrap import default_concurrency
+from hitless.adapters.envoy.change import Change, Plane, Versions
+from hitless.adapters.envoy.definition import Definition, check_free
+from hitless.adapters.envoy.drain import QuietMeter
+from hitless.adapters.envoy.files import FencedFiles, Stamp, read_resources
+from hitless.adapters.envoy.layout import Layout
+from hitless.adapters.envoy.ledger import Ledger, ledger_document, read_ledger
+from hitless.adapters.envoy.logs import rotate
+from hitless.adapters.envoy.process import EnvoyProcess, Status
+from hitless.adapters.envoy.refusals import EnvoySilent, NotDefined, UnknownRegion, check_table
+from hitless.adapters.envoy.report import routing_view, unconfirmed
+from hitless.adapters.envoy.resources import listened_address
+from hitless.adapters.envoy.watches import check_budget
+from hitless.errors import HitlessError
+from hitless.ports import Clock
+from hitless.rollout.spec import LOCAL, Region, ServiceSpec
+from hitless.rollout.world import RoutingView, Table
+
+START_WITHIN_S = 5.0
+ACKNOWLEDGED_WITHIN_S = 2.0
+_SNAPSHOT_AGE_S = 0.010  # one look serves all services that are observed in one tick
+_SILENCE_AGE_S = 0.250  # services of one tick don't each wait for an Envoy that does not answer
+_LOGS_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvoyState:
+    """Envoy's process, for people."""
+
+    status: Status
+    pid: int | None
+    problem: str | None
+
+
+class EnvoyRouter:
+    """Routing by one Envoy, for all services of one region.
+
+    Args:
+        directory: where configuration, ledgers and logs lie; one Envoy each.
+        clock: dates the beginning of a drain.
+        region: the only one that is routed here.
+        concurrency: Envoy's worker threads; None = one per core, at most four.
+        acknowledged_within_s: how long `apply` waits for Envoy.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        clock: Clock,
+        *,
+        region: Region = LOCAL,
+        concurrency: int | None = None,
+        acknowledged_within_s: float = ACKNOWLEDGED_WITHIN_S,
+    ) -> None:
+        self._layout = Layout.of(directory, region)
+        self._clock = clock
+        self._region = region
+        self._timeout_s = acknowledged_within_s
+        self._admin = Admin(self._layout.admin_socket)
+        self._process = EnvoyProcess(self._layout, self._admin, concurrency=concurrency or default_concurrency())
+        self._plane = Plane(
+            layout=self._layout,
+            files=FencedFiles(self._layout.root),
+            acknowledgements=Acknowledgements(self._admin, self._layout.log),
+        )
+        self._definition = Definition(plane=self._plane, admin=self._admin)
+        self._meter = QuietMeter()
+        self._specs: dict[str, ServiceSpec] = {}
+        self._ledgers: dict[str, Ledger] = {}
+        self._problems: dict[str, str] = {}
+        self._fault: str | None = None
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._looking = asyncio.Lock()
+        self._snapshot: Snapshot | None = None
+        self._silence: str | None = None
+        self._look_again_at = float("-inf")
+        self._logs_seen_at = time.monotonic()
+
+    @property
+    def state(self) -> EnvoyState:
+        """What Envoy's process does."""
+        return EnvoyState(status=self._process.status, pid=self._process.pid, problem=self._fault)
+
+    async def start(self) -> None:
+        """Start Envoy, or adopt the one that runs here, and wait until it serves.
+
+        Raises:
+            EnvoyDidNotStart: not ready within 5 s; with the last lines of its log.
+            AddressUnusable: someone else took a service's address while Envoy was down.
+            WatchBudgetSpent: it would abort at once.
+        """
+        if not self._process.find():
+            await asyncio.to_thread(self._check_addresses)
+        await self._process.start(within_s=START_WITHIN_S)
+
+    async def ensure_running(self) -> EnvoyState:
+        """Start Envoy again if it has ended, from the files on disk; cheap when it runs. Trouble is told in `state`."""
+        pid = self._process.pid
+        try:
+            await self._process.restart_if_dead(within_s=START_WITHIN_S)
+            await self._look_after_logs()
+            self._fault = None
+        except HitlessError as fault:
+            self._fault = fault.message
+        if self._process.pid != pid:
+            self._look_afresh()
+        return self.state
+
+    async def stop(self) -> None:
+        """End Envoy for good; tables stay on disk for the next start."""
+        await self._process.stop()
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of Envoy; it serves on."""
+        await self._admin.close()
+
+    async def services(self) -> frozenset[str]:
+        """Name the services whose addresses are open, those of earlier controllers included."""
+        _, listeners = await asyncio.to_thread(read_resources, self._layout.listeners)
+        return frozenset(name.partition("@")[0] for name in listeners)
+
+    async def define(self, spec: ServiceSpec) -> None:
+        """Open the service's addresses; known ones with the same settings are left alone, connections included.
+
+        Raises:
+            AddressUnusable: taken, or no IP address.
+            CertificateUnusable: cannot be read, or key and certificate do not match.
+            EnvoyRejected: Envoy did not take it; the service's listeners are as before.
+        """
+        async with self._locks[spec.name]:
+            ledger = await self._read(spec.name)
+            routes = await self._definition.open(spec, ledger, timeout_s=self._timeout_s)
+            self._specs[spec.name] = spec
+            await self._save(spec.name, replace(ledger, versions=_with_routes(ledger, routes)))
+            self._look_afresh()
+
+    async def remove(self, service: str) -> None:
+        """Close the service's addresses, drop its versions and forget its tables.
+
+        Raises:
+            EnvoyRejected: Envoy did not confirm; nothing that may still be named was dropped.
+        """
+        async with self._locks[service]:
+            await self._definition.close(service, timeout_s=self._timeout_s)
+            self._meter.confirm(service, (), at=time.monotonic())
+            for known in (self._specs, self._ledgers, self._problems):
+                known.pop(service, None)
+            self._look_afresh()
+
+    async def observe(self, service: str) -> Mapping[Region, RoutingView]:
+        """Report what is acknowledged, pending and open; nothing at all for a service that is not known.
+
+        When Envoy is silent, the tables are the last ones written and confirmed (what an Envoy that comes back serves),
+        every count is None and `problem` says so.
+        """
+        ledger = self._ledgers.get(service)  # before the look: a table settled meanwhile must not be held against it
+        snapshot, silence = await self._look()
+        if ledger is None or (snapshot and unconfirmed(ledger, snapshot)):
+            ledger = await self._read(service)
+        if service not in self._specs and not ledger.in_force():
+            return {}
+        problem = silence or self._problems.get(service) or self._fault
+        return {self._region: routing_view(service, ledger, snapshot, self._meter, problem=problem)}
+
+    async def apply(self, service: str, *, region: Region, table: Table, fence: int, revision: int) -> None:
+        """Write `table`, wait for its acknowledgement up to a time-out; the outcome is in the next `observe`.
+
+        Raises:
+            Refused: the table would fail requests, or Envoy would abort.
+            Fenced: `fence` is older than one that has written here.
+            NotDefined: the service has no address here.
+            UnknownRegion: another router's.
+        """
+        if region != self._region:
+            raise UnknownRegion(region, self._region)
+        async with self._locks[service]:
+            spec = self._specs.get(service)
+            if spec is None:
+                raise NotDefined(service)
+            change, ledger = await asyncio.to_thread(self._prepare, spec, table, Stamp(fence, revision))
+            await self._carry_out(change, ledger.begun(table, fence=fence, revision=revision))
+
+    def _prepare(self, spec: ServiceSpec, table: Table, stamp: Stamp) -> tuple[Change, Ledger]:
+        self._plane.files.check_fence(stamp.fence or 0)
+        ledger = read_ledger(
+            self._layout.record(spec.name)
+        )  # an earlier controller may have written since the last look
+        check_table(table, in_force=ledger.in_force())
+        change = Change(
+            plane=self._plane,
+            spec=spec,
+            table=table,
+            in_force=ledger.in_force(),
+            acknowledged=ledger.acknowledged,
+            stamp=stamp,
+        )
+        check_budget(change.clusters_to_add())
+        return change, ledger
+
+    async def _carry_out(self, change: Change, ledger: Ledger) -> None:
+        service, table, stamp = change.spec.name, change.table, change.stamp
+        await self._save(service, ledger, fence=stamp.fence)
+        self._meter.confirm(service, ledger.draining_since, at=time.monotonic())
+        versions, problem = await change.carry_out(timeout_s=self._timeout_s)
+        self._look_afresh()
+        if problem is not None:
+            self._problems[service] = problem
+            return
+        self._problems.pop(service, None)
+        settled = ledger.settled(table, versions=versions, now=self._clock.now())
+        self._meter.confirm(service, settled.draining_since, at=time.monotonic())
+        await self._save(service, settled, fence=stamp.fence)
+
+    async def _look(self) -> tuple[Snapshot | None, str | None]:
+        async with self._looking:
+            if time.monotonic() >= self._look_again_at:
+                self._snapshot, self._silence = await self._ask()
+            return self._snapshot, self._silence
+
+    async def _ask(self) -> tuple[Snapshot | None, str | None]:
+        try:
+            snapshot = await self._admin.snapshot()
+        except EnvoySilent as silence:
+            self._look_again_at = time.monotonic() + _SILENCE_AGE_S
+            return None, silence.message if self._process.pid else "Envoy is down"
+        self._look_again_at = snapshot.taken_at + _SNAPSHOT_AGE_S
+        return snapshot, self._listeners_problem(snapshot)
+
+    def _look_afresh(self) -> None:
+        self._look_again_at = float("-inf")
+
+    def _listeners_problem(self, snapshot: Snapshot) -> str | None:
+        wanted, _ = read_resources(self._layout.listeners)
+        if snapshot.versions.get(LISTENERS_VERSION, "") == wanted:
+            return None
+        return f"Envoy has not opened every address; see {self._layout.log}"
+
+    async def _read(self, service: str) -> Ledger:
+        ledger = await asyncio.to_thread(read_ledger, self._layout.record(service))
+        self._ledgers[service] = ledger
+        self._meter.confirm(service, ledger.draining_since, at=time.monotonic())
+        return ledger
+
+    async def _save(self, service: str, ledger: Ledger, *, fence: int | None = None) -> None:
+        if ledger != self._ledgers.get(service):
+            document = ledger_document(ledger)
+            await asyncio.to_thread(self._plane.files.write, self._layout.record(service), document, fence=fence)
+            self._ledgers[service] = ledger
+
+    async def _look_after_logs(self) -> None:
+        if time.monotonic() > self._logs_seen_at + _LOGS_EVERY_S:
+            self._logs_seen_at = time.monotonic()
+            await rotate(self._layout, self._admin)
+
+    def _check_addresses(self) -> None:
+        for listener in read_resources(self._layout.listeners)[1].values():
+            check_free(listened_address(listener))
+
+
+def _with_routes(ledger: Ledger, routes: Versions) -> Versions:
+    pools = {readout: version for readout, version in ledger.versions.items() if readout.startswith("cluster.")}
+    return {**pools, **routes} if ledger.acknowledged is not None else {}
