@@ -1,0 +1,48 @@
+# Everything here needs python3 (3.11 or later) and the package index, and nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help:  ## Show what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("python3 3.11 or later is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+setup: $(READY)  ## Make the environment, from the lock file
+
+demo: $(READY)  ## Show the main job: three rollouts and two bad versions under load, about a minute
+	$(BIN)/python examples/demo.py
+
+test: $(READY)  ## Run all checks and all tests
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## Lint, format, types, floors and rooms
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## Measure: failed requests of a million, flips, overhead beside HAProxy
+	$(BIN)/python -m benchmarks
+
+docs: $(READY)  ## Write the generated reference anew
+	$(BIN)/python -m docs.generate
+
+lock: $(READY)  ## Resolve dependencies anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --custom-compile-command "make lock" --group dev -o requirements.lock pyproject.toml
+
+clean:  ## Remove what was made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+.PHONY: help setup demo test check bench docs lock clean

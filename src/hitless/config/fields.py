@@ -1,0 +1,151 @@
+"""The kinds of values in `hitless.yaml`: how each is read, and what JSON Schema tells an editor about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from hitless.config.values import (
+    MOST_INSTANCES,
+    bad,
+    read_address,
+    read_amount,
+    read_command,
+    read_duration,
+    read_percent,
+    read_text,
+    shown,
+)
+from hitless.rollout.spec import Address, Amount
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2; cookie names (RFC 6265) are tokens too
+_PERCENT = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*%$"}
+_DURATION = {
+    "type": "string",
+    "pattern": "^(?=.)" + "".join(rf"([0-9]+(\.[0-9]+)?{u})?" for u in ("d", "h", "m", "s", "ms")) + "$",
+}
+_ADDRESS = {"type": "string", "pattern": r"^([0-9.]+|\[[0-9A-Fa-f:.]+\]|localhost):[0-9]{1,5}$"}
+_COMMAND = {
+    "anyOf": [
+        {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1},
+        {"type": "string", "minLength": 1},
+    ]
+}
+_AMOUNT = {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MOST_INSTANCES}, _PERCENT]}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value: a function that reads it, its name for people, its JSON Schema."""
+
+    read: Callable[[Any], Any]
+    title: str
+    schema: dict[str, Any] = field(hash=False)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Read by the function alone."""
+        return core_schema.no_info_plain_validator_function(lambda value: self.read(_refuse_null(value)))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe it as declared."""
+        return {"title": self.title, **self.schema}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Marks an optional setting: once its key is there it needs a value; `None` means "not written"."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Refuse an explicit null."""
+        return core_schema.no_info_before_validator_function(_refuse_null, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Leave null out."""
+        result = handler(schema)
+        kinds = [kind for kind in result.get("anyOf", []) if kind != {"type": "null"}]
+        return kinds[0] if len(kinds) == 1 else result
+
+
+@dataclass(frozen=True, slots=True)
+class ShortForm:
+    """Lets one word stand for a mapping."""
+
+    expand: Callable[[str], dict[str, Any]]
+    schema: dict[str, Any] = field(hash=False)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Expand the word first."""
+        return core_schema.no_info_before_validator_function(self._expanded, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Allow both forms."""
+        return {"anyOf": [handler(schema), self.schema]}
+
+    def _expanded(self, value: object) -> object:
+        return self.expand(value) if isinstance(value, str) else value
+
+
+def _refuse_null(value: object) -> object:
+    if value is None:
+        raise bad("there is no value after this key", "give one, or remove the line")
+    return value
+
+
+def _duration(least_s: float, least: str) -> Callable[[object], float]:
+    def read(value: object) -> float:
+        seconds = read_duration(value)
+        if seconds < least_s:
+            raise bad(f"{shown(value)} is too short", f"at least `{least}`")
+        return seconds
+
+    return read
+
+
+def _weight(value: object) -> int:
+    weight_bp = read_percent(value)
+    if weight_bp < 1:
+        raise bad("a step without any traffic shows nothing", "at least `0.01%`")
+    return weight_bp
+
+
+def _words(pattern: str, title: str, hint: str) -> Kind:
+    expression = re.compile(pattern)
+
+    def read(value: object) -> str:
+        text = read_text(value)
+        if not expression.fullmatch(text):
+            raise bad(f"{shown(text)} is no {title}", hint)
+        return text
+
+    return Kind(read, title, {"type": "string", "pattern": f"^{pattern}$"})
+
+
+Duration = Annotated[float, Kind(_duration(0.0, "0s"), "duration", _DURATION)]
+PositiveDuration = Annotated[float, Kind(_duration(0.01, "10ms"), "duration", _DURATION)]
+Weight = Annotated[int, Kind(_weight, "percentage", _PERCENT)]
+AmountField = Annotated[Amount, Kind(read_amount, "count or percentage", _AMOUNT)]
+AddressField = Annotated[Address, Kind(read_address, "address", _ADDRESS)]
+Command = Annotated[tuple[str, ...], Kind(read_command, "command", _COMMAND)]
+Text = Annotated[str, Kind(read_text, "text", {"type": ["string", "number"]})]
+ServiceName = Annotated[
+    str,
+    _words(
+        r"[a-z][a-z0-9-]{0,39}",
+        "service name",
+        "a lower-case letter, then at most 39 lower-case letters, digits and dashes: `checkout-api`",
+    ),
+]
+UrlPath = Annotated[str, _words(r"/[!-\"$-~]*", "path", "a path begins with `/` and holds no spaces: `/health/ready`")]
+FilePath = Annotated[str, _words(r"[^\n]+", "file", "a path, relative to the file's directory")]
+CookieName = Annotated[str, _words(_TOKEN, "cookie name", "letters, digits and `-_.`, without spaces: `hitless`")]
+HeaderName = Annotated[str, _words(_TOKEN, "header name", "letters, digits and dashes: `x-version`")]
+Secret = Annotated[str, _words(r"[!-~]{8,256}", "token", "8 to 256 letters, digits and signs, without spaces")]
+VariableName = Annotated[
+    str, _words(r"[A-Za-z_][A-Za-z0-9_]*", "variable name", "letters, digits and `_`: `DATABASE_URL`")
+]
