@@ -4,9 +4,10 @@
 * `UserError`: bad input. Carries its place.
 * `EnvironmentFault`: Envoy, the store, a file system; says whether trying again can help.
 
-A class has a stable `code` (one page each under `explain/`, read by `hitless explain CODE`), the `exit_code` that a script
-sees and the `http_status` that an API client sees. Exit codes: 0 done, 1 unexpected, 2 usage or configuration, 3 rolled back,
-4 refused by a rule, 5 timed out and still going on, 6 a human is needed, 7 conflict, 8 control plane unreachable.
+A class has a stable `code` (one page each under `explain/`, read by `hitless explain CODE`), the `exit_code` that a
+script sees and the `http_status` that an API client sees. Exit codes: 0 done, 1 unexpected, 2 usage or configuration,
+3 rolled back, 4 refused by a rule, 5 timed out and still going on, 6 a human is needed, 7 conflict, 8 control plane
+unreachable.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class UserError(HitlessError):
     http_status = 422
 
 
-class Refused(HitlessError):  # noqa: N818 - the field says "refused", and it reads as a sentence
+class Refused(HitlessError):
     """A rule says no."""
 
     code = "HL4000"
@@ -75,7 +76,7 @@ class Conflict(Refused):
     exit_code = 7
 
 
-class EnvironmentFault(HitlessError):  # noqa: N818 - a fault of the surroundings, not of hitless or its user
+class EnvironmentFault(HitlessError):
     """A part outside hitless failed."""
 
     code = "HL6000"
@@ -92,10 +93,13 @@ class UnknownService(UserError):
 
 
 class UnknownRollout(UserError):
-    """No rollout of this name was ever started."""
+    """No rollout and no service has this name."""
 
     code = "HL2005"
     http_status = 404
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no rollout and no service is called {name!r}", hints=("hitless rollout list",))
 
 
 class NothingToUndo(Refused):

@@ -181,7 +181,7 @@ class Controller:
         """Show one rollout."""
         run = await self._read(lambda: self.keeper.store.run(rollout_id))
         if run is None or run.kind != ROLLOUT:
-            raise UnknownRollout(f"there is no rollout {rollout_id}", hints=("hitless rollout list",))
+            raise UnknownRollout(rollout_id)
         return self._any_rollout_view(load_rollout(run.state))
 
     async def journal(self, after: int, subject: str | None, limit: int) -> list[JournalRecordView]:

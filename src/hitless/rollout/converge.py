@@ -204,7 +204,7 @@ def route(situation: Situation, draft: Draft) -> None:
     weights = carried_weights(wanted.weights, serving=serving, full_strength=situation.limits.ready_floor)
     if weights or not wanted.weights:
         draft.weights = _in_order_of_age(weights, draft.weights, wanted.weights)
-    if sum(weight > 0 for weight in situation.newest_table.weights.values()) <= 1:
+    if draft.endpoints and sum(weight > 0 for weight in situation.newest_table.weights.values()) <= 1:
         draft.salt = wanted.salt or draft.salt  # a new order of users must not move those who are divided already
     if wanted.preview is None or serving.get(wanted.preview, 0) > 0:
         draft.preview = wanted.preview

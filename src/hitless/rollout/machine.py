@@ -21,7 +21,7 @@ from typing import Any
 
 from hitless.errors import AlreadyRunning, NoRollout, NotAllowedNow, NothingToUndo, RolloutInProgress
 from hitless.rollout.converge import converge, is_same
-from hitless.rollout.effects import Effect, Route, Start, Stop
+from hitless.rollout.effects import Effect, Start, Stop
 from hitless.rollout.events import (
     ENGINE,
     ChecksFinished,

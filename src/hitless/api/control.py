@@ -1,0 +1,88 @@
+"""What the HTTP API needs of a control plane. The engine implements it; tests script it."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from hitless.view.models import ControlPlaneView, JournalRecordView, PlanView, RolloutView, ServiceView, VerifyView
+
+Verb = Literal["promote", "promote_full", "pause", "resume", "abort", "undo"]
+
+
+class ControlPlane(Protocol):
+    """Everything a user can ask of hitless, in the words of the view model."""
+
+    async def deploy(
+        self, *, service: str, version: str, strategy: str | None, supersede: bool, actor: str, reason: str | None
+    ) -> RolloutView:
+        """Begin a rollout and return it as journaled, before any of its effects.
+
+        Raises:
+            UnknownService: there is none of this name.
+            RolloutInProgress: another rollout is going on and `supersede` is not set.
+            AlreadyRunning: the version runs already.
+        """
+        ...
+
+    async def act(self, *, service: str, verb: Verb, actor: str, reason: str | None) -> RolloutView:
+        """Carry out `verb` on the service's rollout and return it as journaled; for `undo` that is the rollout back.
+
+        Raises:
+            UnknownService: there is none of this name.
+            NoRollout: none is going on.
+            NotAllowedNow: the verb does not fit the present phase.
+            NothingToUndo: no earlier version is known.
+        """
+        ...
+
+    async def services(self) -> list[ServiceView]:
+        """List all services, in the order of `hitless.yaml`."""
+        ...
+
+    async def service(self, name: str) -> ServiceView:
+        """Show one service now.
+
+        Raises:
+            UnknownService: there is none of this name.
+        """
+        ...
+
+    async def rollouts(self, service: str | None) -> list[RolloutView]:
+        """List rollouts, newest first; None = of all services."""
+        ...
+
+    async def rollout(self, rollout_id: str, /) -> RolloutView:
+        """Show one rollout.
+
+        Raises:
+            UserError: there is none of this id; status 404.
+        """
+        ...
+
+    async def journal(self, after: int, subject: str | None, limit: int) -> list[JournalRecordView]:
+        """Read at most `limit` records with a sequence number above `after`, oldest first."""
+        ...
+
+    async def verify_journal(self) -> VerifyView:
+        """Recompute the whole chain."""
+        ...
+
+    async def control_plane(self) -> ControlPlaneView:
+        """Show the control plane itself."""
+        ...
+
+    async def plan(self, *, service: str, version: str, strategy: str | None) -> PlanView:
+        """Show what a deploy would do now; writes nothing.
+
+        Raises:
+            UnknownService: there is none of this name.
+        """
+        ...
+
+    async def changed(self, after_seq: int, timeout_s: float) -> int:
+        """Wait until anything has changed since `after_seq`, at most `timeout_s`; return the newest sequence number."""
+        ...
+
+    async def down(self) -> None:
+        """End all instances and Envoy, then the control plane; return when the first two are gone."""
+        ...

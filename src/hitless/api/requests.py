@@ -1,0 +1,43 @@
+"""What clients send, checked strictly: an unknown field is an error, not a typo that is ignored."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from hitless.rollout.spec import StrategyName
+
+LONGEST_WAIT_S = 30.0
+MOST_RECORDS = 1_000
+
+Wait = Annotated[
+    float, Query(ge=0, le=LONGEST_WAIT_S, description="Long poll: seconds to wait for a change since `after`.")
+]
+After = Annotated[int | None, Query(ge=0, description="Sequence number that the client has seen.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_RECORDS, description="Most records in one answer.")]
+Last = Annotated[int | None, Query(ge=0, le=MOST_RECORDS, description="Only the newest so many; excludes `after`.")]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    actor: Annotated[
+        str, Field(min_length=1, max_length=200, description="Who asks, e.g. `user:ana`; goes into the journal.")
+    ]
+    reason: Annotated[str | None, Field(max_length=2_000, description="Why; goes into the journal.")] = None
+
+
+class DeployRequest(_Request):
+    """Bring a version in."""
+
+    version: Annotated[str, Field(min_length=1, max_length=200)]
+    strategy: StrategyName | None = None
+    supersede: Annotated[
+        bool, Field(description="End a rollout that is going on, and start from the world as it is.")
+    ] = False
+
+
+class ActRequest(_Request):
+    """Act on the service's rollout."""

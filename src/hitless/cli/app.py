@@ -1,0 +1,124 @@
+"""The commands of `hitless`, by name. Each is loaded only when it is called, so `--help` and `status` start fast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cyclopts import App, Group, Parameter
+
+from hitless import __version__
+from hitless.cli.outcome import EXIT_CODES
+
+DAILY = Group("Daily", sort_key=1)
+PROJECT = Group("Project", sort_key=2)
+CONTROL = Group("Control plane", sort_key=3)
+NOUNS = Group("More", sort_key=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where the function is, what it does in a line, and what else its own help page says."""
+
+    place: str
+    summary: str
+    group: Group | None = None
+    details: str = ""
+
+    @property
+    def help(self) -> str:
+        """The text of the help page; lists show its first line."""
+        return f"{self.summary}\n\n{self.details}" if self.details else self.summary
+
+
+DEPLOY_DETAILS = """\
+Waits until the version is in or turned away. Exits 0 when it completed, 3 when it was rolled back and the service \
+is healthy on the old version, 4 when it was refused, 5 when the time-out passed, 6 when a human is needed, 7 when \
+another rollout is in the way or took over. Ctrl-C detaches: the rollout goes on."""
+
+UP_DETAILS = """\
+Runs in the foreground. Ctrl-C or SIGTERM ends the control plane alone: Envoy and instances go on, users notice \
+nothing and the next `hitless up` takes them over. That is how hitless itself is upgraded. `hitless down` ends \
+everything."""
+
+DOWN_DETAILS = (
+    "Users are cut off. Says what ends and asks; --yes does not ask, and is needed where nobody can be asked."
+)
+
+LOAD_DETAILS = """\
+Every kind of client at a constant rate, whatever became of earlier requests; each request's fate is counted by \
+cause and by version. Exits 0 when nothing failed, 1 when something did, 6 when nothing is proven (not all was sent, \
+ answered or checked)."""
+
+ABORT_DETAILS = "Waits until the service is healthy on the old version, and exits 0 then: that is what was asked for."
+
+EXPORT_DETAILS = (
+    "Each line is a record in the form that was hashed, so that the export proves itself; without an envelope."
+)
+
+TOP: Mapping[str, Command] = {
+    "deploy": Command("deploy:deploy", "Bring a version in.", DAILY, DEPLOY_DETAILS),
+    "status": Command("status:status", "Show what runs: versions, traffic, instances, rollouts.", DAILY),
+    "logs": Command("logs:logs", "Show what instances wrote; works without a control plane.", DAILY),
+    "plan": Command("project:plan", "Show what a deploy would do; writes nothing.", DAILY),
+    "init": Command("project:init", "Write a commented hitless.yaml.", PROJECT),
+    "validate": Command("project:validate", "Check hitless.yaml; exits 2 with every problem and its place.", PROJECT),
+    "schema": Command("project:schema", "Print the JSON Schema of hitless.yaml, for editors.", PROJECT),
+    "up": Command(
+        "control_plane:up", "Run the control plane; start or adopt Envoy and instances.", CONTROL, UP_DETAILS
+    ),
+    "down": Command(
+        "control_plane:down", "End everything: instances, Envoy, the control plane.", CONTROL, DOWN_DETAILS
+    ),
+    "load": Command("load:load", "Send requests of every kind, and count the fate of each.", NOUNS, LOAD_DETAILS),
+    "explain": Command("explain:explain", "Explain an error code, offline.", NOUNS),
+}
+ROLLOUT: Mapping[str, Command] = {
+    "list": Command("rollout:list_rollouts", "List rollouts, newest first."),
+    "get": Command("rollout:get", "Show one rollout; with --watch, follow it, and exit as `deploy` does."),
+    "promote": Command("rollout:promote", "Go on to the next stage now; readiness and checks are not waived."),
+    "pause": Command("rollout:pause", "Stay in the present stage."),
+    "resume": Command("rollout:resume", "Go on after a pause."),
+    "abort": Command("rollout:abort", "Take the new version back.", None, ABORT_DETAILS),
+    "undo": Command("rollout:undo", "Return to the version before, by the fastest safe way."),
+}
+JOURNAL: Mapping[str, Command] = {
+    "tail": Command("journal:tail", "Show the newest records."),
+    "show": Command("journal:show", "Show one record with all its data."),
+    "verify": Command("journal:verify", "Recompute the whole chain of hashes; exits 6 when it is broken."),
+    "export": Command("journal:export", "Write all records as JSON Lines.", None, EXPORT_DETAILS),
+}
+GROUPS = {"rollout": ROLLOUT, "journal": JOURNAL}
+GROUP_SUMMARIES = {
+    "rollout": "Rollouts: look at them and steer them.",
+    "journal": "The journal: every decision, chained by hashes.",
+}
+
+
+def build() -> App:
+    """Build the application; no command is imported."""
+    app = App(
+        name="hitless",
+        help="Zero-downtime releases: rolling, blue-green and canary rollouts with no failed request.",
+        help_epilogue=EXIT_CODES,
+        help_format="plaintext",
+        version=__version__,
+        default_parameter=Parameter(negative=()),
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+    )
+    for flag in (*app.help_flags, *app.version_flags):
+        app[flag].group = (NOUNS,)
+    _add(app, TOP)
+    for name, commands in GROUPS.items():
+        group = App(name=name, help=GROUP_SUMMARIES[name], group=NOUNS)
+        _add(group, commands)
+        app.command(group)
+    return app
+
+
+def _add(app: App, commands: Mapping[str, Command]) -> None:
+    for name, command in commands.items():
+        app.command(f"hitless.cli.{command.place}", name=name, help=command.help, group=command.group)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hitless.adapters.clock import SystemClock
+from hitless.cli.session import DEFAULTS, Common, Session
+from hitless.testing.load import Kind, LoadOptions, run_cli
+
+USUAL_RATE_RPS = 200.0
+USUAL_DURATION = timedelta(seconds=30)
+
+
+def load(
+    target: str | None = None,
+    /,
+    *,
+    rate: float = USUAL_RATE_RPS,
+    duration: timedelta = USUAL_DURATION,
+    kinds: tuple[Kind, ...] = (),
+    streams: int = 10,
+    max_requests: int = 10_000_000,
+    version_header: str = "x-version",
+    host: str | None = None,
+    skip_executions: bool = False,
+    tls: bool = False,
+    insecure: bool = False,
+    allow_remote: bool = False,
+    marks_from_stdin: bool = False,
+    common: Common = DEFAULTS,
+) -> int:
+    """Send requests of every kind at a constant rate, and count the fate of each by cause and by version.
+
+    Args:
+        target: HOST:PORT, or a service of this project; not needed when the project has only one service.
+        rate: Requests per second, all kinds together.
+        duration: How long, e.g. 30s or 5m.
+        kinds: Only these kinds of clients.
+        streams: Open streams of each kind of stream.
+        max_requests: End after so many.
+        version_header: Response header that names the version.
+        host: Host header to send.
+        skip_executions: Do not ask the application which POSTs it executed.
+        tls: Speak TLS.
+        insecure: Do not verify the certificate.
+        allow_remote: Aim at another machine.
+        marks_from_stdin: Each line read begins a window of that name.
+        common: Options of every command.
+    """
+    options = LoadOptions(
+        target=_address(Session(common), target),
+        rate_rps=rate,
+        duration_s=duration.total_seconds(),
+        kinds=tuple(kind.value for kind in kinds),
+        streams=streams,
+        max_requests=max_requests,
+        version_header=version_header,
+        host=host,
+        executions=not skip_executions,
+        tls=tls,
+        insecure=insecure,
+        allow_remote=allow_remote,
+        json=common.json,
+        marks_from_stdin=marks_from_stdin,
+    )
+    return run_cli(options, clock=SystemClock())
+
+
+def _address(session: Session, target: str | None) -> str:
+    if target and ":" in target:
+        return target
+    return session.client.service(session.service_name(target))["listen"]

@@ -1,0 +1,36 @@
+"""Which project a command is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hitless.api.unix_socket import SOCKET_NAME
+from hitless.cli.faults import PROJECT_FILE, ProjectNotFound
+
+STATE_DIRECTORY = ".hitless"
+
+
+def project_directory(given: Path | None, *, start: Path) -> Path:
+    """Return the directory of `hitless.yaml`: `given` (it, or the file itself), or `start` or the nearest one above.
+
+    Raises:
+        ProjectNotFound: there is none.
+    """
+    if given is not None:
+        return _given(given.expanduser().absolute())
+    for directory in (start, *start.parents):
+        if (directory / PROJECT_FILE).is_file():
+            return directory
+    raise ProjectNotFound(start)
+
+
+def socket_path(directory: Path) -> Path:
+    """Return where the project's control plane listens."""
+    return directory / STATE_DIRECTORY / SOCKET_NAME
+
+
+def _given(path: Path) -> Path:
+    directory = path.parent if path.is_file() else path
+    if not (directory / PROJECT_FILE).is_file():
+        raise ProjectNotFound(directory)
+    return directory

@@ -1,0 +1,169 @@
+"""The picture of a service, as text."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+
+import pytest
+from rich.console import Console
+
+from hitless.cli.figures import duration, share
+from hitless.cli.sight import sight_of
+from hitless.cli.symbols import FANCY, HEALTH, PHASES, PLAIN, ROLLOUTS, ROTATIONS, STAGES, Glyphs
+from hitless.cli.tree import Canvas, service_picture
+from hitless.view.models import ServiceView
+from scripted_control_plane import (
+    NEW,
+    NOON,
+    OLD,
+    at,
+    condition,
+    ended,
+    instance,
+    rollout,
+    service,
+    stage,
+    version,
+)
+
+CANARY_100_COLUMNS = """\
+checkout · 127.0.0.1:8080                                                              ▶ progressing
+canary · 91b07de → 4f2c1a9                                     ▶ running · stage 2/3 · 4m12s elapsed
+checkout-7 · by user:ana · "fix the basket total"
+✔ canary 1 %   ▶ canary 5 %   · only the new version
+
+version  role       ready  traffic               desired  routed
+4f2c1a9  candidate    1/2  █░░░░░░░░░░░░░░░░░░░      5 %     1 %
+91b07de  stable       4/4  ████████████████████     95 %    99 %
+
+stage 2/3 canary 5 %: goes on when
+  ✔ ready
+  ◌ held   138 s to go
+
+instance                state       address         rotation  open     age
+4f2c1a9
+├─ checkout-4f2c1a9-1   ✔ ready     127.0.0.1:9001  ● in         0  14m12s
+├─ checkout-4f2c1a9-2   ◌ starting  127.0.0.1:9002  ○ out        ?      4s
+└─ checkout-4f2c1a9-3   ✖ failed    127.0.0.1:9003  ○ out        ?  14m12s
+91b07de
+├─ checkout-91b07de-10  ✔ ready     127.0.0.1:9010  ● in         3  14m12s
+├─ checkout-91b07de-11  ✔ ready     127.0.0.1:9011  ● in         3  14m12s
+├─ checkout-91b07de-12  ✔ ready     127.0.0.1:9012  ● in         3  14m12s
+└─ checkout-91b07de-13  ✔ ready     127.0.0.1:9013  ● in         3  14m12s
+
+why   instance checkout-4f2c1a9-3 exited with status 1
+next  hitless rollout promote checkout
+      hitless rollout abort checkout"""
+
+
+def busy(stable_instances: int = 4) -> ServiceView:
+    until = [condition("ready", met=True), condition("held", detail="138 s to go")]
+    stages = [stage("canary 1 %", "done"), stage("canary 5 %", "current", until), stage("only the new version")]
+    new = [
+        instance(1, NEW),
+        instance(2, NEW, "starting", "out", since=at(248), open_requests=None),
+        instance(3, NEW, "failed", "out", open_requests=None),
+    ]
+    old = [instance(number, OLD, open_requests=3) for number in range(10, 10 + stable_instances)]
+    count = {"ready": stable_instances, "wanted": stable_instances}
+    return service(
+        health="progressing",
+        versions=[
+            version(NEW, "candidate", 500, ready=1, routed=100),
+            version(OLD, "stable", 9_500, routed=9_900, **count),
+        ],
+        instances=new + old,
+        rollout=rollout(stages=stages, reason="fix the basket total"),
+        problems=["instance checkout-4f2c1a9-3 exited with status 1"],
+    )
+
+
+def drawn(view: ServiceView, glyphs: Glyphs = FANCY, *, width: int = 100, height: int | None = None) -> str:
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
+    canvas = Canvas(glyphs=glyphs, now=NOON + timedelta(seconds=252), width=width, height=height)
+    console.print(service_picture(sight_of(view), canvas, console))
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def test_the_picture_shows_desired_beside_routed_and_what_the_stage_waits_for() -> None:
+    assert drawn(busy()) == CANARY_100_COLUMNS
+
+
+@pytest.mark.parametrize("instances", [1, 4, 12, 200])
+@pytest.mark.parametrize(("width", "height"), [(100, 30), (80, 30), (80, 24), (120, 50)])
+@pytest.mark.parametrize("glyphs", [FANCY, PLAIN], ids=["fancy", "plain"])
+def test_the_picture_fits_the_terminal_and_keeps_the_next_commands(
+    instances: int, width: int, height: int, glyphs: Glyphs
+) -> None:
+    lines = drawn(busy(instances), glyphs, width=width, height=height).splitlines()
+    assert len(lines) <= height
+    assert all(len(line) <= width for line in lines)
+    assert lines[-1].strip() == "hitless rollout abort checkout"
+
+
+def test_what_does_not_fit_is_counted_and_the_troubled_come_first() -> None:
+    text = drawn(busy(200), height=30)
+    assert "✖ failed" in text
+    assert "more ready" in text
+    assert "instances  1 failed, 1 starting, 201 ready" in drawn(busy(200), height=20)
+
+
+def test_plain_pictures_are_ascii() -> None:
+    assert drawn(busy(), PLAIN).isascii()
+
+
+def test_what_is_not_known_is_said_and_never_drawn_as_zero() -> None:
+    unknown = version(OLD, "stable", 10_000, routed=None)
+    text = drawn(service(versions=[unknown], instances=[instance(1, OLD, rotation="unknown", open_requests=None)]))
+    assert "not known" in text
+    assert "100 %       ?" in text
+    assert "? unknown     ?" in text
+
+
+def test_weight_that_is_wanted_and_not_routed_yet_is_visible() -> None:
+    half = version(NEW, "candidate", 5_000, routed=2_500), version(OLD, "stable", 5_000, routed=7_500)
+    assert "█████▒▒▒▒▒░░░░░░░░░░" in drawn(service(versions=list(half)))
+
+
+def test_a_service_without_a_deploy_says_how_to_begin() -> None:
+    text = drawn(service(health="idle", stable=None, versions=[], instances=[]))
+    assert "○ idle" in text
+    assert text.endswith("next  hitless deploy checkout --version VERSION")
+
+
+def test_a_finished_rollout_is_shown_with_its_cause() -> None:
+    text = drawn(service(rollout=ended("rolled_back", cause="3 failures of 4f2c1a9", next=["hitless logs checkout"])))
+    assert "↶ rolled back · took 1m12s" in text
+    assert "why   3 failures of 4f2c1a9\nnext  hitless logs checkout" in text
+
+
+@pytest.mark.parametrize("table", [PHASES, ROTATIONS, HEALTH, ROLLOUTS, STAGES])
+def test_every_state_has_an_icon_and_a_word_of_its_own(table: dict) -> None:
+    assert len({symbol.icon for symbol in table.values()}) == len(table)
+    assert len({symbol.word for symbol in table.values()}) == len(table)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0s"),
+        (0.9, "0s"),
+        (59, "59s"),
+        (60, "1m"),
+        (252, "4m12s"),
+        (7_500, "2h05m"),
+        (86_400, "1d"),
+        (100_000, "1d03h"),
+    ],
+)
+def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("weight_bp", "text"), [(0, "0 %"), (1, "0.01 %"), (500, "5 %"), (3_333, "33.33 %"), (None, "?")]
+)
+def test_shares_are_percent_and_unknown_is_not_zero(weight_bp: int | None, text: str) -> None:
+    assert share(weight_bp) == text

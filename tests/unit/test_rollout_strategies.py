@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from hitless.rollout.machine import TRANSITIONS, Input
+from hitless.rollout.spec import (
+    LOCAL,
+    Address,
+    Amount,
+    BlueGreenSpec,
+    CanarySpec,
+    CanaryStep,
+    CheckSpec,
+    RollingSpec,
+    RunSpec,
+    ServiceSpec,
+    StrategyName,
+    StrategySpecs,
+    TrafficSpec,
+    Version,
+)
+from hitless.rollout.stage import Approved, Drained, Held, Passed, Plan
+from hitless.rollout.state import RolloutPhase
+from hitless.rollout.strategy import compile_return, compile_rollout
+
+OLD, NEW = Version("v1"), Version("v2")
+
+
+def service(instances: int = 4, **strategies: object) -> ServiceSpec:
+    return ServiceSpec(
+        name="shop",
+        instances=instances,
+        run=RunSpec(command=("shop",)),
+        traffic=TrafficSpec(listen=Address(host="127.0.0.1", port=1)),
+        strategy=StrategySpecs(**strategies),  # type: ignore[arg-type]
+    )
+
+
+def compiled(strategy: StrategyName, spec: ServiceSpec | None = None) -> Plan:
+    return compile_rollout(spec or service(), strategy=strategy, baseline=OLD, candidate=NEW)
+
+
+def worlds(plan: Plan) -> list[tuple[dict[Version, int], dict[Version, int]]]:
+    return [(dict(stage.desired[LOCAL].pools), dict(stage.desired[LOCAL].weights)) for stage in plan.stages]
+
+
+def test_rolling_is_one_world() -> None:
+    assert worlds(compiled(StrategyName.ROLLING)) == [({NEW: 4}, {NEW: 10_000})]
+
+
+def test_blue_green_is_both_full_then_the_flip_then_the_old_one_gone() -> None:
+    assert worlds(compiled(StrategyName.BLUE_GREEN)) == [
+        ({NEW: 4, OLD: 4}, {NEW: 0, OLD: 10_000}),
+        ({NEW: 4, OLD: 4}, {NEW: 10_000, OLD: 0}),
+        ({NEW: 4}, {NEW: 10_000}),
+    ]
+
+
+def test_a_canary_is_one_world_per_step_with_the_old_version_full() -> None:
+    assert worlds(compiled(StrategyName.CANARY)) == [
+        ({NEW: 1, OLD: 4}, {NEW: 100, OLD: 9_900}),
+        ({NEW: 1, OLD: 4}, {NEW: 500, OLD: 9_500}),
+        ({NEW: 1, OLD: 4}, {NEW: 2_500, OLD: 7_500}),
+        ({NEW: 4, OLD: 4}, {NEW: 10_000, OLD: 0}),
+        ({NEW: 4}, {NEW: 10_000}),
+    ]
+
+
+def test_every_strategy_ends_with_the_same_stage() -> None:
+    last = [compiled(strategy).stages[-1] for strategy in StrategyName]
+    assert all(stage == last[0] for stage in last)
+    assert Drained() in last[0].until
+
+
+def test_stages_wait_for_what_the_settings_say() -> None:
+    blue_green = BlueGreenSpec(checks=(CheckSpec(path="/"),), approve=True, keep_warm_s=7)
+    canary = CanarySpec(steps=(CanaryStep(weight_bp=100, hold_s=5, pause=True), CanaryStep(weight_bp=10_000)))
+    spec = service(blue_green=blue_green, canary=canary)
+    prepare, flip, _ = compiled(StrategyName.BLUE_GREEN, spec).stages
+    assert prepare.until[-2:] == (Passed(checks=(CheckSpec(path="/"),)), Approved())
+    assert flip.until[-1] == Held(seconds=7)
+    assert compiled(StrategyName.CANARY, spec).stages[0].until[-2:] == (Held(seconds=5), Approved())
+
+
+def test_a_first_release_has_nothing_to_stand_beside() -> None:
+    for strategy in StrategyName:
+        plan = compile_rollout(service(), strategy=strategy, baseline=None, candidate=NEW)
+        assert worlds(plan) == [({NEW: 4}, {NEW: 10_000})]
+
+
+def test_the_way_back_waits_for_nothing() -> None:
+    plan = compile_return(service(), baseline=NEW, candidate=OLD)
+    assert [stage.hold_s for stage in plan.stages] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("instances", "surge", "unavailable", "expected"),
+    [
+        (4, Amount(share_bp=2_500), Amount(count=0), (1, 0)),
+        (3, Amount(share_bp=2_500), Amount(share_bp=2_500), (1, 0)),  # surge rounds up, unavailable down
+        (10, Amount(count=0), Amount(share_bp=3_000), (0, 3)),
+        (1, Amount(count=0), Amount(count=1), (1, 0)),  # the only instance is never given away
+        (4, Amount(count=0), Amount(share_bp=1_000), (1, 0)),  # with neither, nothing could move
+    ],
+)
+def test_limits_of_a_rolling_update(
+    instances: int, surge: Amount, unavailable: Amount, expected: tuple[int, int]
+) -> None:
+    spec = service(instances, rolling=RollingSpec(max_surge=surge, max_unavailable=unavailable))
+    limits = compiled(StrategyName.ROLLING, spec).limits
+    assert (limits.max_surge, limits.max_unavailable) == expected
+
+
+@pytest.mark.parametrize("strategy", [StrategyName.BLUE_GREEN, StrategyName.CANARY])
+def test_two_environments_may_stand_side_by_side_and_nothing_may_be_missing(strategy: StrategyName) -> None:
+    limits = compiled(strategy).limits
+    assert (limits.ceiling, limits.ready_floor) == (8, 4)
+
+
+def test_changed_settings_of_the_same_version_are_one_world() -> None:
+    plan = compile_rollout(replace(service(), instances=6), strategy=StrategyName.CANARY, baseline=NEW, candidate=NEW)
+    assert worlds(plan) == [({NEW: 6}, {NEW: 10_000})]
+
+
+def test_the_table_names_a_handler_for_every_phase_and_every_input() -> None:
+    pairs = {(phase, kind) for phase, row in TRANSITIONS.items() for kind in row}
+    assert pairs == set(itertools.product(RolloutPhase, get_args(Input)))
