@@ -1,4 +1,7 @@
-"""What the engine needs of the outside, as Protocols. Adapters and the fakes in `hitless.testing` pass the same contract tests."""
+"""What the engine needs of the outside, as Protocols.
+
+Adapters and the fakes in `hitless.testing` pass the same contract tests.
+"""
 
 from __future__ import annotations
 
@@ -59,23 +62,9 @@ class Store(Protocol):
         """Give the lease back; the fence stays used."""
         ...
 
-    def commit(self, *, lease: Lease, runs: Sequence[Run], entries: Sequence[Entry], now: datetime) -> tuple[Record, ...]:
-        """Write state rows and journal entries in one transaction; return the entries as recorded.
-
-        Raises:
-            Fenced: the lease's fence is no longer the newest; nothing was written.
-        """
-        ...
-
-    def run(self, run_id: str) -> Run | None:
-        """Read one state row."""
-        ...
-
-    def runs(self, kind: str) -> tuple[Run, ...]:
-        """Read all state rows of a kind, oldest first."""
-        ...
-
-    def journal(self, *, after: int = 0, subject: str | None = None, limit: int | None = None) -> tuple[Record, ...]:
+    def commit(
+        self, *, lease: Lease, runs: Sequence[Run], entries: Sequence[Entry], now: datetime
+    ) -> tuple[Record, ...]:
         """Read records with a sequence number above `after`, oldest first."""
         ...
 
@@ -98,12 +87,13 @@ class Fleet(Protocol):
     async def start(self, *, spec: ServiceSpec, instance: InstanceId, version: Version, region: Region) -> None:
         """Start an instance; one that is known already under this id is left alone.
 
-        A start that fails at once (executable missing ...) is no exception: the instance is listed as FAILED with its cause.
+        A start that fails at once (executable missing ...) is no exception: the instance is listed as FAILED with its
+        cause.
         """
         ...
 
     async def stop(self, instance: InstanceId, *, grace_s: float) -> None:
-        """Ask the instance to end, end its whole process group after `grace_s`, forget it once it is gone. Returns at once."""
+        """Ask the instance to end, end its whole process group after `grace_s`, forget it once gone; return at once."""
         ...
 
 
@@ -126,7 +116,8 @@ class Router(Protocol):
         """Write `table`, wait for its acknowledgement up to a time-out; the outcome is in the next `observe`.
 
         Raises:
-            Refused: the table would fail requests (a weight without active endpoint ...), or `fence` is older than what is in force.
+            Refused: the table would fail requests (a weight without active endpoint ...), or `fence` is older than
+                what is in force.
         """
         ...
 

@@ -1,7 +1,5 @@
 """Errors as RFC 9457 problem details."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What can go wrong on the command line itself, before or beside what the control plane says."""
 
-
-
 from __future__ import annotations
 
 from pathlib import Path

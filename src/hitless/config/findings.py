@@ -40,7 +40,7 @@ class Finding:
         return f"{self.place}: {self.message}{hint}"
 
 
-class InvalidConfiguration(UserError):  # noqa: N818 - reads as a sentence, as its siblings do
+class InvalidConfiguration(UserError):
     """The configuration breaks the rules; every finding is listed with its place."""
 
     code = "HL2002"
@@ -59,7 +59,7 @@ class InvalidConfiguration(UserError):  # noqa: N818 - reads as a sentence, as i
         )
 
 
-class ConfigurationMissing(UserError):  # noqa: N818 - as above
+class ConfigurationMissing(UserError):
     """There is no `hitless.yaml` where one is needed."""
 
     code = "HL2003"
@@ -75,7 +75,7 @@ class ConfigurationMissing(UserError):  # noqa: N818 - as above
         )
 
 
-class ConfigurationUnreadable(UserError):  # noqa: N818 - as above
+class ConfigurationUnreadable(UserError):
     """The configuration file exists but cannot be read."""
 
     code = "HL2004"

@@ -1,8 +1,8 @@
 """Share follows capacity: no version gets more traffic than its ready instances can carry, whatever a step says.
 
-One instance carries `10,000 / full_strength` basis points. What a version cannot carry goes to the versions on their way out and to the
-stable one (the last, oldest of the wanted). A new version's share never rises above its step because another one is in trouble: then the
-stable one is overloaded instead, as it would be without a rollout.
+One instance carries `10,000 / full_strength` basis points. What a version cannot carry goes to the versions on their
+way out and to the stable one (the last, oldest of the wanted). A new version's share never rises above its step
+because another one is in trouble: then the stable one is overloaded instead, as it would be without a rollout.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
 """The one place that knows the safety rules: move the observed world one safe step towards the desired one.
 
-Theory. `converge` is called again and again; each call looks at the world afresh and returns effects that are safe *now*, in any order
-and even when some never happen. Nothing is remembered between calls. Per region five rules look at the same situation, in this order,
-and the order is the argument for safety:
+Theory. `converge` is called again and again; each call looks at the world afresh and returns effects that are safe
+*now*, in any order and even when some never happen. Nothing is remembered between calls. Per region five rules look
+at the same situation, in this order, and the order is the argument for safety:
 
 1. heal    instances that failed or said "not ready" leave the rotation, unless nobody else could serve in their place;
 2. surge   missing instances are started, the old version's first, never above the ceiling;
 3. route   ready instances are admitted; weights follow the capacity that every table in force already confirms;
-4. drain   surplus instances stop getting requests as far as the rest carries the load: never below the ready floor, never the last
-           one of a version that any table in force gives weight;
+4. drain   surplus instances stop getting requests as far as the rest carries the load: never below the ready floor,
+           never the last one of a version that any table in force gives weight;
 5. retire  what is drained (or past its deadline) leaves the table; what no table in force lists is stopped.
 
-Two tables may be in force at once: the acknowledged one and one that was written and is not acknowledged yet. A rule that
-takes something away requires its condition of both. A rule that reads "draining since" or "open requests" takes unknown as "no".
+Two tables may be in force at once: the acknowledged one and one that was written and is not acknowledged yet. A rule
+that takes something away requires its condition of both. A rule that reads "draining since" or "open requests" takes
+unknown as "no".
 
 Rules 1 and 3-5 only edit a draft of the region's table; `converge` turns the draft into at most one `Route` a region.
 """

@@ -1,7 +1,8 @@
 """What happens to a service, as values; `evolve` folds them into its state.
 
-`state = fold(evolve, events)` holds always: the journal alone rebuilds every state row, and an event that is folded twice changes nothing.
-An event carries facts that were decided when it was written, so that folding needs neither clock nor rules.
+`state = fold(evolve, events)` holds always: the journal alone rebuilds every state row, and an event that is folded
+twice changes nothing. An event carries facts that were decided when it was written, so that folding needs neither
+clock nor rules.
 """
 
 from __future__ import annotations

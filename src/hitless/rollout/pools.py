@@ -1,7 +1,8 @@
 """Who stays and who goes: the instances of one region sorted against the wish for it.
 
-`kept` are the best instances of each wanted version, at most as many as wanted; everything else is `surplus`. Whether an instance is
-in or out of rotation is said for *every* table that may be in force (`RoutingView.live`), so a table on its way counts as well.
+`kept` are the best instances of each wanted version, at most as many as wanted; everything else is `surplus`. Whether
+an instance is in or out of rotation is said for *every* table that may be in force (`RoutingView.live`), so a table
+on its way counts as well.
 """
 
 from __future__ import annotations

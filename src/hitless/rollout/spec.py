@@ -104,7 +104,8 @@ class TrafficSpec:
 
     Attributes:
         sticky_cookie: name of the cookie that keeps a user on its version; None = every request is drawn anew.
-        keep_alive_s: the application's own keep-alive time-out; the proxy closes idle connections 1 s earlier (at half, below 2 s).
+        keep_alive_s: the application's own keep-alive time-out; the proxy closes idle connections 1 s earlier (at
+            half, below 2 s).
         idle_timeout_s: a stream without a byte for so long is closed.
         http2: instances speak HTTP/2 without TLS (h2c).
     """

@@ -1,8 +1,8 @@
 """Stages: worlds with the conditions under which they are left.
 
-A condition is a value; whether it is met is a pure function of the stage, what is seen, and what the rollout has recorded about
-the stage (`StageRecord`). `Ready`, `Routed` and `Drained` describe the world: while they are not all met, the stage is *settling*
-and its deadline runs. The others are asked once it has settled.
+A condition is a value; whether it is met is a pure function of the stage, what is seen, and what the rollout has
+recorded about the stage (`StageRecord`). `Ready`, `Routed` and `Drained` describe the world: while they are not all
+met, the stage is *settling* and its deadline runs. The others are asked once it has settled.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A service's durable state: what is wanted, what was decided, where its rollout stands. Folded from events, never edited."""
+"""A service's durable state: what is wanted, what was decided, where its rollout stands.
+
+Folded from events, never edited.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Strategies: pure functions from (service, old version, new version) to stages. They differ in the list they return and in nothing else.
+"""Strategies: pure functions from (service, old version, new version) to stages. They differ in the list they return
+and in nothing else.
 
-Every list ends with the same stage, the new version alone; what a strategy adds are the worlds in which both stand side by side.
+Every list ends with the same stage, the new version alone; what a strategy adds are the worlds in which both stand
+side by side.
 """
 
 from __future__ import annotations
@@ -106,8 +108,8 @@ def compile_rollout(
 ) -> Plan:
     """Compile a rollout to stages and limits.
 
-    Without a baseline (first release), or with the candidate as its own baseline (other settings), there is nothing to stand
-    beside: whatever the strategy, one stage remains.
+    Without a baseline (first release), or with the candidate as its own baseline (other settings), there is nothing
+    to stand beside: whatever the strategy, one stage remains.
     """
     release = Release(
         spec=spec, baseline=baseline or candidate, candidate=candidate, regions=regions, salt=salt or candidate
@@ -142,7 +144,7 @@ def stable_world(
 
 
 def limits_of(spec: ServiceSpec, strategy: StrategyName) -> Limits:
-    """Return what the strategy may risk: rolling as configured, the others a second full environment and nothing missing."""
+    """Return what the strategy may risk: rolling as configured, the others twice the instances and none missing."""
     surge, unavailable = spec.instances, 0
     if strategy is StrategyName.ROLLING:
         wish = spec.strategy.rolling

@@ -95,8 +95,8 @@ class Table:
     """One region's routing: what the proxy is told, whole.
 
     Attributes:
-        weights: basis points by version; sums to 10,000, or is empty while nothing serves. Order matters for sticky users:
-            the first version takes the low end of the hash range, so the newest comes first.
+        weights: basis points by version; sums to 10,000, or is empty while nothing serves. Order matters for sticky
+            users: the first version takes the low end of the hash range, so the newest comes first.
         endpoints: by version, then by instance. Every version with weight has an ACTIVE endpoint.
         preview: the version behind the preview address.
         salt: changes which users are first; one per rollout.
