@@ -65,6 +65,22 @@ class Store(Protocol):
     def commit(
         self, *, lease: Lease, runs: Sequence[Run], entries: Sequence[Entry], now: datetime
     ) -> tuple[Record, ...]:
+        """Write state rows and journal entries in one transaction; return the entries as recorded.
+
+        Raises:
+            Fenced: the lease's fence is no longer the newest; nothing was written.
+        """
+        ...
+
+    def run(self, run_id: str) -> Run | None:
+        """Read one state row."""
+        ...
+
+    def runs(self, kind: str) -> tuple[Run, ...]:
+        """Read all state rows of a kind, oldest first."""
+        ...
+
+    def journal(self, *, after: int = 0, subject: str | None = None, limit: int | None = None) -> tuple[Record, ...]:
         """Read records with a sequence number above `after`, oldest first."""
         ...
 
@@ -87,8 +103,8 @@ class Fleet(Protocol):
     async def start(self, *, spec: ServiceSpec, instance: InstanceId, version: Version, region: Region) -> None:
         """Start an instance; one that is known already under this id is left alone.
 
-        A start that fails at once (executable missing ...) is no exception: the instance is listed as FAILED with its
-        cause.
+        A start that fails at once (executable missing ...) is no exception: the instance is listed as FAILED with
+        its cause.
         """
         ...
 
@@ -109,7 +125,7 @@ class Router(Protocol):
         ...
 
     async def observe(self, service: str) -> Mapping[Region, RoutingView]:
-        """Report what is acknowledged, pending and open."""
+        """Report what is acknowledged, pending and open; the first two as last known when the proxy is silent."""
         ...
 
     async def apply(self, service: str, *, region: Region, table: Table, fence: int, revision: int) -> None:

@@ -1,18 +1,18 @@
-"""The rollout machine: decides which world is desired next, and nothing else. It never starts, routes or stops
-anything itself.
+"""The rollout machine: decides which world is desired next, and nothing else.
 
-Theory. `step(state, event in) -> events out, new state, effects`. What may come in is a command of a person or an
-observation; what is decided leaves as events, which the engine commits before any effect starts. `TRANSITIONS` names
-the handler for every phase and every input: the table is total, so no input is ever undefined, and the diagram in the
-docs is drawn from it.
+It never starts, routes or stops anything itself.
+
+Theory. `step(state, input) -> events, new state, effects`. What comes in is a command of a person or an observation;
+what is decided leaves as events, which the engine commits before any effect starts. `TRANSITIONS` names the handler
+for every phase and every input: the table is total, so no input is ever undefined, and the diagram in the docs is drawn
+from it.
 
 Rules.
 * A failing candidate turns the rollout back in every waiting phase; a pause or an approval never masks it.
 * Turning back is one more world (the old version alone) and goes through `converge` like any other.
-* A stage is left only when all its conditions hold at once; `promote` waives waiting, never readiness, routing or
-  checks.
+* A stage is left only when all its conditions hold at once; `promote` waives waiting, never readiness, routing, checks.
 
-To add an input: a dataclass here, a column in `TRANSITIONS` (mypy and a test insist), a verb in the control plane.
+To add an input: a dataclass here, a column in `TRANSITIONS` (a test insists), a verb in the control plane.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Strategies: pure functions from (service, old version, new version) to stages. They differ in the list they return
-and in nothing else.
+"""Strategies: pure functions from (service, old version, new version) to stages.
 
-Every list ends with the same stage, the new version alone; what a strategy adds are the worlds in which both stand
-side by side.
+They differ in the list they return and in nothing else. Every list ends with the same stage, the new version alone;
+what a strategy adds are the worlds in which both stand side by side.
 """
 
 from __future__ import annotations
