@@ -15,7 +15,7 @@ STRATEGIES = {"rolling": 1, "blue_green": 3, "canary": 4}
 """Strategies, and how many stages each has."""
 
 LEAST_REQUESTS = 100_000
-RATE_RPS = "900"
+RATE_RPS = "700"
 
 
 class Season:

@@ -20,10 +20,10 @@ from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ENGINE, evolve
 from hitless.rollout.spec import Address
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
-from hitless.rollout.world import EndpointState, Observation, Phase
+from hitless.rollout.world import Observation, Phase
 
 BUSY_S, WATCHFUL_S, IDLE_S = 0.02, 0.2, 1.0
-"""Between turns: while something moves, while a rollout waits, otherwise. A change in the fleet wakes the loop."""
+"""Between turns: while something moves, while a rollout or a drain waits, otherwise. The fleet wakes the loop."""
 
 SERVICE, ROLLOUT = "service", "rollout"
 
@@ -100,7 +100,7 @@ class ServiceLoop:
     async def turn(self) -> bool:
         """Observe, decide, commit, act; tell whether something is in motion."""
         async with self._turn_lock:
-            before = (self.observed, self.problems)
+            before = self._sight()
             try:
                 is_moving = await self._turn()
             except Fenced:
@@ -108,9 +108,14 @@ class ServiceLoop:
             except HitlessError as error:
                 is_moving = False
                 self.problems = (error.message,)
-            if before != (self.observed, self.problems):
+            if before != self._sight():
                 self.on_change()
             return is_moving
+
+    def _sight(self) -> tuple[object, ...]:
+        """Return what people would see change; time alone is no change."""
+        seen = self.observed
+        return (self.state, self.problems, seen.instances if seen else (), seen.routing if seen else {})
 
     async def _turn(self) -> bool:
         self.observed = await self._observe()
@@ -122,7 +127,7 @@ class ServiceLoop:
         routing = [view.problem for view in self.observed.routing.values() if view.problem]
         self.problems = tuple(dict.fromkeys([*troubles, *routing]))
         self._begin_checks()
-        return bool(step.events) or self._is_moving(step.effects)
+        return bool(step.events or step.effects) or self._is_about_to_move()
 
     async def _observe(self) -> Observation:
         outside = self.outside
@@ -130,21 +135,24 @@ class ServiceLoop:
         routing = await outside.router.observe(self.name)
         return Observation(now=outside.clock.now(), instances=instances, routing=routing)
 
-    def _is_moving(self, effects: tuple[Effect, ...]) -> bool:
+    def _is_about_to_move(self) -> bool:
+        """Tell whether a drain is nearly over: nothing is open any more, it is only not certain yet."""
         assert self.observed is not None
-        views = self.observed.routing.values()
-        draining = any(
-            end.state is EndpointState.DRAINING
-            for view in views
-            for table in view.live()
-            for ends in table.endpoints.values()
-            for end in ends.values()
+        return any(
+            left.count == 0 and left.draining_since is not None and not left.is_quiet
+            for view in self.observed.routing.values()
+            for left in view.open_requests.values()
         )
-        return bool(effects) or draining
+
+    def _is_unsettled(self) -> bool:
+        if self.state.phase is not RolloutPhase.IDLE or self.observed is None:
+            return True
+        return any(
+            left.draining_since for view in self.observed.routing.values() for left in view.open_requests.values()
+        )
 
     async def _pause(self, *, is_moving: bool) -> None:
-        waits = self.state.phase is not RolloutPhase.IDLE
-        pace_s = BUSY_S if is_moving else WATCHFUL_S if waits else IDLE_S
+        pace_s = BUSY_S if is_moving else WATCHFUL_S if self._is_unsettled() else IDLE_S
         sleep = asyncio.ensure_future(self.outside.clock.sleep(pace_s))
         woken = asyncio.ensure_future(self._wake.wait())
         try:

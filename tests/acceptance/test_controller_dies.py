@@ -1,0 +1,63 @@
+"""The controller may die at any moment: users notice nothing, and the next one goes on where the world stands."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from hitless.adapters.store_sql.store import open_store
+from hitless.engine.codec import load_state, rebuild
+from hitless.testing.live import LiveProject, live_load
+
+
+def wait_for_end(project: LiveProject) -> dict[str, object]:
+    deadline = time.monotonic() + 60
+    while (view := project.status("shop")["rollout"])["state"] == "running":
+        assert time.monotonic() < deadline, view
+        time.sleep(0.1)
+    return view
+
+
+@pytest.mark.acceptance
+def test_a_rollout_goes_on_after_its_controller_was_killed(shop: LiveProject) -> None:
+    shop.check("deploy", "--version", "v1")
+    target = shop.status("shop")["listen"]
+    with live_load(target, "--rate", "200", "--streams", "5") as load:
+        for number, strategy in enumerate(["rolling", "blue_green", "canary"], 2):
+            shop.check("deploy", "--version", f"v{number}", "--strategy", strategy, "--detach")
+            for pause_s in (0.3, 0.8):
+                time.sleep(pause_s)
+                shop.kill()
+                shop.up()
+            assert wait_for_end(shop)["state"] == "completed"
+        report = load.finish()
+    assert report.total.failed == {}, report.examples
+    assert report.posts is not None
+    assert (report.posts.duplicates, report.posts.lost) == (0, 0)
+    view = shop.status("shop")
+    assert [one["phase"] for one in view["instances"] if one["version"] == "v4"] == ["ready", "ready"]
+    assert view["health"] == "healthy"
+    assert_journal_rebuilds_the_state(shop)
+
+
+@pytest.mark.acceptance
+def test_ending_the_control_plane_leaves_services_alone(shop: LiveProject) -> None:
+    shop.check("deploy", "--version", "v1")
+    before = shop.status("shop")
+    with live_load(before["listen"], "--rate", "200", "--streams", "5") as load:
+        for _ in range(3):
+            assert shop.stop() == 0
+            time.sleep(0.5)
+            shop.up()
+        report = load.finish()
+    assert report.total.failed == {}, report.examples
+    assert [one["id"] for one in shop.status("shop")["instances"]] == [one["id"] for one in before["instances"]]
+
+
+def assert_journal_rebuilds_the_state(project: LiveProject) -> None:
+    with open_store(project.directory / ".hitless") as store:
+        run = store.run("service/shop")
+        assert run is not None
+        assert rebuild(store.journal(), service="shop") == load_state(run.state)
+        assert store.verify_journal() is None
