@@ -13,10 +13,12 @@ from hitless.rollout.spec import Address
 from hitless.testing.live import LiveProject
 from hitless.testing.load import Kind, Load, LoadPlan, Report, RequestSpec, StickySpec
 
-STEPS = {0.01: 25_000, 1.0: 10_000, 5.0: 10_000, 25.0: 10_000}
+STEPS = {0.01: 15_000, 1.0: 6_000, 5.0: 6_000, 25.0: 6_000}
 """Share in percent, and how many independent requests are counted at it."""
 
 USERS = 10_000
+CALM_S = 2.0
+"""After a change of weight, until every request that was sent before it has its answer."""
 
 
 @pytest.mark.acceptance
@@ -29,15 +31,16 @@ async def test_a_canary_gets_its_share_and_users_only_ever_move_forward(shop: Li
     shop.check("deploy", "--version", "v1", "--strategy", "rolling")
     host, _, port = shop.status("shop")["listen"].rpartition(":")
     kinds = {
-        Kind.KEEPALIVE: RequestSpec(rate_rps=550),  # without a cookie: everyone is new, every draw independent
-        Kind.STICKY: StickySpec(rate_rps=450, users=USERS, new_user_every=10, connections=32),
+        Kind.KEEPALIVE: RequestSpec(rate_rps=450),  # without a cookie: everyone is new, every draw independent
+        Kind.STICKY: StickySpec(rate_rps=400, users=USERS, new_user_every=10, connections=32),
     }
     plan = LoadPlan(target=Address(host=host, port=int(port)), kinds=kinds, duration_s=300)
     async with Load(plan, clock=SystemClock()) as load:
-        await until(lambda: load.snapshot().kinds[Kind.STICKY].sent > 2 * USERS)  # everyone has been here
+        await until(lambda: load.snapshot().kinds[Kind.STICKY].sent > USERS)  # everyone has been here
         await asyncio.to_thread(shop.check, "deploy", "--version", "v2", "--strategy", "canary", "--detach")
         for number, (share, requests) in enumerate(STEPS.items()):
             await asyncio.to_thread(wait_until_waiting, shop, number)
+            await asyncio.sleep(CALM_S)
             load.mark(f"{share} %")
             await until(lambda mark=f"{share} %", enough=requests: drawn(load.snapshot(), mark) >= enough)
             load.mark("between")
@@ -48,9 +51,11 @@ async def test_a_canary_gets_its_share_and_users_only_ever_move_forward(shop: Li
     sticky = report.kinds[Kind.STICKY]
     print(f"{sticky.sent:,} requests of {USERS:,} users: changes {sticky.changes}; {sticky.new_users:,} new users")
     assert set(sticky.changes) <= {"v1->v2"}
-    assert set(sticky.new_user_changes) <= {"v1->v2"}
-    assert sum(sticky.new_user_changes.values()) <= 5  # the weight grew between their first and second request
-    assert sticky.new_users > 1_000
+    assert set(sticky.new_user_changes) <= {"v1->v2"}  # the weight may grow between their two requests
+    for share in STEPS:
+        calm = report.by_mark[f"{share} %"][Kind.STICKY]
+        assert calm.new_user_changes == {}
+        assert calm.new_users > 100
 
 
 def assert_shares(report: Report) -> None:
@@ -80,5 +85,5 @@ def wait_until_waiting(project: LiveProject, stage: int) -> None:
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(120):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - a report is polled, nothing tells of it
             await asyncio.sleep(0.1)

@@ -107,12 +107,11 @@ async def test_envoy_killed_serves_again_from_its_files(tmp_path: Path) -> None:
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
 
-        async def is_down() -> bool:
-            return built.router.state.status == "down"
+        async def is_told() -> bool:
+            return (await built.view()).problem == "Envoy is down"
 
-        await until(is_down)
+        await until(is_told)
         view = await built.view()
-        assert view.problem == "Envoy is down"
         assert {one.count for one in view.open_requests.values()} == {None}
         state = await built.router.ensure_running()
         assert state.status == "running"

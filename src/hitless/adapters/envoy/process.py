@@ -17,6 +17,7 @@ import secrets
 import signal
 import socket
 import struct
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,25 +172,25 @@ class EnvoyProcess:
         return tuple(lines[-_LOG_LINES_SHOWN:])
 
 
+_ORPHANED = 'log=$1; shift; (while kill -0 $$ 2>&-; do sleep 0.005; done; exec "$@") </dev/null >>"$log" 2>&1 & echo $!'
+"""Run the command only once this shell is gone; say its pid."""
+
+
 def _spawn(argv: list[str], log: Path) -> int:
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        return os.posix_spawn(
-            argv[0],
-            argv,
-            os.environ,
-            # Not by subprocess: its Popen would warn about a child that outlives it, and outliving us is the point.
-            setsid=True,
-            setsigmask=(),
-            setsigdef=(signal.SIGPIPE,),
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, output, 1),
-                (os.POSIX_SPAWN_DUP2, output, 2),
-            ],
-        )
-    finally:
-        os.close(output)
+    """Start Envoy as nobody's child and return its pid.
+
+    With hot restart on, Envoy asks the kernel for SIGTERM at its parent's death (PR_SET_PDEATHSIG in its hot restart
+    code), and the kernel means the very thread that started it. So the parent must be gone before Envoy begins: init is
+    its parent then, and no end of ours reaches it.
+    """
+    shell = subprocess.run(  # noqa: S603 - our own words; the log's path and Envoy's arguments are passed, not pasted
+        ["/bin/sh", "-c", _ORPHANED, "sh", str(log), *argv],
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return int(shell.stdout)
 
 
 def _record(path: Path, identity: Identity) -> None:
@@ -216,15 +217,9 @@ def _listener(path: Path) -> Identity | None:
 
 
 def _started_ticks(pid: int) -> int | None:
-    """Read when a process started; None when it has ended. A dead child of ours is let go on the way."""
+    """Read when a process started; None when it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    if fields[0] != "Z":
-        return int(fields[19])  # proc(5): state is field 3, starttime field 22
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:  # another controller's child, its to let go
-        return None
-    return None
+    return None if fields[0] == "Z" else int(fields[19])  # proc(5): state is field 3, starttime field 22

@@ -5,8 +5,6 @@ answers
 503 from then on. So the rules are held here, before a byte is written, against every table that may be in force.
 """
 
-# ruff: noqa: N818 - errors read as sentences, as in `hitless.errors`
-
 from __future__ import annotations
 
 from collections import Counter
