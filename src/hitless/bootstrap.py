@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -48,6 +48,8 @@ class LocalControlPlane(Controller):
     fleet: ProcessFleet
     stopping: asyncio.Event
     started_at: str
+    envoy_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_ending: bool = False
 
     async def control_plane(self) -> ControlPlaneView:
         """Show the control plane itself."""
@@ -64,17 +66,20 @@ class LocalControlPlane(Controller):
 
     async def down(self) -> None:
         """End all instances and Envoy, then the control plane."""
-        await self.give_up_rollouts(actor="hitless down")
-        await self.stop_loops()
+        await self.give_up(actor="hitless down")
         await self.journal_self("ended", instances=sum(len(loop.state.instances) for loop in self.loops.values()))
         await self.fleet.end_all(END_GRACE_S)
-        await self.router.stop()
+        async with self.envoy_lock:
+            self.is_ending = True
+            await self.router.stop()
         self.stopping.set()
 
     async def watch_envoy(self) -> None:
-        """Start Envoy again when it has died."""
+        """Start Envoy again when it has died, unless it is meant to be gone."""
         while True:
-            await self.router.ensure_running()
+            async with self.envoy_lock:
+                if not self.is_ending:
+                    await self.router.ensure_running()
             await asyncio.sleep(WATCH_ENVOY_S)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 
+import psutil
 import pytest
 
 from hitless.adapters.store_sql.store import open_store
@@ -61,3 +64,34 @@ def assert_journal_rebuilds_the_state(project: LiveProject) -> None:
         assert run is not None
         assert rebuild(store.journal(), service="shop") == load_state(run.state)
         assert store.verify_journal() is None
+
+
+@pytest.mark.acceptance
+def test_what_was_deployed_comes_back_after_everything_was_ended(shop: LiveProject) -> None:
+    shop.check("deploy", "--version", "v1")
+    shop.check("deploy", "--version", "v2", "--strategy", "canary", "--detach")
+    shop.down()
+    shop.up()
+    view = wait_for_end(shop)
+    assert (view["state"], view["baseline"]) == ("rolled_back", "v1")
+    assert shop.status("shop")["health"] == "healthy"
+    assert_journal_rebuilds_the_state(shop)
+
+
+@pytest.mark.acceptance
+def test_down_leaves_no_process_behind(shop: LiveProject) -> None:
+    shop.check("deploy", "--version", "v1")
+    assert len(processes_of(shop)) >= 4  # the control plane, Envoy, two instances
+    shop.down()
+    assert processes_of(shop) == []
+
+
+def processes_of(project: LiveProject) -> list[str]:
+    """List processes whose command line or environment names the project's directory."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = [*process.cmdline(), *process.environ().values()]
+            if process.pid != os.getpid() and any(str(project.directory.parent) in word for word in words):
+                found.append(" ".join(process.cmdline()))
+    return found

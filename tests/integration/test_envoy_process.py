@@ -174,7 +174,8 @@ async def test_a_silent_envoy_is_unknown_and_not_quiet(tmp_path: Path) -> None:
 async def test_envoy_lives_in_a_session_of_its_own_and_stop_ends_it(tmp_path: Path) -> None:
     async with stage(tmp_path) as built:
         pid = built.router.state.pid or 0
-        assert os.getsid(pid) == pid
+        assert os.getsid(pid) != os.getsid(0)
+        assert psutil.Process(pid).ppid() != os.getpid()  # Envoy wants SIGTERM at its parent's death
         await built.router.close()
         assert psutil.pid_exists(pid)
         await built.router.stop()

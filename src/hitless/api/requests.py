@@ -32,8 +32,8 @@ class _Request(BaseModel):
 class DeployRequest(_Request):
     """Bring a version in."""
 
-    version: Annotated[str, Field(min_length=1, max_length=200)]
-    strategy: StrategyName | None = None
+    version: Annotated[str, Field(min_length=1, max_length=200, description="The version to bring in.")]
+    strategy: Annotated[StrategyName | None, Field(description="Instead of the service's own.")] = None
     supersede: Annotated[
         bool, Field(description="End a rollout that is going on, and start from the world as it is.")
     ] = False

@@ -155,11 +155,13 @@ class Controller:
         loop = self._loop(service)
         return self._rollout_view(loop, await loop.ask(_command(verb, actor=actor, reason=reason)))
 
-    async def give_up_rollouts(self, *, actor: str) -> None:
-        """Turn every rollout back, so that the next start begins with what served before."""
+    async def give_up(self, *, actor: str) -> None:
+        """Decide nothing more; the next start begins with what served before a rollout that is going on now."""
+        await self.stop_loops()
         for loop in self.loops.values():
             if loop.state.phase not in {RolloutPhase.IDLE, RolloutPhase.ROLLING_BACK}:
                 await loop.ask(Abort(actor=actor, reason="hitless down"))
+            await loop.retire_all(why="hitless down")
 
     # Looking
 

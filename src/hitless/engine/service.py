@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 
 from hitless.engine.codec import dump_rollout, dump_state, entry_of, subject_of
 from hitless.engine.keeper import Keeper
@@ -17,7 +18,7 @@ from hitless.journal.record import Entry
 from hitless.ports import Checker, Clock, Fleet, Router, Run
 from hitless.rollout import machine
 from hitless.rollout.effects import Effect, Route, Start, Stop
-from hitless.rollout.events import ENGINE, evolve
+from hitless.rollout.events import ENGINE, InstanceRetired, evolve
 from hitless.rollout.spec import Address
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.world import Observation, Phase
@@ -86,6 +87,13 @@ class ServiceLoop:
             Refused: it does not.
         """
         machine.command(self.state, asked, now=self.outside.clock.now())
+
+    async def retire_all(self, *, why: str) -> None:
+        """Journal that every instance is about to end, so that the next start does not take it for a crash."""
+        now = self.outside.clock.now()
+        events = tuple(InstanceRetired(at=now, instance=name, why=why) for name in self.state.instances)
+        state = reduce(evolve, events, self.state)
+        await self._commit(machine.Step(state=state, events=events))
 
     async def run(self) -> None:
         """Turn for ever.

@@ -24,6 +24,8 @@ _POLL_S = 0.1
 class Season:
     """One service's life under load; versions are numbered, `v1` runs at the beginning.
 
+    Every method raises `RuntimeError` when a command does not exit as it must, `TimeoutError` when a rollout hangs.
+
     Attributes:
         deployed: how many rollouts were begun with a `deploy`.
         exits: of what was asked of rollouts under way, by verb and exit code; 4 = the rollout had ended before.
@@ -43,16 +45,10 @@ class Season:
             self.supersede(stage)
         self.undo()
 
-    def deploy(self, *options: str) -> None:
-        """Deploy the next version.
-
-        Raises:
-            RuntimeError: it did not come through.
-        """
-        version = f"v{next(self._numbers)}"
-        self.deployed += 1
-        chosen = ("--version", version, "--strategy", self._strategy, *options)
-        self._project.check("deploy", self._service, *chosen)
+    def complete(self) -> None:
+        """Let a rollout complete by itself."""
+        self._load.mark(f"{self._strategy}, complete")
+        self._deploy()
 
     def promote(self, stage: int) -> None:
         """Promote a rollout to its end as soon as it has reached a stage."""
@@ -64,18 +60,24 @@ class Season:
 
     def supersede(self, stage: int) -> None:
         """Put another version in a rollout's place as soon as it has reached a stage."""
-        self._at_stage(stage, "supersede", lambda: self.deploy("--supersede"))
+        self._at_stage(stage, "supersede", lambda: self._deploy("--supersede"))
 
     def undo(self) -> None:
         """Complete a rollout and undo it."""
         self._load.mark(f"{self._strategy}, undo")
-        self.deploy()
+        self._deploy()
         self._project.check("rollout", "undo", self._service)
         self.exits["undo", 0] += 1
 
+    def _deploy(self, *options: str) -> None:
+        version = f"v{next(self._numbers)}"
+        self.deployed += 1
+        chosen = ("--version", version, "--strategy", self._strategy, *options)
+        self._project.check("deploy", self._service, *chosen)
+
     def _at_stage(self, stage: int, name: str, act: Callable[[], None]) -> None:
         self._load.mark(f"{self._strategy}, {name} at stage {stage + 1}")
-        self.deploy("--detach")
+        self._deploy("--detach")
         deadline = time.monotonic() + _STAGE_WITHIN_S
         while (rollout := self._rollout())["stage"] < stage and rollout["state"] == "running":
             if time.monotonic() > deadline:
