@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hitless.rollout.spec import InstanceId, Region, Version
 from hitless.rollout.world import (
@@ -30,10 +30,16 @@ _ALIVE = {Phase.READY: 0, Phase.STARTING: 2, Phase.UNREADY: 3}  # best first; 1:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pools:
-    """One region's instances, sorted. `view` is None when nothing is known of the region's routing."""
+    """One region's instances, sorted.
+
+    Attributes:
+        states: what the tables that may be in force say of each instance; None = not listed.
+        view: None when nothing is known of the region's routing.
+    """
 
     kept: Mapping[Version, tuple[Instance, ...]]
     surplus: tuple[Instance, ...]
+    states: Mapping[InstanceId, frozenset[EndpointState | None]]
     view: RoutingView | None
     observed: Observation
 
@@ -47,22 +53,17 @@ class Pools:
         """Every table that may be in force."""
         return self.view.live() if self.view else ()
 
-    def states(self, instance: Instance) -> set[EndpointState | None]:
-        """Return what the tables that may be in force say of an instance; None = not listed."""
-        ends = (table.endpoint(instance.version, instance.id) for table in self.tables)
-        return {end.state if end else None for end in ends}
-
     def is_active(self, instance: Instance) -> bool:
         """Tell whether it gets new requests, whichever table is in force."""
-        return self.states(instance) == {EndpointState.ACTIVE}
+        return self.states[instance.id] == {EndpointState.ACTIVE}
 
     def is_draining(self, instance: Instance) -> bool:
         """Tell whether it gets no new request but is still listed, whichever table is in force."""
-        return self.states(instance) == {EndpointState.DRAINING}
+        return self.states[instance.id] == {EndpointState.DRAINING}
 
     def is_out(self, instance: Instance) -> bool:
         """Tell whether no table that may be in force lists it."""
-        return self.view is not None and self.states(instance) <= {None}
+        return self.view is not None and self.states[instance.id] <= {None}
 
     def serving(self, version: Version) -> list[Instance]:
         """Return the instances of a version that are ready and get new requests for certain."""
@@ -90,18 +91,23 @@ def split_pools(wanted: RegionWorld, *, observed: Observation, region: Region) -
     """Sort the region's instances into kept and surplus."""
     here = tuple(one for one in observed.instances if one.region == region)
     view = observed.routing.get(region)
-    unsorted = Pools(kept={}, surplus=here, view=view, observed=observed)
-    kept = {version: _best(unsorted, version, count) for version, count in wanted.pools.items()}
+    states = {one.id: _states(one, view) for one in here}
+    kept = {version: _best(here, states, version)[:count] for version, count in wanted.pools.items()}
     names = {one.id for some in kept.values() for one in some}
     surplus = tuple(one for one in here if one.id not in names)
-    return Pools(kept=kept, surplus=surplus, view=view, observed=observed)
+    return Pools(kept=kept, surplus=surplus, states=states, view=view, observed=observed)
 
 
-def _best(pools: Pools, version: Version, count: int) -> tuple[Instance, ...]:
-    alive = [one for one in pools.all if one.version == version and one.phase in _ALIVE]
+def _states(instance: Instance, view: RoutingView | None) -> frozenset[EndpointState | None]:
+    ends = (table.endpoint(instance.version, instance.id) for table in (view.live() if view else ()))
+    return frozenset(end.state if end else None for end in ends)
 
-    def rank(one: Instance) -> tuple[int, object, str]:
-        on_its_way_out = one.phase is Phase.READY and EndpointState.DRAINING in pools.states(one)
+
+def _best(
+    here: tuple[Instance, ...], states: Mapping[InstanceId, frozenset[EndpointState | None]], version: Version
+) -> tuple[Instance, ...]:
+    def rank(one: Instance) -> tuple[int, datetime, str]:
+        on_its_way_out = one.phase is Phase.READY and EndpointState.DRAINING in states[one.id]
         return (1 if on_its_way_out else _ALIVE[one.phase], one.started_at, one.id)
 
-    return tuple(sorted(alive, key=rank)[:count])
+    return tuple(sorted((one for one in here if one.version == version and one.phase in _ALIVE), key=rank))
