@@ -8,14 +8,13 @@ because another one is in trouble: then the stable one is overloaded instead, as
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from fractions import Fraction
 
 from hitless.rollout.spec import ALL_TRAFFIC_BP, Version
 
 
-def capacity_bp(instances: int, *, full_strength: int) -> Fraction:
-    """Return the share that so many instances carry."""
-    return Fraction(ALL_TRAFFIC_BP * instances, max(full_strength, 1))
+def capacity_bp(instances: int, *, full_strength: int) -> int:
+    """Return the share that so many instances carry, in whole basis points."""
+    return ALL_TRAFFIC_BP * instances // max(full_strength, 1)
 
 
 def carried_weights(
@@ -34,7 +33,7 @@ def carried_weights(
     able = {version: count for version, count in serving.items() if count > 0}
     if not able or not wanted:
         return {}
-    limit = {version: int(capacity_bp(count, full_strength=full_strength)) for version, count in able.items()}
+    limit = {version: capacity_bp(count, full_strength=full_strength) for version, count in able.items()}
     shares = {version: min(wanted.get(version, 0), limit[version]) for version in able}
     stable = list(wanted)[-1]
     leaving = [version for version in able if version not in wanted]
