@@ -191,6 +191,7 @@ async def _announce(
     control: LocalControlPlane, serving: asyncio.Event, on_ready: Callable[[ControlPlaneView], None]
 ) -> None:
     await serving.wait()
+    await control.looked_at_everything()
     on_ready(await control.control_plane())
 
 

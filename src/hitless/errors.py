@@ -121,7 +121,7 @@ class NotAllowedNow(Refused):
 
 
 class AlreadyRunning(Refused):
-    """This version already runs, with other settings than are asked for now."""
+    """This version runs already."""
 
     code = "HL4004"
 

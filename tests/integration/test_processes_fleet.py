@@ -95,7 +95,7 @@ async def test_placeholders_and_environment_are_filled_in(tmp_path: Path) -> Non
 
 async def test_a_process_has_its_own_session_and_no_descriptor_but_its_own(tmp_path: Path) -> None:
     reader, writer = os.pipe()
-    os.set_inheritable(writer, True)  # noqa: FBT003 - positional only
+    os.set_inheritable(writer, True)
     try:
         async with fleet_at(tmp_path) as fleet:
             await start(fleet, web_spec("idle"))

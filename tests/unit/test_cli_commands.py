@@ -124,7 +124,7 @@ def test_a_past_rollout_is_shown_without_the_service_as_it_is_now(shell: Shell) 
 
 def test_an_unknown_rollout_is_an_error(shell: Shell) -> None:
     with shell.served(ScriptedControlPlane()):
-        assert shell("rollout", "get", "nope").err.startswith("error[HL2084]: no rollout and no service")
+        assert shell("rollout", "get", "nope").err.startswith("error[HL2005]: no rollout and no service")
 
 
 def test_a_plan_shows_stages_needs_and_the_next_command(shell: Shell) -> None:
@@ -208,7 +208,7 @@ def test_the_journal_is_shown_from_its_end(shell: Shell, journal: ScriptedContro
     with shell.served(journal):
         told = shell("journal", "tail", "-n", "2")
         one = shell("journal", "tail", "--service", "checkout", "--lines", "1", "--json")
-    line = '     5 2025-11-22T12:00:04Z rollout.completed service/checkout by user:ana {"version":"4f2c1a9"}'
+    line = "     5 2025-11-22T12:00:04Z rollout.completed service/checkout by user:ana version=4f2c1a9"
     assert told.out.splitlines()[1] == line
     assert len(told.out.splitlines()) == 2
     assert [record["seq"] for record in one.data] == [5]

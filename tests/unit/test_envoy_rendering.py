@@ -160,7 +160,7 @@ def test_the_cookie_is_found_among_others_and_not_in_longer_names() -> None:
 
 
 @pytest.mark.parametrize("has_tls", [True, False])
-def test_the_cookie_is_secure_exactly_under_tls(has_tls: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_the_cookie_is_secure_exactly_under_tls(has_tls: bool) -> None:
     tls = TlsSpec(cert="c", key="k") if has_tls else None
     text = json.dumps(routes(_spec(sticky_cookie="u", tls=tls), _table({"v1": 10_000})))
     assert "HttpOnly; SameSite=Lax" in text

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from hitless.adapters.clock import SystemClock
 from hitless.cli.session import DEFAULTS, Common, Session
@@ -15,8 +18,8 @@ def load(
     /,
     *,
     rate: float = USUAL_RATE_RPS,
-    duration: timedelta = USUAL_DURATION,
-    kinds: tuple[Kind, ...] = (),
+    duration: Annotated[timedelta, Parameter(show_default=lambda _: "30s")] = USUAL_DURATION,
+    kinds: Annotated[tuple[Kind, ...], Parameter(consume_multiple=True, show_default=lambda _: "all")] = (),
     streams: int = 10,
     max_requests: int = 10_000_000,
     version_header: str = "x-version",

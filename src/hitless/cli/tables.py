@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -49,10 +49,16 @@ def rollouts_table(rollouts: Sequence[RolloutView], canvas: Canvas) -> Table:
 
 
 def journal_line(record: JournalRecordView) -> str:
-    """One record on one line: number, moment, what, whom, who, and its data."""
-    data = json.dumps(record["data"], ensure_ascii=False, separators=(",", ":")) if record["data"] else ""
+    """One record on one line: number, moment, what, whom, who, and the gist of its data; `journal show` has it all."""
     head = f"{record['seq']:>6} {stamp(moment(record['at']))} {record['type']} {record['subject']} by {record['actor']}"
-    return f"{head} {data}".rstrip()
+    return f"{head} {_gist(record['data'])}".rstrip()
+
+
+def _gist(data: Mapping[str, Any]) -> str:
+    """Plain values as they are, and of a routing table who gets how much."""
+    plain = [f"{key}={value}" for key, value in data.items() if isinstance(value, str | int | float)]
+    weights = data["table"].get("weights", {}) if isinstance(data.get("table"), dict) else {}
+    return " ".join([*plain, *(f"{version}={weight / 100:g}%" for version, weight in weights.items())])
 
 
 def plan_picture(plan: PlanView, canvas: Canvas) -> Group:

@@ -231,6 +231,11 @@ class Controller:
         async with self._changed:
             self._changed.notify_all()
 
+    async def looked_at_everything(self) -> None:
+        """Wait until every service was looked at once."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: all(loop.observed for loop in self.loops.values()))
+
     # Helpers of the above
 
     async def _read(self, question: Callable[[], Wanted]) -> Wanted:

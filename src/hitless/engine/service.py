@@ -123,7 +123,7 @@ class ServiceLoop:
     def _sight(self) -> tuple[object, ...]:
         """Return what people would see change; time alone is no change."""
         seen = self.observed
-        return (self.state, self.problems, seen.instances if seen else (), seen.routing if seen else {})
+        return (self.state, self.problems, seen and seen.instances, seen and seen.routing)
 
     async def _turn(self) -> bool:
         self.observed = await self._observe()

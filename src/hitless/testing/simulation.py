@@ -1,9 +1,8 @@
-"""The real core in a world of its own: instances, a proxy and users in virtual time, with faults on demand and the
-safety rules checked.
+"""The real core in a world of its own, in virtual time: instances, a proxy and users, with faults on demand.
 
-Nothing here decides anything: `Simulation` carries out the effects that the rollout machine asks for, badly if told
-so (acknowledgements that come late or never, effects that are lost with the controller, instances that crash), and
-writes down every broken promise in `violations`.
+Nothing here decides anything: `Simulation` carries out the effects that the rollout machine asks for, badly if told so
+(acknowledgements that come late or never, effects that are lost with the controller, instances that crash), and writes
+down every broken promise in `violations`.
 """
 
 from __future__ import annotations

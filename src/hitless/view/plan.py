@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from hitless.rollout.spec import ServiceSpec, StrategyName, Version
+from hitless.rollout.spec import CheckSpec, ServiceSpec, StrategyName, Version
 from hitless.rollout.stage import Approved, Condition, Held, Passed, Plan, Stage
 from hitless.rollout.world import World
 from hitless.view.models import PlannedStageView, PlanView
@@ -43,6 +43,11 @@ def weights_of(world: World) -> dict[str, int]:
     return {version: weight for region in world.values() for version, weight in region.weights.items()}
 
 
+def checks_words(checks: Sequence[CheckSpec]) -> str:
+    """Name the condition that synthetic checks passed."""
+    return f"{len(checks)} check{'s' if len(checks) > 1 else ''} passed"
+
+
 def _stage(stage: Stage) -> PlannedStageView:
     return {
         "name": stage.name,
@@ -58,7 +63,7 @@ def _words(condition: Condition) -> str:
         case Held(seconds=seconds):
             return f"held {seconds:g} s"
         case Passed(checks=checks):
-            return f"{len(checks)} checks passed"
+            return checks_words(checks)
         case _:
             return condition.kind
 

@@ -22,7 +22,7 @@ from hitless.view.models import (
     StageView,
     VersionView,
 )
-from hitless.view.plan import pools_of, weights_of
+from hitless.view.plan import checks_words, pools_of, weights_of
 
 
 def service_view(
@@ -144,7 +144,7 @@ def _condition(finding: Finding) -> ConditionView:
     if isinstance(condition, Held):
         name = f"held {condition.seconds:g} s"
     elif isinstance(condition, Passed):
-        name = f"{len(condition.checks)} checks passed"
+        name = checks_words(condition.checks)
     return {"name": name, "met": finding.met, "detail": finding.detail}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hitless.errors import Refused, UserError
 
 
-class BadLoadPlan(UserError):  # noqa: N818 - as its siblings in hitless.errors: names the fact
+class BadLoadPlan(UserError):
     """The load plan cannot be carried out."""
 
     code = "HL2401"

@@ -1,0 +1,229 @@
+"""The page and the diagram of the rollout machine.
+
+`TRANSITIONS` says which handler answers which input in which phase; where a handler leads is found out by asking it:
+the real machine is played in `hitless.testing.simulation`, every command in every phase, and every way in which the
+world can move a rollout on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from hitless.errors import Refused
+from hitless.rollout.events import RollbackStarted, RolloutFinished, ServiceEvent
+from hitless.rollout.machine import (
+    TRANSITIONS,
+    Abort,
+    Command,
+    Deploy,
+    Observed,
+    Pause,
+    Promote,
+    Resume,
+    Undo,
+)
+from hitless.rollout.spec import (
+    Address,
+    CanarySpec,
+    CanaryStep,
+    DrainSpec,
+    RunSpec,
+    ServiceSpec,
+    StrategyName,
+    StrategySpecs,
+    TrafficSpec,
+    Version,
+)
+from hitless.rollout.state import RolloutPhase
+from hitless.testing.simulation import Behaviour, Simulation
+
+HEAD = """\
+# The rollout machine
+
+Generated from `hitless.rollout.machine.TRANSITIONS` by `make docs`: every input was played in every phase.
+
+A service has one such machine. It decides which world is desired next and nothing else; `converge` moves the world
+there. What a person asks is a *command*; *observed* is every look at instances and proxy.
+
+"""
+
+BEHIND_TABLE = """
+*nothing*: accepted, and no event follows. *stays*: something was decided, the phase is the same. A refused command
+changes nothing; `hitless explain CODE` says why and what to do.
+
+A stage is left when all its conditions hold at once. `promote` waives the hold and the approval, never readiness,
+routing, checks or draining. A failing candidate turns the rollout back in every waiting phase: a pause never masks it.
+"""
+
+ACTOR = "user:reader"
+SHOP = ServiceSpec(
+    name="shop",
+    instances=1,
+    run=RunSpec(command=("shop",)),
+    traffic=TrafficSpec(listen=Address(host="127.0.0.1", port=8080)),
+    drain=DrainSpec(requests_s=0, streams_s=0),
+    strategy=StrategySpecs(
+        canary=CanarySpec(steps=(CanaryStep(weight_bp=100, hold_s=60), CanaryStep(weight_bp=10_000)))
+    ),
+    progress_deadline_s=60,
+)
+NEXT, BROKEN = Version("v3"), Version("v3-broken")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One way from a phase to another; `by` is a command, or how the rollout went on by itself."""
+
+    before: RolloutPhase
+    after: RolloutPhase
+    by: str
+
+
+def page() -> str:
+    """Return the page."""
+    rows = "".join(f"{row}\n" for row in _table())
+    return f"{HEAD}{diagram()}\n{rows}{BEHIND_TABLE}"
+
+
+def diagram() -> str:
+    """Return the machine as a Mermaid state diagram."""
+    labels: dict[tuple[RolloutPhase, RolloutPhase], list[str]] = {}
+    for change in (*_by_command(), *_by_itself()):
+        if change.before is not change.after or change.by.endswith("--supersede"):
+            labels.setdefault((change.before, change.after), []).append(change.by)
+    lines = [f"    {before} --> {after}: {', '.join(dict.fromkeys(by))}" for (before, after), by in labels.items()]
+    return "\n".join(["```mermaid", "stateDiagram-v2", "    [*] --> idle", *lines, "```", ""])
+
+
+def _table() -> Iterator[str]:
+    phases = list(TRANSITIONS)
+    yield f"| input | {' | '.join(phases)} |"
+    yield "| --- |" + " --- |" * len(phases)
+    yield f"| observed | {' | '.join(_observed(phase) for phase in phases)} |"
+    for name, asked in COMMANDS.items():
+        yield f"| {name} | {' | '.join(_answer(phase, asked) for phase in phases)} |"
+
+
+def _observed(phase: RolloutPhase) -> str:
+    assert Observed in TRANSITIONS[phase]
+    ways = [f"→ {change.after}: {change.by}" for change in _by_itself() if change.before is phase]
+    return "<br>".join(dict.fromkeys(ways)) or "stays"
+
+
+def _answer(phase: RolloutPhase, asked: Command) -> str:
+    assert type(asked) in TRANSITIONS[phase]
+    simulation = in_phase(phase)
+    known = len(simulation.journal)
+    try:
+        simulation.ask(asked)
+    except Refused as refusal:
+        return f"refused, {refusal.code}"
+    if simulation.state.phase is not phase:
+        return f"→ {simulation.state.phase}"
+    return "stays" if len(simulation.journal) > known else "nothing"
+
+
+def _by_command() -> Iterator[Change]:
+    for phase in TRANSITIONS:
+        for name, asked in COMMANDS.items():
+            simulation = in_phase(phase)
+            try:
+                simulation.ask(asked)
+            except Refused:
+                continue
+            yield Change(before=phase, after=simulation.state.phase, by=name)
+
+
+def _by_itself() -> Iterator[Change]:
+    for story in (_goes_well, _fails, _fails_while_paused, _way_back_is_blocked):
+        simulation = Simulation(behaviours={BROKEN: Behaviour(exits_after_s=0.1)})
+        _settle_down(simulation)
+        yield from story(simulation)
+
+
+def _goes_well(simulation: Simulation) -> Iterator[Change]:
+    _ask(simulation, _deploy(NEXT))
+    yield from _watched(simulation)
+
+
+def _fails(simulation: Simulation) -> Iterator[Change]:
+    _ask(simulation, _deploy(BROKEN))
+    yield from _watched(simulation)
+
+
+def _fails_while_paused(simulation: Simulation) -> Iterator[Change]:
+    _ask(simulation, _deploy(BROKEN), Pause(actor=ACTOR))
+    yield from _watched(simulation)
+
+
+def _way_back_is_blocked(simulation: Simulation) -> Iterator[Change]:
+    _ask(simulation, _deploy(NEXT))
+    simulation.run(5)
+    simulation.acknowledges = False
+    _ask(simulation, Abort(actor=ACTOR))
+    yield from _watched(simulation)
+
+
+def _watched(simulation: Simulation) -> Iterator[Change]:
+    """Let time pass until the rollout has ended; tell every change of phase on the way."""
+    for _ in range(2_000):
+        before, known = simulation.state.phase, len(simulation.journal)
+        simulation.tick(0.5)
+        if simulation.state.phase is not before:
+            cause = _cause(simulation.journal[known:])
+            yield Change(before=before, after=simulation.state.phase, by=cause)
+        if simulation.state.phase is RolloutPhase.IDLE:
+            return
+    raise AssertionError("the rollout never ended")
+
+
+def _cause(events: list[ServiceEvent]) -> str:
+    for event in events:
+        if isinstance(event, RolloutFinished):
+            return event.outcome.value
+        if isinstance(event, RollbackStarted):
+            return "candidate fails"
+    raise AssertionError("the phase changed without a reason")
+
+
+def in_phase(phase: RolloutPhase) -> Simulation:
+    """Bring a service with an earlier version to return to into a phase."""
+    simulation = Simulation()
+    _settle_down(simulation)
+    PREPARATIONS[phase](simulation)
+    assert simulation.state.phase is phase
+    return simulation
+
+
+def _settle_down(simulation: Simulation) -> None:
+    for name in ("v1", "v2"):
+        _ask(simulation, _deploy(Version(name)))
+        simulation.run_until_idle()
+
+
+def _ask(simulation: Simulation, *asked: Command) -> None:
+    for one in asked:
+        simulation.ask(one)
+
+
+def _deploy(version: Version, *, supersede: bool = False) -> Deploy:
+    return Deploy(actor=ACTOR, version=version, spec=SHOP, strategy=StrategyName.CANARY, supersede=supersede)
+
+
+PREPARATIONS: dict[RolloutPhase, Callable[[Simulation], None]] = {
+    RolloutPhase.IDLE: lambda _: None,
+    RolloutPhase.ADVANCING: lambda simulation: _ask(simulation, _deploy(NEXT)),
+    RolloutPhase.PAUSED: lambda simulation: _ask(simulation, _deploy(NEXT), Pause(actor=ACTOR)),
+    RolloutPhase.ROLLING_BACK: lambda simulation: _ask(simulation, _deploy(NEXT), Abort(actor=ACTOR)),
+}
+
+COMMANDS: dict[str, Command] = {
+    "deploy": _deploy(Version("v4")),
+    "deploy --supersede": _deploy(Version("v4"), supersede=True),
+    "promote": Promote(actor=ACTOR),
+    "pause": Pause(actor=ACTOR),
+    "resume": Resume(actor=ACTOR),
+    "abort": Abort(actor=ACTOR),
+    "undo": Undo(actor=ACTOR),
+}
