@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -162,9 +163,10 @@ class Story:
                 break
             with contextlib.suppress(Refused):
                 self.simulation.ask(Promote(actor=ACTOR))
-            self.simulation.run_until_idle(limit_s=100)
+            self.simulation.run_until_idle(limit_s=100, growth=1.3)
 
 
+@pytest.mark.timeout(900)
 @given(
     spec=services(),
     acts=st.fixed_dictionaries({version: healthy if version == "v1" else behaviours for version in VERSIONS}),
@@ -177,7 +179,7 @@ def test_no_promise_is_broken_and_every_rollout_ends(
     simulation = Simulation(behaviours=dict(acts))
     player = Story(simulation, spec)
     player.do_deploy((VERSIONS[0], StrategyName.ROLLING, False))
-    simulation.run_until_idle(limit_s=60)
+    simulation.run_until_idle(limit_s=60, growth=1.3)
     for name, value in story:
         player.play(name, value)
         assert simulation.violations == []
@@ -193,6 +195,6 @@ def _assert_home(simulation: Simulation, acts: dict[Version, Behaviour]) -> None
     stable = simulation.state.stable
     if stable is None or acts[stable].ready_after_s is None or acts[stable].exits_after_s is not None:
         return
-    simulation.run(120, tick_s=3.0)
+    simulation.run(100, tick_s=4.0)
     assert simulation.violations == []
     assert weights_now(simulation) == {stable: 10_000}

@@ -109,13 +109,13 @@ class Simulation:
         for _ in range(int(seconds / tick_s)):
             self.tick(tick_s)
 
-    def run_until_idle(self, *, limit_s: float = 36_000.0) -> Outcome | None:
-        """Let time pass until the rollout has ended, ever faster; return how it ended, None when it did not."""
+    def run_until_idle(self, *, limit_s: float = 36_000.0, growth: float = 1.08) -> Outcome | None:
+        """Let time pass until the rollout has ended, each tick longer than the last; tell how it ended, None if not."""
         spent, tick_s = 0.0, 0.1
         while self.state.phase is not RolloutPhase.IDLE and spent < limit_s:
             self.tick(tick_s)
             spent += tick_s
-            tick_s = min(tick_s * 1.08, 30.0)
+            tick_s = min(tick_s * growth, 30.0)
         return self.state.rollout.outcome if self.state.rollout and self.state.phase is RolloutPhase.IDLE else None
 
     def crash(self, name: InstanceId) -> None:
