@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hitless.testing.live import LiveLoad, LiveProject, free_port, live_load
+from hitless.testing.live import LiveLoad, LiveProject, free_ports, live_load
 from hitless.testing.load import Report
 
 SHOP = Path(__file__).parent / "shop"
@@ -37,11 +37,11 @@ strategy:
 """
 
 ACTS = [
-    ("a rolling update", "v2", "rolling", 0),
-    ("a blue-green flip", "v3", "blue_green", 0),
-    ("a canary", "v4", "canary", 0),
-    ("a version that never gets ready", "v5-never-ready", "rolling", 3),
-    ("a version that crashes", "v6-crash", "canary", 3),
+    ("rolling", "v2", "rolling", 0),
+    ("blue-green", "v3", "blue_green", 0),
+    ("canary", "v4", "canary", 0),
+    ("never ready", "v5-never-ready", "rolling", 3),
+    ("crashes", "v6-crash", "canary", 3),
 ]
 """What happens, the version, the strategy, and how `hitless deploy` must exit: 0 completed, 3 rolled back."""
 
@@ -52,7 +52,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="hitless-demo-") as folder:
         data = Path(folder) / "data"
         data.mkdir()
-        configuration = CONFIGURATION.format(port=free_port(), data=data)
+        configuration = CONFIGURATION.format(port=free_ports(1)[0], data=data)
         console.print("[bold]hitless[/bold]: a shop behind Envoy, on this machine only\n")
         with LiveProject(directory=Path(folder) / "project", configuration=configuration) as project:
             return play(project)
@@ -87,10 +87,10 @@ def deploy(project: LiveProject, version: str, strategy: str) -> int:
 
 
 def tell(report: Report, names: list[str]) -> None:
-    table = Table(title="\nWhat the clients saw", title_justify="left", title_style="bold")
+    table = Table(title="\nAnswered requests, by rollout and kind of client", title_justify="left", title_style="bold")
     table.add_column("clients")
     for name in [*names, "in all"]:
-        table.add_column(name.removeprefix("a "), justify="right", max_width=16)
+        table.add_column(name, justify="right")
     table.add_column("failed", justify="right")
     for kind, found in report.kinds.items():
         windows = [report.by_mark.get(name, {}).get(kind) for name in names]
@@ -99,7 +99,7 @@ def tell(report: Report, names: list[str]) -> None:
     total = report.total
     table.add_section()
     sums = [sum(one.answered for one in report.by_mark.get(name, {}).values()) for name in names]
-    table.add_row("all answered", *(f"{one:,}" for one in sums), f"{total.answered:,}", f"{total.failures:,}")
+    table.add_row("all", *(f"{one:,}" for one in sums), f"{total.answered:,}", f"{total.failures:,}")
     console.print(table)
     posts = report.posts
     if posts is not None and posts.problem is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hitless.testing.live import LiveProject, free_port
+from hitless.testing.live import LiveProject, free_ports
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 
@@ -23,8 +23,8 @@ drain: {{requests: 1s, streams: 10m}}
 traffic: {{sticky: {{cookie: hitless}}, keep_alive: 5s}}
 strategy:
   rolling: {{max_surge: 1, max_unavailable: 0}}
-  blue_green: {{preview: "127.0.0.1:{preview}", checks: [{{path: /}}], keep_warm: 1s}}
-  canary: {{steps: [{{weight: 1%, hold: 500ms}}, {{weight: 25%, hold: 500ms}}, {{weight: 100%}}]}}
+  blue_green: {{preview: "127.0.0.1:{preview}", checks: [{{path: /}}], keep_warm: 2s}}
+  canary: {{steps: [{{weight: 1%, hold: 1500ms}}, {{weight: 25%, hold: 1500ms}}, {{weight: 100%}}]}}
 """
 
 
@@ -32,8 +32,7 @@ strategy:
 def shop(tmp_path: Path) -> Iterator[LiveProject]:
     data = tmp_path / "data"
     data.mkdir()
-    configuration = CONFIGURATION.format(
-        port=free_port(), preview=free_port(), python=sys.executable, shop=SHOP, data=data
-    )
+    port, preview = free_ports(2)
+    configuration = CONFIGURATION.format(port=port, preview=preview, python=sys.executable, shop=SHOP, data=data)
     with LiveProject(directory=tmp_path / "project", configuration=configuration) as project:
         yield project

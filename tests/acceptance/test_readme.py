@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hitless.testing.live import free_port
+from hitless.testing.live import free_ports
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -75,7 +75,8 @@ def script_of(steps: list[Step]) -> str:
 
 
 def with_free_ports(document: str) -> str:
-    ports = {port: str(free_port()) for port in PORT.findall(document)}
+    found = sorted(set(PORT.findall(document)))
+    ports = {port: str(free) for port, free in zip(found, free_ports(len(found)), strict=True)}
     return PORT.sub(lambda found: ports[found[0]], document)
 
 

@@ -24,8 +24,10 @@ def test_no_request_fails_whichever_way_a_rollout_ends(shop: LiveProject, strate
         while load.sent() < LEAST_REQUESTS:
             season.complete()
         report = load.finish()
-    print(f"\n{strategy}: {season.deployed} deployed\n{as_text(report)}")
+    print(f"\n{strategy}: {season.deployed} deployed, {dict(season.exits)}\n{as_text(report)}")
     _assert_nobody_noticed(report)
+    for verb in ("promote", "abort"):  # one that comes when the last stage is over already is told so: exit 4
+        assert season.exits[verb, 0] >= max(STAGES[strategy] - 1, 1), season.exits
     assert shop.json("journal", "verify")["problem"] is None
 
 
@@ -34,5 +36,5 @@ def _assert_nobody_noticed(report: Report) -> None:
     assert report.total.failed == {}, report.examples
     assert report.total.cut == 0
     assert report.posts is not None
-    assert (report.posts.duplicates, report.posts.lost) == (0, 0)
+    assert (report.posts.problem, report.posts.duplicates, report.posts.lost) == (None, 0, 0)
     assert report.verdict in {Verdict.CLEAN, Verdict.INCOMPLETE}

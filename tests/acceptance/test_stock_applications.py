@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hitless.testing.live import LiveProject, free_port, live_load
+from hitless.testing.live import LiveProject, free_ports, live_load
 from hitless.testing.load import as_text
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -50,7 +50,9 @@ def test_a_stock_application_is_released_without_a_failed_request(
 ) -> None:
     if shutil.which(command[0]) is None and os.environ.get("CI") != "true":
         pytest.skip(f"{command[0]} is not installed; with CI=true this is a failure")
-    configuration = CONFIGURATION.format(port=free_port(), command=json.dumps(command), directory=EXAMPLES / directory)
+    configuration = CONFIGURATION.format(
+        port=free_ports(1)[0], command=json.dumps(command), directory=EXAMPLES / directory
+    )
     with LiveProject(directory=tmp_path, configuration=configuration) as project:
         project.check("deploy", "--version", "v1")
         target = project.status("shop")["listen"]

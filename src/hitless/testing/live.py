@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
@@ -25,11 +25,11 @@ START_WITHIN_S = 30.0
 STOP_WITHIN_S = 15.0
 
 
-def free_port() -> int:
-    """Return a TCP port of loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Return different TCP ports of loopback that nothing listens on; asked for one by one, two may be the same."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,6 +74,7 @@ class LiveProject:
         deadline = time.monotonic() + START_WITHIN_S
         while self.run("status", "--json").returncode:
             if self.control_plane.poll() is not None or time.monotonic() > deadline:
+                self.control_plane.kill()
                 raise RuntimeError(f"hitless up: {self.log_path.read_text()}")
             time.sleep(0.05)
 
