@@ -119,7 +119,7 @@ class Plane:
         self._revision += 1
         wanted = table(weights, upstreams)
         at = time.monotonic()
-        await self.router.apply(SERVICE, region=LOCAL, table=wanted, fence=_FENCE, revision=self._revision)
+        await self.router.apply(SERVICE, region=LOCAL, table=wanted, specs={}, fence=_FENCE, revision=self._revision)
         view = (await self.router.observe(SERVICE))[LOCAL]
         if view.problem or view.acknowledged != wanted:
             raise RuntimeError(f"not confirmed: {view.problem}")

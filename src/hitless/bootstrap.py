@@ -12,8 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 from hitless import __version__
 from hitless.adapters.clock import SystemClock
 from hitless.adapters.envoy.router import EnvoyRouter
@@ -35,6 +33,7 @@ __all__ = ["read_logs", "serve"]
 
 WATCH_ENVOY_S = 0.1
 END_GRACE_S = 10.0
+_START_TICKS = 19  # proc(5): starttime is field 22, the third is the first after the name
 
 log = logging.getLogger("hitless")
 
@@ -79,8 +78,16 @@ class LocalControlPlane(Controller):
         while True:
             async with self.envoy_lock:
                 if not self.is_ending:
-                    await self.router.ensure_running()
+                    await self._look_after_envoy()
             await asyncio.sleep(WATCH_ENVOY_S)
+
+    async def _look_after_envoy(self) -> None:
+        """A disk that is full is no reason to stop looking."""
+        try:
+            await self.router.ensure_running()
+        except OSError as error:
+            log.warning("cannot look after Envoy: %s", error)
+            await asyncio.sleep(1)
 
 
 def serve(project_path: Path, *, on_ready: Callable[[ControlPlaneView], None]) -> int:
@@ -215,7 +222,9 @@ async def _take_lease(store: SqlStore, clock: SystemClock, stopping: asyncio.Eve
 
 
 def _owner(pid: int) -> str:
-    return f"{socket.gethostname()}:{pid}:{psutil.Process(pid).create_time():.2f}"
+    """Name a process for certain: its start in kernel ticks since boot does not move when the clock is set."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return f"{socket.gethostname()}:{pid}:{fields[_START_TICKS]}"
 
 
 def _is_dead(owner: str) -> bool:
@@ -225,5 +234,5 @@ def _is_dead(owner: str) -> bool:
         return False
     try:
         return _owner(int(rest)) != owner
-    except psutil.NoSuchProcess:
+    except (FileNotFoundError, ProcessLookupError):
         return True

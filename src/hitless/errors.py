@@ -126,6 +126,12 @@ class AlreadyRunning(Refused):
     code = "HL4004"
 
 
+class AddressInUse(Refused):
+    """A service that serves cannot move to another address."""
+
+    code = "HL4005"
+
+
 class RolloutInProgress(Conflict):
     """Another rollout of this service is going on."""
 

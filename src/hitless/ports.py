@@ -128,8 +128,19 @@ class Router(Protocol):
         """Report what is acknowledged, pending and open; the first two as last known when the proxy is silent."""
         ...
 
-    async def apply(self, service: str, *, region: Region, table: Table, fence: int, revision: int) -> None:
+    async def apply(
+        self,
+        service: str,
+        *,
+        region: Region,
+        table: Table,
+        specs: Mapping[Version, ServiceSpec],
+        fence: int,
+        revision: int,
+    ) -> None:
         """Write `table`, wait for its acknowledgement up to a time-out; the outcome is in the next `observe`.
+
+        `specs` are the settings that each version was deployed with; a version that is missing has the service's.
 
         Raises:
             Refused: the table would fail requests (a weight without active endpoint ...), or `fence` is older than

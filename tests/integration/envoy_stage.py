@@ -114,7 +114,7 @@ class Stage:
         """Apply a table with the next revision and return the view after it."""
         self.revision += 1
         chosen = router or self.router
-        await chosen.apply(service, region=LOCAL, table=wanted, fence=self.fence, revision=self.revision)
+        await chosen.apply(service, region=LOCAL, table=wanted, specs={}, fence=self.fence, revision=self.revision)
         return await self.view(chosen, service)
 
     async def must_apply(self, wanted: Table, **options: Any) -> RoutingView:

@@ -250,9 +250,9 @@ async def test_a_removed_service_leaves_no_file_and_no_open_address(tmp_path: Pa
 async def test_what_is_not_defined_or_elsewhere_is_refused(tmp_path: Path) -> None:
     async with stage(tmp_path) as built:
         with pytest.raises(NotDefined):
-            await built.router.apply("nope", region=LOCAL, table=EMPTY_TABLE, fence=1, revision=1)
+            await built.router.apply("nope", region=LOCAL, table=EMPTY_TABLE, specs={}, fence=1, revision=1)
         with pytest.raises(UnknownRegion):
-            await built.router.apply("nope", region=Region("mars"), table=EMPTY_TABLE, fence=1, revision=1)
+            await built.router.apply("nope", region=Region("mars"), table=EMPTY_TABLE, specs={}, fence=1, revision=1)
 
 
 async def test_too_few_inotify_instances_are_refused_before_envoy_aborts(

@@ -87,7 +87,8 @@ actions = st.one_of(
     st.tuples(st.just("unready"), st.integers(0, 12)),
     st.tuples(st.just("restart"), st.none()),
     st.tuples(
-        st.just("deploy"), st.tuples(st.sampled_from(VERSIONS), st.sampled_from(list(StrategyName)), st.booleans())
+        st.just("deploy"),
+        st.tuples(st.sampled_from(VERSIONS), st.sampled_from(list(StrategyName)), st.booleans(), st.booleans()),
     ),
     st.tuples(st.just("checks"), st.sampled_from([None, (), ("/: status 500",)])),
     st.tuples(
@@ -109,8 +110,8 @@ actions = st.one_of(
 class Story:
     """Plays actions on a simulation."""
 
-    def __init__(self, simulation: Simulation, spec: ServiceSpec) -> None:
-        self.simulation, self.spec = simulation, spec
+    def __init__(self, simulation: Simulation, specs: tuple[ServiceSpec, ServiceSpec]) -> None:
+        self.simulation, self.specs = simulation, specs
 
     def play(self, name: str, value: Any) -> None:
         getattr(self, f"do_{name}")(value)
@@ -138,9 +139,10 @@ class Story:
     def do_restart(self, _: None) -> None:
         self.simulation.restart_controller()
 
-    def do_deploy(self, what: tuple[Version, StrategyName, bool]) -> None:
-        version, strategy, supersede = what
-        self.do_ask(Deploy(actor=ACTOR, version=version, spec=self.spec, strategy=strategy, supersede=supersede))
+    def do_deploy(self, what: tuple[Version, StrategyName, bool, bool]) -> None:
+        version, strategy, supersede, which = what
+        spec = self.specs[which]
+        self.do_ask(Deploy(actor=ACTOR, version=version, spec=spec, strategy=strategy, supersede=supersede))
 
     def do_checks(self, outcome: tuple[str, ...] | None) -> None:
         self.simulation.checks = outcome
@@ -168,17 +170,17 @@ class Story:
 
 @pytest.mark.timeout(900)
 @given(
-    spec=services(),
+    specs=st.tuples(services(), services()),
     acts=st.fixed_dictionaries({version: healthy if version == "v1" else behaviours for version in VERSIONS}),
     story=st.lists(actions, max_size=40),
 )
 @settings(print_blob=True)
 def test_no_promise_is_broken_and_every_rollout_ends(
-    spec: ServiceSpec, acts: dict[Version, Behaviour], story: list[tuple[str, Any]]
+    specs: tuple[ServiceSpec, ServiceSpec], acts: dict[Version, Behaviour], story: list[tuple[str, Any]]
 ) -> None:
     simulation = Simulation(behaviours=dict(acts))
-    player = Story(simulation, spec)
-    player.do_deploy((VERSIONS[0], StrategyName.ROLLING, False))
+    player = Story(simulation, specs)
+    player.do_deploy((VERSIONS[0], StrategyName.ROLLING, False, False))
     simulation.run_until_idle(limit_s=60, growth=1.3)
     for name, value in story:
         player.play(name, value)

@@ -86,7 +86,7 @@ class Steps:
 
     async def __call__(self, wanted: Table, *, fence: int = 1) -> None:
         self.revision += 1
-        await self.router.apply("shop", region=LOCAL, table=wanted, fence=fence, revision=self.revision)
+        await self.router.apply("shop", region=LOCAL, table=wanted, specs={}, fence=fence, revision=self.revision)
 
     async def view(self) -> RoutingView:
         return (await self.router.observe("shop"))[LOCAL]

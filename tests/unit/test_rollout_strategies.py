@@ -92,9 +92,17 @@ def test_a_first_release_has_nothing_to_stand_beside() -> None:
         assert worlds(plan) == [({NEW: 4}, {NEW: 10_000})]
 
 
-def test_the_way_back_waits_for_nothing() -> None:
-    plan = compile_return(service(), baseline=NEW, candidate=OLD)
-    assert [stage.hold_s for stage in plan.stages] == [0, 0, 0]
+def test_the_way_back_is_one_world_with_room_for_a_second_environment() -> None:
+    plan = compile_return(service(2), candidate=OLD, beside=8)
+    assert worlds(plan) == [({OLD: 2}, {OLD: 10_000})]
+    assert plan.stages[0].hold_s == 0
+    assert (plan.limits.ceiling, plan.limits.ready_floor) == (10, 2)
+
+
+def test_the_version_before_keeps_its_own_number_of_instances() -> None:
+    plan = compile_rollout(service(2), strategy=StrategyName.CANARY, baseline=OLD, candidate=NEW, baseline_instances=8)
+    assert {world[0][OLD] for world in worlds(plan)[:-1]} == {8}
+    assert plan.limits.ceiling == 10
 
 
 @pytest.mark.parametrize(

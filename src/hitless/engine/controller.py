@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar, cast
 
 from hitless.engine.codec import load_rollout, load_state
 from hitless.engine.keeper import Keeper
 from hitless.engine.service import ROLLOUT, SERVICE, Outside, ServiceLoop
-from hitless.errors import UnknownRollout, UnknownService
+from hitless.errors import AddressInUse, HitlessError, UnknownRollout, UnknownService
 from hitless.journal.record import Entry, document
 from hitless.rollout.machine import Abort, Command, Deploy, Pause, Promote, Resume, Undo
 from hitless.rollout.spec import ServiceSpec, StrategyName, Version
@@ -22,6 +22,7 @@ from hitless.view.service import rollout_view, service_view
 
 Verb = Literal["promote", "promote_full", "pause", "resume", "abort", "undo"]
 Wanted = TypeVar("Wanted")
+LEASE = "the lease"  # no service can be called so
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,18 +50,31 @@ class Controller:
         wanted = dict(self.settings())
         newest = await self._read(self.keeper.store.last_record)
         self.keeper.seq = newest.seq if newest else 0
-        for run in await self._read(lambda: self.keeper.store.runs(SERVICE)):
-            self._add(load_state(run.state))
-        for name in wanted:
-            if name not in self.loops:
-                self._add(ServiceState(service=name))
-        self.specs = {name: _spec_in_force(loop.state) or wanted[name] for name, loop in self._in_order(wanted)}
-        for spec in self.specs.values():
-            await self.outside.router.define(spec)
+        stored = [load_state(run.state) for run in await self._read(lambda: self.keeper.store.runs(SERVICE))]
+        known = {state.service: state for state in stored}
+        for name in dict.fromkeys([*wanted, *known]):
+            state = known.get(name, ServiceState(service=name))
+            await self._open(state, await self._spec_to_open(state, wanted.get(name)))
 
-    def _in_order(self, wanted: Mapping[str, ServiceSpec]) -> list[tuple[str, ServiceLoop]]:
-        names = [*wanted, *(name for name in self.loops if name not in wanted)]
-        return [(name, self.loops[name]) for name in names if name in wanted or _spec_in_force(self.loops[name].state)]
+    async def _spec_to_open(self, state: ServiceState, wanted: ServiceSpec | None) -> ServiceSpec | None:
+        """Return the settings in force; of a service that nothing runs of, the address is the file's, or nothing is."""
+        now = _spec_in_force(state)
+        if now is None or await self.outside.fleet.observe(state.service):
+            return now or wanted
+        return _at_address_of(now, wanted) if wanted is not None else None
+
+    async def _open(self, state: ServiceState, spec: ServiceSpec | None) -> None:
+        """Open one service's addresses; one that cannot be opened does not keep the others from being looked after."""
+        if spec is None:
+            return
+        loop = self._add(state)
+        self.specs[state.service] = spec
+        try:
+            await self.outside.router.define(spec)
+        except HitlessError as error:
+            if not any(other.state.rollouts for other in self.loops.values()):
+                raise
+            loop.standing_problem = error.message
 
     def _add(self, state: ServiceState) -> ServiceLoop:
         loop = ServiceLoop(state=state, keeper=self.keeper, outside=self.outside, on_change=self.notify)
@@ -74,7 +88,7 @@ class Controller:
             Fenced: another controller has taken over.
         """
         self._lost = asyncio.get_running_loop().create_future()
-        self._watch(asyncio.create_task(self.keeper.renew_forever()), "lease")
+        self._watch(asyncio.create_task(self.keeper.renew_forever()), LEASE)
         for loop in self.loops.values():
             self._watch(asyncio.create_task(loop.run()), loop.name)
         stop = asyncio.ensure_future(_wait(until))
@@ -91,15 +105,22 @@ class Controller:
         task.add_done_callback(self._on_end)
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
-        if self._lost is not None and not self._lost.done() and not task.cancelled():
-            self._lost.set_exception(task.exception() or RuntimeError("a service loop ended by itself"))
+        if self._lost is None or self._lost.done() or task.cancelled():
+            return
+        fault = task.exception()
+        if fault is not None:
+            self._lost.set_exception(fault)
 
     async def stop_loops(self) -> None:
-        """Decide nothing more."""
-        tasks, self._tasks = list(self._tasks.values()), {}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Decide nothing more; what is being decided is committed first."""
+        tasks, self._tasks = self._tasks, {}
+        for loop in self.loops.values():
+            loop.stop()
+        lease = tasks.pop(LEASE, None)
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        if lease is not None:
+            lease.cancel()
+            await asyncio.gather(lease, return_exceptions=True)
 
     def wake(self) -> None:
         """Look at everything now."""
@@ -132,12 +153,16 @@ class Controller:
             strategy=StrategyName(strategy) if strategy else spec.strategy.default,
             supersede=supersede,
         )
-        loop = self.loops.get(service) or self._take_up(service)
-        loop.check(asked)
+        known = self.loops.get(service)
+        if known is not None:
+            if known.state.rollouts:
+                _refuse_other_addresses(service, self.specs[service], spec)
+            known.check(asked)
         await self.outside.router.define(spec)
-        rollout = await loop.ask(asked)
         self.specs[service] = spec
-        return self._rollout_view(loop, rollout)
+        loop = known or self._take_up(service)
+        loop.standing_problem = None
+        return self._rollout_view(loop, await loop.ask(asked))
 
     def _settings_of(self, service: str) -> ServiceSpec:
         settings = self.settings()
@@ -247,7 +272,8 @@ class Controller:
         return self.loops[service]
 
     def _service_view(self, loop: ServiceLoop) -> ServiceView:
-        problems = [*loop.problems, *([self.keeper.fault.message] if self.keeper.fault else [])]
+        standing = [loop.standing_problem, self.keeper.fault.message if self.keeper.fault else None]
+        problems = [*loop.problems, *(one for one in standing if one)]
         spec = self.specs[loop.name]
         return service_view(
             loop.state, spec=spec, observed=loop.observed, problems=dict.fromkeys(problems), seq=self.keeper.seq
@@ -292,6 +318,30 @@ def _spec_in_force(state: ServiceState) -> ServiceSpec | None:
     candidates = [rollout.candidate] if rollout is not None and rollout.outcome is None else []
     names = [*candidates, state.stable]
     return next((state.specs[name] for name in names if name is not None and name in state.specs), None)
+
+
+def _refuse_other_addresses(service: str, now: ServiceSpec, asked: ServiceSpec) -> None:
+    """Refuse to move a service: whoever knows the old address would be cut off, and no rollback brings it back.
+
+    Raises:
+        AddressInUse: it is open elsewhere.
+    """
+    if (now.traffic.listen, now.traffic.tls) == (asked.traffic.listen, asked.traffic.tls):
+        return
+    raise AddressInUse(
+        f"{service} is open on {now.traffic.listen}; a rollout cannot move it to another address or certificate",
+        evidence=(f"hitless.yaml says {asked.traffic.listen}",),
+        hints=(
+            "to move it, open the new address as a service of another name, send users there, then remove this one",
+            "or, with an outage: hitless down, then hitless up",
+        ),
+    )
+
+
+def _at_address_of(spec: ServiceSpec, other: ServiceSpec | None) -> ServiceSpec:
+    if other is None:
+        return spec
+    return replace(spec, traffic=replace(spec.traffic, listen=other.traffic.listen, tls=other.traffic.tls))
 
 
 def _unknown(service: str, known: Mapping[str, object]) -> UnknownService:

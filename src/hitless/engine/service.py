@@ -46,6 +46,7 @@ class ServiceLoop:
     Attributes:
         observed: what the last turn saw.
         problems: what is wrong right now, for people.
+        standing_problem: what was wrong when its addresses were opened, until the next deploy.
     """
 
     state: ServiceState
@@ -54,8 +55,10 @@ class ServiceLoop:
     on_change: Callable[[], None]
     observed: Observation | None = None
     problems: tuple[str, ...] = ()
+    standing_problem: str | None = None
     _turn_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: bool = False
     _checking: asyncio.Task[tuple[str, ...]] | None = None
     _checked_stage: tuple[str, int] | None = None
 
@@ -96,14 +99,20 @@ class ServiceLoop:
         await self._commit(machine.Step(state=state, events=events))
 
     async def run(self) -> None:
-        """Turn for ever.
+        """Turn until `stop`.
 
         Raises:
             Fenced: another controller has taken over.
         """
-        while True:
+        while not self._stopping:
             is_moving = await self.turn()
-            await self._pause(is_moving=is_moving)
+            if not self._stopping:
+                await self._pause(is_moving=is_moving)
+
+    def stop(self) -> None:
+        """End `run` after the present turn: a decision that is being committed is never left half known."""
+        self._stopping = True
+        self.wake()
 
     async def turn(self) -> bool:
         """Observe, decide, commit, act; tell whether something is in motion."""
@@ -113,9 +122,9 @@ class ServiceLoop:
                 is_moving = await self._turn()
             except Fenced:
                 raise
-            except HitlessError as error:
+            except (HitlessError, OSError) as error:
                 is_moving = False
-                self.problems = (error.message,)
+                self.problems = (_words(error),)
             if before != self._sight():
                 self.on_change()
             return is_moving
@@ -135,7 +144,7 @@ class ServiceLoop:
         routing = [view.problem for view in self.observed.routing.values() if view.problem]
         self.problems = tuple(dict.fromkeys([*troubles, *routing]))
         self._begin_checks()
-        return bool(step.events or step.effects) or self._is_about_to_move()
+        return not troubles and (bool(step.events or step.effects) or self._is_about_to_move())
 
     async def _observe(self) -> Observation:
         outside = self.outside
@@ -212,8 +221,8 @@ class ServiceLoop:
                 await self._carry_out(effect)
             except Fenced:
                 raise
-            except HitlessError as error:
-                troubles.append(error.message)
+            except (HitlessError, OSError) as error:
+                troubles.append(_words(error))
         return tuple(troubles)
 
     async def _carry_out(self, effect: Effect) -> None:
@@ -222,6 +231,7 @@ class ServiceLoop:
                 self.name,
                 region=effect.region,
                 table=effect.table,
+                specs=self.state.specs,
                 fence=self.keeper.lease.fence,
                 revision=self.state.revision,
             )
@@ -244,7 +254,8 @@ class ServiceLoop:
         """Return the outcome for the present stage, once."""
         if self._checking is None or not self._checking.done() or self._checked_stage != self._stage():
             return None
-        return self._checking.result()
+        fault = self._checking.exception()
+        return self._checking.result() if fault is None else (f"could not be asked: {_words(fault)}",)
 
     def _stage(self) -> tuple[str, int] | None:
         rollout = self.state.rollout
@@ -280,3 +291,7 @@ class ServiceLoop:
 def _urgency(effect: Effect) -> int:
     """Users first: routing, then what ends, then what is new."""
     return (Route, Stop, Start).index(type(effect))
+
+
+def _words(error: BaseException) -> str:
+    return error.message if isinstance(error, HitlessError) else f"{type(error).__name__}: {error}"

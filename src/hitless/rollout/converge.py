@@ -259,12 +259,12 @@ def retire(situation: Situation, draft: Draft) -> None:
 
 
 def _drain_outcome(instance: Instance, situation: Situation) -> tuple[bool, int | None]:
-    left, limits = situation.pools.open_requests(instance.id), situation.limits
+    left, promised = situation.pools.open_requests(instance.id), situation.limits.drain_for(instance.version)
     if left.is_quiet:
         return True, 0
-    patience_s = limits.drain.requests_s
+    patience_s = promised.requests_s
     if instance.phase is not Phase.FAILED:
-        patience_s = max(patience_s, limits.drain.streams_s)
+        patience_s = max(patience_s, promised.streams_s)
     return situation.pools.has_drained_for(instance, patience_s), left.count
 
 

@@ -61,6 +61,23 @@ class StageSettled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageUnsettled(Event):
+    """The world is not any more as the stage wants it; its deadline runs again."""
+
+    kind: Literal["stage.unsettled"] = "stage.unsettled"
+    stage: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageProgressed(Event):
+    """Settling came further than ever: one more instance serves, or one more has left; the deadline begins anew."""
+
+    kind: Literal["stage.progressed"] = "stage.progressed"
+    stage: int
+    progress: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChecksFinished(Event):
     """Synthetic checks were asked; `problems` is empty when all passed."""
 
@@ -127,12 +144,19 @@ class InstanceOrdered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceFailed(Event):
-    """An instance exited, missed its start deadline, lost liveness, or vanished; `is_early`: it did not last."""
+    """An instance exited, missed its start deadline, lost liveness, or is not there.
+
+    Attributes:
+        is_early: it did not last; the next start of its version waits.
+        is_lost: it is not there and nobody knows why (the controller died before it was started, somebody removed it):
+            nothing is held against its version.
+    """
 
     kind: Literal["instance.failed"] = "instance.failed"
     instance: InstanceId
     cause: str
     is_early: bool
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +191,8 @@ ServiceEvent = (
     RolloutStarted
     | StageEntered
     | StageSettled
+    | StageUnsettled
+    | StageProgressed
     | ChecksFinished
     | StagePromoted
     | RolloutPaused
@@ -189,6 +215,7 @@ def evolve(state: ServiceState, event: ServiceEvent) -> ServiceState:
 def _started(state: ServiceState, event: RolloutStarted) -> ServiceState:
     if event.number <= state.rollouts:
         return state
+    used = {state.stable, state.previous, *(one.version for one in state.instances.values())}
     rollout = Rollout(
         id=event.rollout,
         strategy=event.strategy,
@@ -208,14 +235,12 @@ def _started(state: ServiceState, event: RolloutStarted) -> ServiceState:
         rollouts=event.number,
         desired=event.plan.stages[0].desired,
         limits=event.plan.limits,
-        specs={**_specs_in_use(state), event.candidate: event.spec},
-        failures={version: count for version, count in state.failures.items() if version != event.candidate},
+        specs={
+            **{version: spec for version, spec in state.specs.items() if version in used},
+            event.candidate: event.spec,
+        },
+        failures={version: some for version, some in state.failures.items() if version in used - {event.candidate}},
     )
-
-
-def _specs_in_use(state: ServiceState) -> dict[Version, ServiceSpec]:
-    used = {state.stable, state.previous, *(one.version for one in state.instances.values())}
-    return {version: spec for version, spec in state.specs.items() if version in used}
 
 
 def _entered(state: ServiceState, event: StageEntered) -> ServiceState:
@@ -228,9 +253,23 @@ def _entered(state: ServiceState, event: StageEntered) -> ServiceState:
 
 def _settled(state: ServiceState, event: StageSettled) -> ServiceState:
     rollout = _running(state)
-    if rollout is None or event.stage != rollout.stage or rollout.record.settled_at is not None:
+    if rollout is None or event.stage != rollout.stage:
         return state
-    return _with_record(state, rollout, settled_at=event.at)
+    return _with_record(state, rollout, settled_at=rollout.record.settled_at or event.at, unsettled_at=None)
+
+
+def _unsettled(state: ServiceState, event: StageUnsettled) -> ServiceState:
+    rollout = _running(state)
+    if rollout is None or event.stage != rollout.stage or rollout.record.unsettled_at is not None:
+        return state
+    return _with_record(state, rollout, unsettled_at=event.at)
+
+
+def _progressed(state: ServiceState, event: StageProgressed) -> ServiceState:
+    rollout = _running(state)
+    if rollout is None or event.stage != rollout.stage or event.progress <= rollout.record.progress:
+        return state
+    return _with_record(state, rollout, progress=event.progress, progressed_at=event.at)
 
 
 def _checked(state: ServiceState, event: ChecksFinished) -> ServiceState:
@@ -281,6 +320,8 @@ def _finished(state: ServiceState, event: RolloutFinished) -> ServiceState:
         return state
     ended = replace(rollout, outcome=event.outcome, finished_at=event.at, cause=event.cause or rollout.cause)
     state = replace(state, rollout=ended, phase=RolloutPhase.IDLE)
+    if event.outcome is Outcome.SUPERSEDED:
+        state = replace(state, specs=_specs_before(state.specs, rollout))
     if event.outcome is not Outcome.COMPLETED or rollout.candidate == state.stable:
         return state
     previous = None if rollout.strategy == "undo" else state.stable
@@ -305,8 +346,9 @@ def _failed(state: ServiceState, event: InstanceFailed) -> ServiceState:
 
 def _count(before: Failures | None, event: InstanceFailed) -> Failures:
     if before is None or event.at - before.last_at > FAILURE_WINDOW:
-        return Failures(count=1, early=int(event.is_early), last_at=event.at)
-    return Failures(count=before.count + 1, early=before.early + 1 if event.is_early else 0, last_at=event.at)
+        before = Failures(count=0, early=0, last_at=event.at)
+    early = before.early + 1 if event.is_early else 0
+    return Failures(count=before.count + (not event.is_lost), early=early, last_at=event.at)
 
 
 def _retired(state: ServiceState, event: InstanceRetired) -> ServiceState:
@@ -342,6 +384,8 @@ _FOLDS: Mapping[type[Event], Callable[[ServiceState, Any], ServiceState]] = {
     RolloutStarted: _started,
     StageEntered: _entered,
     StageSettled: _settled,
+    StageUnsettled: _unsettled,
+    StageProgressed: _progressed,
     ChecksFinished: _checked,
     StagePromoted: _promoted,
     RolloutPaused: _paused,

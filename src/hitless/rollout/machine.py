@@ -39,15 +39,17 @@ from hitless.rollout.events import (
     RolloutStarted,
     ServiceEvent,
     StageEntered,
+    StageProgressed,
     StagePromoted,
     StageSettled,
+    StageUnsettled,
     TrafficRouted,
     evolve,
 )
-from hitless.rollout.spec import ServiceSpec, StrategyName, Version
-from hitless.rollout.stage import Drained, Plan, Ready, Routed, Stage, findings, is_settled
+from hitless.rollout.spec import ALL_TRAFFIC_BP, ServiceSpec, StrategyName, Version
+from hitless.rollout.stage import Drained, Plan, Ready, Routed, Stage, findings, is_settled, progress
 from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
-from hitless.rollout.strategy import compile_return, compile_rollout, stable_world
+from hitless.rollout.strategy import compile_return, compile_rollout, limits_of, stable_world
 from hitless.rollout.world import EMPTY_TABLE, Limits, Observation, Phase
 
 LASTED = timedelta(seconds=10)
@@ -152,28 +154,31 @@ def _commit(state: ServiceState, decided: Decision) -> Step:
 
 def _deploy(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[ServiceEvent]:
     known = state.specs.get(asked.version)
-    if asked.version == state.stable and known is not None:
-        _refuse_same(state, asked, known)
     is_settings = asked.version == state.stable
+    if known is not None:
+        _refuse_same(state, asked, known, is_settings=is_settings)
     plan = compile_rollout(
         asked.spec,
         strategy=asked.strategy,
         baseline=state.stable,
         candidate=asked.version,
+        baseline_instances=state.specs[state.stable].instances if state.stable else None,
         salt=f"{asked.version}.{state.rollouts + 1}",
     )
     yield _start(state, asked, now, plan=plan, strategy="settings" if is_settings else asked.strategy.value)
 
 
-def _refuse_same(state: ServiceState, asked: Deploy, known: ServiceSpec) -> None:
-    if known == asked.spec:
+def _refuse_same(state: ServiceState, asked: Deploy, known: ServiceSpec, *, is_settings: bool) -> None:
+    """Refuse to take processes of a name for something that they are not."""
+    if is_settings and known == asked.spec:
         raise AlreadyRunning(
             f"{state.service} runs {asked.version} already",
             hints=("to deploy something else, give its version with --version", f"hitless status {state.service}"),
         )
-    if (known.run, known.health, known.traffic) != (asked.spec.run, asked.spec.health, asked.spec.traffic):
+    lives = is_settings or any(one.version == asked.version for one in state.instances.values())
+    if lives and (known.run, known.health, known.traffic) != (asked.spec.run, asked.spec.health, asked.spec.traffic):
         raise AlreadyRunning(
-            f"{state.service} runs {asked.version} already, with other settings for `run`, `health` or `traffic`",
+            f"{state.service} has instances of {asked.version}, with other settings for `run`, `health` or `traffic`",
             hints=("new processes need a name of their own: deploy with another --version",),
         )
 
@@ -214,23 +219,47 @@ def _deploy_over(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[
             f"{asked.version} is the version that rollout {rollout.id} started from",
             hints=(f"return to it: hitless rollout abort {state.service}",),
         )
-    yield RolloutFinished(
+    is_done = _serves_everybody(state, rollout)
+    finished = RolloutFinished(
         at=now,
         actor=asked.actor,
         rollout=rollout.id,
-        outcome=Outcome.SUPERSEDED,
-        cause=f"superseded by {asked.version}",
+        outcome=Outcome.COMPLETED if is_done else Outcome.SUPERSEDED,
+        cause=None if is_done else f"superseded by {asked.version}",
     )
-    yield from _deploy(replace(state, phase=RolloutPhase.IDLE), asked, now)
+    yield finished
+    yield from _deploy(evolve(state, finished), asked, now)
+
+
+def _serves_everybody(state: ServiceState, rollout: Rollout) -> bool:
+    """Tell whether only leftovers of the old version are still to go: nobody is sent back then."""
+    tables = state.tables.values()
+    return (
+        state.phase is not RolloutPhase.ROLLING_BACK
+        and rollout.is_last_stage
+        and all(table.weight_bp(rollout.candidate) == ALL_TRAFFIC_BP for table in tables)
+    )
 
 
 def _promote(state: ServiceState, asked: Promote, now: datetime) -> Iterator[ServiceEvent]:
     rollout = _rollout(state)
+    if asked.to_the_end:
+        _refuse_unchecked(state, rollout)
     if state.phase is RolloutPhase.PAUSED:
         yield RolloutResumed(at=now, actor=asked.actor, reason=asked.reason)
     yield StagePromoted(at=now, actor=asked.actor, stage=rollout.stage, reason=asked.reason)
     if asked.to_the_end and not rollout.is_last_stage:
         yield StageEntered(at=now, actor=asked.actor, stage=len(rollout.plan.stages) - 1)
+
+
+def _refuse_unchecked(state: ServiceState, rollout: Rollout) -> None:
+    asks = [stage.name for stage in rollout.plan.stages[rollout.stage :] if stage.checks]
+    if asks and not (asks == [rollout.current_stage.name] and rollout.record.checks_passed):
+        raise NotAllowedNow(
+            f"{state.service}: the checks of stage `{asks[0]}` have not passed",
+            evidence=("promote waives waiting, never checks",),
+            hints=(f"hitless rollout get {state.service} --watch",),
+        )
 
 
 def _pause(_state: ServiceState, asked: Pause, now: datetime) -> Iterator[ServiceEvent]:
@@ -255,7 +284,7 @@ def _undo(state: ServiceState, asked: Undo, now: datetime) -> Iterator[ServiceEv
             hints=(f"deploy one: hitless deploy {state.service} --version ...",),
         )
     salt = f"{target}.{state.rollouts + 1}"
-    plan = compile_return(state.specs[target], baseline=state.stable, candidate=target, salt=salt)
+    plan = compile_return(state.specs[target], candidate=target, beside=state.specs[state.stable].instances, salt=salt)
     yield _start(state, asked, now, plan=plan, strategy="undo")
 
 
@@ -302,13 +331,26 @@ def _advance(state: ServiceState, seen: Observed, now: datetime) -> Iterator[Ser
 def _watch(state: ServiceState, seen: Observed, now: datetime) -> Iterator[ServiceEvent]:
     rollout = _rollout(state)
     settled = is_settled(rollout.current_stage, observed=seen.observation, limits=_limits(state))
-    if settled and rollout.record.settled_at is None:
-        yield StageSettled(at=now, stage=rollout.stage)
+    yield from _book_settling(rollout, rollout.current_stage, state, seen, now, settled=settled)
     if seen.checks is not None and rollout.record.checks_passed is None:
         yield ChecksFinished(at=now, stage=rollout.stage, problems=seen.checks)
     cause = _cause_to_turn_back(state, seen, now, settled=settled)
     if cause:
         yield _turn_back(state, now, cause=cause)
+
+
+def _book_settling(
+    rollout: Rollout, stage: Stage, state: ServiceState, seen: Observed, now: datetime, *, settled: bool
+) -> Iterator[ServiceEvent]:
+    record = rollout.record
+    if settled and record.waiting_since() is not None:
+        yield StageSettled(at=now, stage=rollout.stage)
+    elif not settled and record.settled_at is not None and record.unsettled_at is None:
+        yield StageUnsettled(at=now, stage=rollout.stage)
+    elif not settled and record.settled_at is None:
+        far = progress(stage, observed=seen.observation, limits=_limits(state))
+        if far > record.progress:
+            yield StageProgressed(at=now, stage=rollout.stage, progress=far)
 
 
 def _cause_to_turn_back(state: ServiceState, seen: Observed, now: datetime, *, settled: bool) -> str | None:
@@ -320,14 +362,17 @@ def _cause_to_turn_back(state: ServiceState, seen: Observed, now: datetime, *, s
         return f"{failures.count} instances of {rollout.candidate} failed{last}"
     if seen.checks:
         return f"checks failed: {'; '.join(seen.checks)}"
-    if not settled and rollout.record.settled_at is None and _is_overdue(rollout, now):
+    if not settled and _is_overdue(rollout, now):
         missing = _what_is_missing(rollout.current_stage, rollout, seen.observation, limits)
-        return f"stage `{rollout.current_stage.name}` not settled in {rollout.current_stage.deadline_s:g} s: {missing}"
+        return (
+            f"stage `{rollout.current_stage.name}` got no further in {rollout.current_stage.deadline_s:g} s: {missing}"
+        )
     return None
 
 
 def _is_overdue(rollout: Rollout, now: datetime) -> bool:
-    return now - rollout.record.entered_at >= timedelta(seconds=rollout.current_stage.deadline_s)
+    since = rollout.record.waiting_since()
+    return since is not None and now - since >= timedelta(seconds=rollout.current_stage.deadline_s)
 
 
 def _what_is_missing(stage: Stage, rollout: Rollout, observation: Observation, limits: Limits) -> str:
@@ -339,7 +384,8 @@ def _turn_back(state: ServiceState, now: datetime, *, cause: str, actor: str = E
     rollout, limits = _rollout(state), _limits(state)
     home_spec = rollout.baseline_spec
     if home_spec is not None:
-        limits = replace(limits, instances=home_spec.instances, drain=home_spec.drain)
+        strategy = StrategyName(rollout.strategy) if rollout.strategy in set(StrategyName) else StrategyName.BLUE_GREEN
+        limits = limits_of(home_spec, strategy, beside=limits.instances)
     desired = stable_world(home_spec, rollout.baseline, regions=tuple(state.desired), salt=rollout.id)
     return RollbackStarted(at=now, actor=actor, cause=cause, desired=desired, limits=limits)
 
@@ -361,8 +407,10 @@ def _return_home(state: ServiceState, seen: Observed, now: datetime) -> Iterator
         yield RolloutFinished(at=now, rollout=rollout.id, outcome=outcome)
     elif _is_overdue(rollout, now):
         missing = _what_is_missing(stage, rollout, seen.observation, _limits(state))
-        cause = f"{rollout.cause}; and the way back did not settle in {stage.deadline_s:g} s: {missing}"
+        cause = f"{rollout.cause}; and the way back got no further in {stage.deadline_s:g} s: {missing}"
         yield RolloutFinished(at=now, rollout=rollout.id, outcome=Outcome.FAILED, cause=cause)
+    else:
+        yield from _book_settling(rollout, stage, state, seen, now, settled=False)
 
 
 def _nothing(_state: ServiceState, _seen: Observed, _now: datetime) -> Decision:
@@ -375,7 +423,7 @@ def _book_instances(state: ServiceState, seen: Observed, now: datetime) -> Itera
         there = listed.get(name)
         if there is None:
             if not one.is_retired and not one.is_failed:
-                yield InstanceFailed(at=now, instance=name, cause="vanished", is_early=True)
+                yield InstanceFailed(at=now, instance=name, cause="is not there", is_early=True, is_lost=True)
             yield InstanceGone(at=now, instance=name)
         elif there.phase is Phase.FAILED and not one.is_failed:
             is_early = there.since - there.started_at < LASTED
@@ -388,7 +436,7 @@ def _effects(state: ServiceState, observation: Observation) -> tuple[Effect, ...
     return converge(
         state.desired,
         observation,
-        state.limits,
+        _limits(state),
         failures=state.failures,
         name_from=state.named + 1,
         service=state.service,
@@ -418,8 +466,9 @@ def _rollout(state: ServiceState) -> Rollout:
 
 
 def _limits(state: ServiceState) -> Limits:
+    """Return the limits in force, with the drains that users of each version were promised."""
     assert state.limits is not None
-    return state.limits
+    return replace(state.limits, drain_of={version: spec.drain for version, spec in state.specs.items()})
 
 
 Handler = Callable[[ServiceState, Any, datetime], Decision]

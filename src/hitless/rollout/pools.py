@@ -84,7 +84,9 @@ class Pools:
 
     def is_held_by_streams(self, instance: Instance, limits: Limits) -> bool:
         """Tell whether it lives on for long streams alone: ordinary requests had their time."""
-        return self.is_draining(instance) and self.has_drained_for(instance, limits.drain.requests_s)
+        return self.is_draining(instance) and self.has_drained_for(
+            instance, limits.drain_for(instance.version).requests_s
+        )
 
 
 def split_pools(wanted: RegionWorld, *, observed: Observation, region: Region) -> Pools:

@@ -19,7 +19,10 @@ from hitless.rollout.world import EMPTY_TABLE, Limits, Observation, RegionWorld,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """Every wanted instance is ready and acknowledged in rotation."""
+    """Every wanted instance of the newest wanted version is ready and acknowledged in rotation.
+
+    Not of the version beside it: a running version that is in trouble must not hinder the one that mends it.
+    """
 
     kind: Literal["ready"] = "ready"
 
@@ -99,14 +102,25 @@ class StageRecord:
 
     Attributes:
         settled_at: when the world first was as wanted.
+        unsettled_at: since when it is not any more.
+        progress: the furthest that settling came, as `progress` counts it, and when that was.
         promoted: a person said go on: hold and approval are waived, the world and the checks are not.
         checks_passed: None = not asked yet.
     """
 
     entered_at: datetime
     settled_at: datetime | None = None
+    unsettled_at: datetime | None = None
+    progress: int = 0
+    progressed_at: datetime | None = None
     promoted: bool = False
     checks_passed: bool | None = None
+
+    def waiting_since(self) -> datetime | None:
+        """Return since when nothing has moved on the way to a settled world; None while it is settled."""
+        if self.settled_at is not None:
+            return self.unsettled_at
+        return self.progressed_at or self.entered_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +135,16 @@ class Finding:
 def is_settled(stage: Stage, *, observed: Observation, limits: Limits) -> bool:
     """Tell whether the world is as the stage wants it."""
     return all(_world_finding(one, stage, observed, limits).met for one in stage.until if isinstance(one, Settling))
+
+
+def progress(stage: Stage, *, observed: Observation, limits: Limits) -> int:
+    """Count instances that came in and those that left: it only falls back when the world does."""
+    done = 0
+    for region, wanted in stage.desired.items():
+        pools = split_pools(wanted, observed=observed, region=region)
+        leaving = sum(not pools.is_held_by_streams(one, limits) for one in pools.surplus)
+        done += sum(len(pools.serving(version)) for version in wanted.pools) - leaving
+    return done
 
 
 def findings(stage: Stage, record: StageRecord, *, observed: Observation, limits: Limits) -> tuple[Finding, ...]:
@@ -144,7 +168,7 @@ def _world_finding(condition: Settling, stage: Stage, observed: Observation, lim
 
 
 def _not_ready(wanted: RegionWorld, pools: Pools, _limits: Limits) -> Iterator[str]:
-    for version, count in wanted.pools.items():
+    for version, count in list(wanted.pools.items())[:1]:
         ready = len(pools.serving(version))
         if ready < count:
             yield f"{version}: {ready} of {count} ready and in rotation"

@@ -13,11 +13,9 @@ from dataclasses import dataclass, replace
 from hitless.rollout.spec import (
     ALL_TRAFFIC_BP,
     LOCAL,
-    BlueGreenSpec,
     Region,
     ServiceSpec,
     StrategyName,
-    StrategySpecs,
     Version,
 )
 from hitless.rollout.stage import Approved, Condition, Drained, Held, Passed, Plan, Ready, Routed, Stage
@@ -26,10 +24,11 @@ from hitless.rollout.world import Limits, RegionWorld, World
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """What a strategy compiles: the candidate takes over from the baseline."""
+    """What a strategy compiles: the candidate takes over from the baseline, which has its own number of instances."""
 
     spec: ServiceSpec
     baseline: Version
+    baseline_instances: int
     candidate: Version
     regions: tuple[Region, ...]
     salt: str
@@ -42,7 +41,7 @@ class Release:
         """Return the world with the old version full and the new one beside it."""
         weights = {self.candidate: share_bp, self.baseline: ALL_TRAFFIC_BP - share_bp}
         world = RegionWorld(
-            pools={self.candidate: instances, self.baseline: self.spec.instances},
+            pools={self.candidate: instances, self.baseline: self.baseline_instances},
             weights=weights,
             preview=self.candidate if preview else None,
             salt=self.salt,
@@ -102,34 +101,39 @@ def compile_rollout(
     strategy: StrategyName,
     baseline: Version | None,
     candidate: Version,
+    baseline_instances: int | None = None,
     regions: tuple[Region, ...] = (LOCAL,),
     salt: str = "",
 ) -> Plan:
-    """Compile a rollout to stages and limits.
+    """Compile a rollout to stages and limits; the baseline has as many instances as the candidate unless told.
 
     Without a baseline (first release), or with the candidate as its own baseline (other settings), there is nothing
     to stand beside: whatever the strategy, one stage remains.
     """
+    beside = baseline_instances or spec.instances
     release = Release(
-        spec=spec, baseline=baseline or candidate, candidate=candidate, regions=regions, salt=salt or candidate
+        spec=spec,
+        baseline=baseline or candidate,
+        baseline_instances=beside,
+        candidate=candidate,
+        regions=regions,
+        salt=salt or candidate,
     )
     before = () if baseline in {None, candidate} else tuple(STRATEGIES[strategy](release))
-    return Plan(stages=(*before, release.last_stage()), limits=limits_of(spec, strategy))
+    return Plan(stages=(*before, release.last_stage()), limits=limits_of(spec, strategy, beside=beside))
 
 
 def compile_return(
-    spec: ServiceSpec, *, baseline: Version, candidate: Version, regions: tuple[Region, ...] = (LOCAL,), salt: str = ""
+    spec: ServiceSpec, *, candidate: Version, beside: int, regions: tuple[Region, ...] = (LOCAL,), salt: str = ""
 ) -> Plan:
-    """Compile the fastest safe way to an earlier version: a full environment, a flip, nothing to wait for."""
-    at_once = replace(spec, strategy=StrategySpecs(blue_green=BlueGreenSpec(keep_warm_s=0)))
-    return compile_rollout(
-        at_once,
-        strategy=StrategyName.BLUE_GREEN,
-        baseline=baseline,
-        candidate=candidate,
-        regions=regions,
-        salt=salt,
-    )
+    """Compile the fastest safe way to an earlier version, away from `beside` instances of another one.
+
+    One world, with room for a second full environment: traffic moves as fast as the earlier version's instances get
+    ready, and nothing is asked of the version that is left, which may be the very trouble.
+    """
+    alone = compile_rollout(spec, strategy=StrategyName.BLUE_GREEN, baseline=None, candidate=candidate, salt=salt)
+    stages = tuple(replace(stage, desired=dict.fromkeys(regions, stage.desired[LOCAL])) for stage in alone.stages)
+    return Plan(stages=stages, limits=limits_of(spec, StrategyName.BLUE_GREEN, beside=beside))
 
 
 def stable_world(
@@ -142,14 +146,19 @@ def stable_world(
     return dict.fromkeys(regions, world)
 
 
-def limits_of(spec: ServiceSpec, strategy: StrategyName) -> Limits:
-    """Return what the strategy may risk: rolling as configured, the others twice the instances and none missing."""
-    surge, unavailable = spec.instances, 0
+def limits_of(spec: ServiceSpec, strategy: StrategyName, *, beside: int | None = None) -> Limits:
+    """Return what the strategy may risk, `beside` instances of the version before standing there already.
+
+    Rolling as configured; the others a second full environment and nothing missing.
+    """
+    before = beside or spec.instances
+    surge, unavailable = before, 0
     if strategy is StrategyName.ROLLING:
         wish = spec.strategy.rolling
-        surge = wish.max_surge.rounded_up(spec.instances)
         unavailable = min(wish.max_unavailable.rounded_down(spec.instances), spec.instances - 1)
+        surge = wish.max_surge.rounded_up(spec.instances)
         surge = max(surge, 1) if unavailable == 0 else surge  # with neither, nothing could ever move
+        surge += max(before - spec.instances, 0)
     return Limits(
         instances=spec.instances,
         max_surge=surge,

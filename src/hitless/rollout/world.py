@@ -54,7 +54,7 @@ class Limits:
         instances: how many carry all traffic at full strength.
         max_surge: how many more may exist meanwhile.
         max_unavailable: how many of `instances` may be missing meanwhile.
-        drain: how long a retiring instance may finish.
+        drain: how long a retiring instance may finish, unless `drain_of` says otherwise for its version.
         max_failures: failures of one version within `FAILURE_WINDOW` that end its rollout.
     """
 
@@ -62,12 +62,17 @@ class Limits:
     max_surge: int
     max_unavailable: int
     drain: DrainSpec = DrainSpec()
+    drain_of: Mapping[Version, DrainSpec] = field(default_factory=dict)
     max_failures: int = 3
 
     @property
     def ready_floor(self) -> int:
         """Fewest ready instances in rotation that hitless itself ever leaves."""
         return max(self.instances - self.max_unavailable, 0)
+
+    def drain_for(self, version: Version) -> DrainSpec:
+        """Return what was promised to users of a version."""
+        return self.drain_of.get(version, self.drain)
 
     @property
     def ceiling(self) -> int:

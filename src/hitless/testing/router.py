@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from hitless.errors import Fenced, Refused
 from hitless.ports import Clock
-from hitless.rollout.spec import LOCAL, InstanceId, Region, ServiceSpec
+from hitless.rollout.spec import LOCAL, InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.world import EndpointState, Instance, OpenRequests, Phase, RoutingView, Table
 from hitless.testing.fleet import FakeFleet
 from hitless.testing.violations import Change, Rule, Violation, broken_rules, problem_of_weights
@@ -168,7 +168,16 @@ class FakeRouter:
         """Report what is acknowledged, pending and open."""
         return {line.region: self._view(self._caught_up(line)) for line in self._lines_of(service)}
 
-    async def apply(self, service: str, *, region: Region, table: Table, fence: int, revision: int) -> None:
+    async def apply(
+        self,
+        service: str,
+        *,
+        region: Region,
+        table: Table,
+        specs: Mapping[Version, ServiceSpec],  # noqa: ARG002 - a fake has no clusters to set up
+        fence: int,
+        revision: int,
+    ) -> None:
         """Write `table` and wait for its acknowledgement.
 
         Raises:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ServiceEvent, TrafficRouted, evolve
 from hitless.rollout.machine import Command, Observed, command, observe
-from hitless.rollout.spec import ALL_TRAFFIC_BP, LOCAL, Address, InstanceId, Version
+from hitless.rollout.spec import ALL_TRAFFIC_BP, LOCAL, Address, DrainSpec, InstanceId, Version
 from hitless.rollout.state import Outcome, RolloutPhase, ServiceState
 from hitless.rollout.world import (
     EMPTY_TABLE,
@@ -268,10 +268,10 @@ class Simulation:
         return newly and end is not None and end.state is EndpointState.ACTIVE
 
     def _check_cut(self, effect: Route) -> None:
-        assert self.state.limits is not None
-        patience_s = max(self.state.limits.drain.requests_s, self.state.limits.drain.streams_s)
         for name in effect.cut:
             one = self.fleet[name]
+            promised = self._promised(one)
+            patience_s = max(promised.requests_s, promised.streams_s)
             waited_s = (self.now - (one.drained_from or self.now)).total_seconds()
             if one.seen.phase is not Phase.FAILED and waited_s < patience_s:
                 self._violation(f"{name} cut after {waited_s} s, deadline {patience_s} s")
@@ -288,11 +288,14 @@ class Simulation:
     def _check_ceiling(self) -> None:
         limits = self.state.limits
         assert limits is not None
-        counted = [one for one in self.fleet.values() if self._counts(one, limits.drain.requests_s)]
+        counted = [one for one in self.fleet.values() if self._counts(one, self._promised(one).requests_s)]
         if len(counted) > limits.ceiling:
             before = len(counted) - 1
             if before >= limits.ceiling:
                 self._violation(f"{len(counted)} instances, ceiling {limits.ceiling}")
+
+    def _promised(self, one: SimulatedInstance) -> DrainSpec:
+        return self.state.specs[one.seen.version].drain
 
     def _counts(self, one: SimulatedInstance, requests_s: float) -> bool:
         held = (

@@ -3,9 +3,12 @@
 Order, and why (each step waits for Envoy's confirmation of the step before):
 
 1. endpoint files, then the cluster file with new versions added: a cluster without its endpoint file is rejected whole.
-   Nobody is taken out of rotation; new endpoints must be found healthy, or moving weight to them would fail requests.
+   Nobody is taken out of rotation.
+   A version that gets weight and has nobody yet who is known to serve must be found healthy first.
 2. route files: now every cluster that they name exists and serves.
 3. endpoints that drain or leave, then the cluster file without versions that have left: no route names them any more.
+4. nothing is written any more; new endpoints must be found healthy, or a later table would move weight to them too
+   early. Last, so that a newcomer that Envoy dislikes never stands in the way of taking weight from somebody else.
 
 A version's cluster keeps the settings it was created with: a changed cluster gets new connection pools, and the count
 of streams that are open in the old ones would be lost. New settings come with the next version.
@@ -15,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hitless.adapters.envoy.acknowledge import (
@@ -31,7 +34,7 @@ from hitless.adapters.envoy.resources import cluster, endpoints
 from hitless.adapters.envoy.routes import preview_routes, routes
 from hitless.adapters.envoy.transition import bridge, newcomers
 from hitless.rollout.spec import Address, InstanceId, ServiceSpec, Version
-from hitless.rollout.world import Endpoint, Table
+from hitless.rollout.world import EMPTY_TABLE, Endpoint, Table
 
 Versions = dict[str, str]
 
@@ -50,12 +53,15 @@ class Change:
     """One table on its way into one Envoy.
 
     Attributes:
+        spec: the settings in force for the service as a whole: its addresses, its routes.
+        specs: those that a version was deployed with, for its health checks and connections.
         in_force: every table of which parts may be in force now.
         acknowledged: the one of them that Envoy has confirmed.
     """
 
     plane: Plane
     spec: ServiceSpec
+    specs: Mapping[Version, ServiceSpec]
     table: Table
     in_force: tuple[Table, ...]
     acknowledged: Table | None
@@ -87,6 +93,11 @@ class Change:
                 return {}, problem
             confirmed.update(expected.versions)
         await asyncio.to_thread(self._delete_left)
+        log_from = self.plane.acknowledgements.log_end()
+        welcome = Expected(versions={}, usable=self._newcomers(self.table.endpoints))
+        problem = await self.plane.acknowledgements.wait(welcome, deadline=deadline, log_from=log_from)
+        if problem is not None:
+            return {}, problem
         return {readout: version for readout, version in confirmed.items() if readout != CLUSTERS_VERSION}, None
 
     def _write_bridge(self) -> Expected:
@@ -95,12 +106,19 @@ class Change:
             for pool in self.table.endpoints
             for readout, version in self._write_pool(pool, bridge(pool, self.table, self.in_force))
         }
-        usable = {
+        return self._expect(versions, self._with_new, self._newcomers(self._untried()))
+
+    def _untried(self) -> list[Version]:
+        """Versions that get weight and have nobody yet who is known to serve."""
+        before = self.acknowledged or EMPTY_TABLE
+        return [pool for pool, weight in self.table.weights.items() if weight and not any(before.active(pool))]
+
+    def _newcomers(self, pools: Iterable[Version]) -> dict[str, frozenset[Address]]:
+        return {
             cluster_name(self.spec.name, pool): addresses
-            for pool in self.table.endpoints
+            for pool in pools
             if (addresses := newcomers(pool, self.table, self.acknowledged))
         }
-        return self._expect(versions, self._with_new, usable)
 
     def _write_routes(self) -> Expected:
         return Expected(versions=write_routes(self.plane, self.spec, self.table, self.stamp))
@@ -131,7 +149,7 @@ class Change:
 
     def _with_new(self, current: Resources) -> Resources:
         wanted: dict[str, Resource] = {
-            cluster_name(self.spec.name, pool): cluster(self.spec, pool, self.plane.layout)
+            cluster_name(self.spec.name, pool): cluster(self.specs.get(pool, self.spec), pool, self.plane.layout)
             for pool in self.table.endpoints
         }
         return {**wanted, **current}

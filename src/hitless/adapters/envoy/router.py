@@ -30,7 +30,7 @@ from hitless.adapters.envoy.resources import listened_address
 from hitless.adapters.envoy.watches import check_budget
 from hitless.errors import HitlessError
 from hitless.ports import Clock
-from hitless.rollout.spec import LOCAL, Region, ServiceSpec
+from hitless.rollout.spec import LOCAL, Region, ServiceSpec, Version
 from hitless.rollout.world import RoutingView, Table
 
 START_WITHIN_S = 5.0
@@ -180,7 +180,16 @@ class EnvoyRouter:
         problem = silence or self._problems.get(service) or self._fault
         return {self._region: routing_view(service, ledger, snapshot, self._meter, problem=problem)}
 
-    async def apply(self, service: str, *, region: Region, table: Table, fence: int, revision: int) -> None:
+    async def apply(
+        self,
+        service: str,
+        *,
+        region: Region,
+        table: Table,
+        specs: Mapping[Version, ServiceSpec],
+        fence: int,
+        revision: int,
+    ) -> None:
         """Write `table`, wait for its acknowledgement up to a time-out; the outcome is in the next `observe`.
 
         Raises:
@@ -195,10 +204,12 @@ class EnvoyRouter:
             spec = self._specs.get(service)
             if spec is None:
                 raise NotDefined(service)
-            change, ledger = await asyncio.to_thread(self._prepare, spec, table, Stamp(fence, revision))
+            change, ledger = await asyncio.to_thread(self._prepare, spec, specs, table, Stamp(fence, revision))
             await self._carry_out(change, ledger.begun(table, fence=fence, revision=revision))
 
-    def _prepare(self, spec: ServiceSpec, table: Table, stamp: Stamp) -> tuple[Change, Ledger]:
+    def _prepare(
+        self, spec: ServiceSpec, specs: Mapping[Version, ServiceSpec], table: Table, stamp: Stamp
+    ) -> tuple[Change, Ledger]:
         self._plane.files.check_fence(stamp.fence or 0)
         ledger = read_ledger(
             self._layout.record(spec.name)
@@ -207,6 +218,7 @@ class EnvoyRouter:
         change = Change(
             plane=self._plane,
             spec=spec,
+            specs=specs,
             table=table,
             in_force=ledger.in_force(),
             acknowledged=ledger.acknowledged,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import Sequence
 
 import aiohttp
@@ -53,4 +54,12 @@ async def _body(response: aiohttp.ClientResponse) -> str:
         received += chunk
         if len(received) >= _BODY_LIMIT_BYTES:
             break
-    return received.decode(response.get_encoding(), errors="replace")
+    return received.decode(_charset(response), errors="replace")
+
+
+def _charset(response: aiohttp.ClientResponse) -> str:
+    """Return the charset that the answer names, if there is one of that name; UTF-8 otherwise."""
+    try:
+        return codecs.lookup(response.charset or "utf-8").name
+    except LookupError:
+        return "utf-8"
