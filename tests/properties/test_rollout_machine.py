@@ -111,7 +111,7 @@ class Story:
     """Plays actions on a simulation."""
 
     def __init__(self, simulation: Simulation, specs: tuple[ServiceSpec, ServiceSpec]) -> None:
-        self.simulation, self.specs = simulation, specs
+        self.simulation, self.specs, self.heals = simulation, specs, True
 
     def play(self, name: str, value: Any) -> None:
         getattr(self, f"do_{name}")(value)
@@ -134,7 +134,7 @@ class Story:
     def do_unready(self, which: int) -> None:
         ready = [one for one in self.simulation.fleet.values() if one.seen.phase is Phase.READY]
         if which < len(ready):
-            self.simulation._enter(ready[which], Phase.UNREADY)
+            self.simulation.make_unready(ready[which].seen.id)
 
     def do_restart(self, _: None) -> None:
         self.simulation.restart_controller()
@@ -157,9 +157,9 @@ class Story:
     def calm_down(self) -> None:
         """End all faults and let people answer what is asked of them."""
         self.simulation.acknowledges, self.simulation.checks = True, ()
-        for one in self.simulation.fleet.values():
-            if one.seen.phase is Phase.UNREADY:
-                self.simulation._enter(one, Phase.READY)
+        if self.heals:
+            for name in self.simulation.fleet:
+                self.simulation.make_ready(name)
         for _ in range(12):
             if self.simulation.state.phase is RolloutPhase.IDLE:
                 break

@@ -94,7 +94,8 @@ class Player:
 
     def do_ask(self, names: list[str], _: dict[str, str]) -> None:
         kind = getattr(machine, names[0].capitalize())
-        self.simulation.ask(kind(actor=ACTOR))
+        options = {"to_the_end": True} if "to_the_end" in names else {}
+        self.simulation.ask(kind(actor=ACTOR, **options))
 
     def do_checks(self, names: list[str], _: dict[str, str]) -> None:
         self.simulation.checks = tuple(names)
@@ -111,6 +112,14 @@ class Player:
 
     def do_crash(self, names: list[str], _: dict[str, str]) -> None:
         self.simulation.crash(InstanceId(names[0]))
+
+    def do_unready(self, names: list[str], _: dict[str, str]) -> None:
+        self.simulation.make_unready(InstanceId(names[0]))
+
+    def do_lose(self, _: list[str], __: dict[str, str]) -> None:
+        """Decide, and die before any effect."""
+        self.simulation.tick(losing=range(100))
+        self.simulation.restart_controller()
 
     def do_envoy(self, names: list[str], _: dict[str, str]) -> None:
         self.simulation.acknowledges = names == ["answers"]
@@ -184,7 +193,7 @@ def _service(**options: str) -> ServiceSpec:
     return ServiceSpec(
         name="shop",
         instances=int(options.get("instances", "2")),
-        run=RunSpec(command=("shop",)),
+        run=RunSpec(command=(options.get("command", "shop"),)),
         traffic=TrafficSpec(listen=Address(host="127.0.0.1", port=1)),
         drain=DrainSpec(requests_s=float(options.get("requests", "2")), streams_s=float(options.get("streams", "60"))),
         strategy=StrategySpecs(rolling=rolling, canary=canary, blue_green=blue_green),

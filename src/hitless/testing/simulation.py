@@ -124,6 +124,16 @@ class Simulation:
         if one.seen.phase not in {Phase.FAILED, Phase.STOPPING}:
             self._enter(one, Phase.FAILED, cause="killed by signal 9")
 
+    def make_unready(self, name: InstanceId) -> None:
+        """Let a ready instance say no."""
+        if self.fleet[name].seen.phase is Phase.READY:
+            self._enter(self.fleet[name], Phase.UNREADY)
+
+    def make_ready(self, name: InstanceId) -> None:
+        """Let it say yes again."""
+        if self.fleet[name].seen.phase is Phase.UNREADY:
+            self._enter(self.fleet[name], Phase.READY)
+
     def restart_controller(self) -> None:
         """Forget everything in memory and rebuild it from the journal."""
         rebuilt = ServiceState(service=self.service)
