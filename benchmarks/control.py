@@ -22,7 +22,8 @@ from hitless.cli.client import Client
 from hitless.cli.place import socket_path
 from hitless.engine.codec import dump_state, entry_of, subject_of
 from hitless.ports import Run
-from hitless.rollout.machine import Deploy, Observed, observe
+from hitless.rollout.inputs import Deploy, Observed
+from hitless.rollout.machine import observe
 from hitless.rollout.spec import Address, RunSpec, ServiceSpec, StrategyName, TrafficSpec, Version
 from hitless.rollout.state import RolloutPhase
 from hitless.testing.live import LiveProject, free_ports

@@ -12,17 +12,8 @@ from dataclasses import dataclass
 
 from hitless.errors import Refused
 from hitless.rollout.events import RollbackStarted, RolloutFinished, ServiceEvent
-from hitless.rollout.machine import (
-    TRANSITIONS,
-    Abort,
-    Command,
-    Deploy,
-    Observed,
-    Pause,
-    Promote,
-    Resume,
-    Undo,
-)
+from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
+from hitless.rollout.machine import TRANSITIONS
 from hitless.rollout.spec import (
     Address,
     CanarySpec,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitless.errors import Refused
-from hitless.rollout.machine import Abort, Command, Deploy, Pause, Promote, Resume, Undo
+from hitless.rollout.inputs import Abort, Command, Deploy, Pause, Promote, Resume, Undo
 from hitless.rollout.spec import (
     Address,
     Amount,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hitless.errors import Refused
-from hitless.rollout import events, machine
+from hitless.rollout import events, inputs
 from hitless.rollout.spec import (
     Address,
     Amount,
@@ -83,7 +83,7 @@ class Player:
 
     def do_deploy(self, names: list[str], options: dict[str, str]) -> None:
         self.simulation.ask(
-            machine.Deploy(
+            inputs.Deploy(
                 actor=ACTOR,
                 version=Version(names[0]),
                 spec=self.spec,
@@ -93,7 +93,7 @@ class Player:
         )
 
     def do_ask(self, names: list[str], _: dict[str, str]) -> None:
-        kind = getattr(machine, names[0].capitalize())
+        kind = getattr(inputs, names[0].capitalize())
         options = {"to_the_end": True} if "to_the_end" in names else {}
         self.simulation.ask(kind(actor=ACTOR, **options))
 

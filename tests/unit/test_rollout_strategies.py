@@ -6,7 +6,8 @@ from typing import get_args
 
 import pytest
 
-from hitless.rollout.machine import TRANSITIONS, Input
+from hitless.rollout.inputs import Input
+from hitless.rollout.machine import TRANSITIONS
 from hitless.rollout.spec import (
     LOCAL,
     Address,

@@ -12,7 +12,7 @@ from hitless.engine.keeper import Keeper
 from hitless.engine.service import ROLLOUT, SERVICE, Outside, ServiceLoop
 from hitless.errors import AddressInUse, HitlessError, UnknownRollout, UnknownService
 from hitless.journal.record import Entry, document
-from hitless.rollout.machine import Abort, Command, Deploy, Pause, Promote, Resume, Undo
+from hitless.rollout.inputs import Abort, Command, Deploy, Pause, Promote, Resume, Undo
 from hitless.rollout.spec import ServiceSpec, StrategyName, Version
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.strategy import compile_rollout

@@ -19,6 +19,7 @@ from hitless.ports import Checker, Clock, Fleet, Router, Run
 from hitless.rollout import machine
 from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ENGINE, InstanceRetired, evolve
+from hitless.rollout.inputs import Command, Observed
 from hitless.rollout.spec import Address
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.world import Observation, Phase
@@ -71,7 +72,7 @@ class ServiceLoop:
         """Look now."""
         self._wake.set()
 
-    async def ask(self, asked: machine.Command) -> Rollout:
+    async def ask(self, asked: Command) -> Rollout:
         """Decide on a command and commit; its effects follow with the next turn, which is woken.
 
         Raises:
@@ -83,7 +84,7 @@ class ServiceLoop:
         assert self.state.rollout is not None
         return self.state.rollout
 
-    def check(self, asked: machine.Command) -> None:
+    def check(self, asked: Command) -> None:
         """Tell whether a command would fit now, without deciding on it.
 
         Raises:
@@ -136,7 +137,7 @@ class ServiceLoop:
 
     async def _turn(self) -> bool:
         self.observed = await self._observe()
-        seen = machine.Observed(observation=self.observed, checks=self._check_outcome())
+        seen = Observed(observation=self.observed, checks=self._check_outcome())
         step = machine.observe(self.state, seen)
         await self._commit(step)
         troubles = await self._act(step.effects)

@@ -12,7 +12,7 @@ Rules.
 * Turning back is one more world (the old version alone) and goes through `converge` like any other.
 * A stage is left only when all its conditions hold at once; `promote` waives waiting, never readiness, routing, checks.
 
-To add an input: a dataclass here, a column in `TRANSITIONS` (a test insists), a verb in the control plane.
+To add an input: a dataclass in `inputs.py`, a column in `TRANSITIONS` (a test insists), a verb in the control plane.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ from hitless.rollout.events import (
     TrafficRouted,
     evolve,
 )
-from hitless.rollout.spec import ALL_TRAFFIC_BP, ServiceSpec, StrategyName, Version
+from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
+from hitless.rollout.spec import ALL_TRAFFIC_BP, ServiceSpec, StrategyName
 from hitless.rollout.stage import Drained, Plan, Ready, Routed, Stage, findings, is_settled, progress
 from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
 from hitless.rollout.strategy import compile_return, compile_rollout, limits_of, stable_world
@@ -56,60 +57,6 @@ LASTED = timedelta(seconds=10)
 """An instance that failed sooner after its start did not last: the next start of its version waits longer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """Root of what a person asks for."""
-
-    actor: str
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deploy(Command):
-    """Bring a version in; `supersede` takes the place of a rollout that is going on."""
-
-    version: Version
-    spec: ServiceSpec
-    strategy: StrategyName
-    supersede: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promote(Command):
-    """Go on now; `to_the_end` goes to the last stage at once."""
-
-    to_the_end: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause(Command):
-    """Stay in this stage."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resume(Command):
-    """Go on by itself again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Abort(Command):
-    """Turn back."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undo(Command):
-    """Return to the version before: of a rollout that is going on, or of the one that completed last."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """The world was looked at; `checks`: outcome of the current stage's synthetic checks, None = not asked."""
-
-    observation: Observation
-    checks: tuple[str, ...] | None = None
-
-
-Input = Deploy | Promote | Pause | Resume | Abort | Undo | Observed
 Decision = Iterable[ServiceEvent]
 
 

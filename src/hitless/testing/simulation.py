@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ServiceEvent, TrafficRouted, evolve
-from hitless.rollout.machine import Command, Observed, command, observe
+from hitless.rollout.inputs import Command, Observed
+from hitless.rollout.machine import command, observe
 from hitless.rollout.spec import ALL_TRAFFIC_BP, LOCAL, Address, DrainSpec, InstanceId, Version
 from hitless.rollout.state import Outcome, RolloutPhase, ServiceState
 from hitless.rollout.world import (

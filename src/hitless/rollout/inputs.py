@@ -1,0 +1,64 @@
+"""What comes into the rollout machine: what people ask, and what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hitless.rollout.spec import ServiceSpec, StrategyName, Version
+from hitless.rollout.world import Observation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Root of what a person asks for."""
+
+    actor: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploy(Command):
+    """Bring a version in; `supersede` takes the place of a rollout that is going on."""
+
+    version: Version
+    spec: ServiceSpec
+    strategy: StrategyName
+    supersede: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promote(Command):
+    """Go on now; `to_the_end` goes to the last stage at once."""
+
+    to_the_end: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause(Command):
+    """Stay in this stage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume(Command):
+    """Go on by itself again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abort(Command):
+    """Turn back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo(Command):
+    """Return to the version before: of a rollout that is going on, or of the one that completed last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """The world was looked at; `checks`: outcome of the current stage's synthetic checks, None = not asked."""
+
+    observation: Observation
+    checks: tuple[str, ...] | None = None
+
+
+Input = Deploy | Promote | Pause | Resume | Abort | Undo | Observed
