@@ -52,7 +52,7 @@ async def kill_controller_at(home: Path, point: str, *words: str) -> None:
 @contextmanager
 def stranger(**environment: str) -> Iterator[psutil.Process]:
     """A process that no fleet has started."""
-    process = subprocess.Popen(["sleep", "600"], env={**os.environ, **environment})
+    process = subprocess.Popen(["sleep", "600"], env={**os.environ, **environment}, start_new_session=True)
     try:
         yield psutil.Process(process.pid)
     finally:
@@ -251,13 +251,10 @@ def test_a_signal_reaches_only_the_process_with_the_right_start_time() -> None:
 
 def test_a_group_that_took_over_the_number_is_not_part_of_the_tree() -> None:
     with stranger(**{MARK: "another"}) as innocent:
-        leader = psutil.Process(os.getpgid(innocent.pid))
-        stat = read_stat(leader.pid)
-        assert stat is not None
-        long_ago = ProcessIdentity(pid=leader.pid, start_ticks=0)
-        own = read_stat(innocent.pid)
+        own = read_stat(innocent.pid)  # it leads its group, whose number is its own
         assert own is not None
-        tree = ProcessTree(main=long_ago, mark="mine", group_until_ticks=stat.identity.start_ticks - 1)
+        long_ago = ProcessIdentity(pid=innocent.pid, start_ticks=0)
+        tree = ProcessTree(main=long_ago, mark="mine", group_until_ticks=own.identity.start_ticks - 1)
         assert own.identity not in tree.running()
 
 
