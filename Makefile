@@ -19,7 +19,7 @@ $(READY): pyproject.toml requirements.lock
 
 setup: $(READY)  ## Make the environment, from the lock file
 
-demo: $(READY)  ## Show the main job: three rollouts and two bad versions under load, about a minute
+demo: $(READY)  ## Show the main job: three rollouts, two bad versions, a killed controller and a killed Envoy under load, about a minute
 	$(BIN)/python examples/demo.py
 
 test: $(READY)  ## Run all checks and all tests

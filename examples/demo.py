@@ -1,18 +1,27 @@
-"""The main job in about a minute: a shop behind Envoy, real clients of every kind, three rollouts and two bad versions.
+"""The main job in about a minute: a shop behind Envoy, real clients of every kind, three rollouts, two bad versions.
+
+In the middle of the canary the controller is killed with SIGKILL and started again, at the end Envoy is.
 
 Run it with `make demo`. Everything in it is the product itself: `hitless up`, `hitless deploy`, `hitless load`.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from hitless.cli.client import Client
+from hitless.cli.place import socket_path
 from hitless.testing.live import LiveLoad, LiveProject, free_ports, live_load
 from hitless.testing.load import Report
 
@@ -36,14 +45,30 @@ strategy:
   canary: {{{{steps: [{{{{weight: 1%, hold: 2s}}}}, {{{{weight: 25%, hold: 2s}}}}, {{{{weight: 100%}}}}]}}}}
 """
 
-ACTS = [
-    ("rolling", "v2", "rolling", 0),
-    ("blue-green", "v3", "blue_green", 0),
-    ("canary", "v4", "canary", 0),
-    ("never ready", "v5-never-ready", "rolling", 3),
-    ("crashes", "v6-crash", "canary", 3),
+KILL_AFTER_S = 2.5
+"""Into the canary: at its first step."""
+
+ENVOY_WITHIN_S = 5.0
+ENVOY_KILLED = "Envoy killed"
+
+
+def kill_controller(project: LiveProject) -> None:
+    """Kill the controller in the middle of what goes on, and start the next one."""
+    time.sleep(KILL_AFTER_S)
+    project.kill()
+    console.print("[bold yellow]kill -9 of the controller[/bold yellow]; `hitless deploy` waits for the next one")
+    project.up()
+
+
+ACTS: list[tuple[str, str, str, int, Callable[[LiveProject], None] | None]] = [
+    ("rolling", "v2", "rolling", 0, None),
+    ("blue-green", "v3", "blue_green", 0, None),
+    ("canary", "v4", "canary", 0, kill_controller),
+    ("never ready", "v5-never-ready", "rolling", 3, None),
+    ("crashes", "v6-crash", "canary", 3, None),
 ]
-"""What happens, the version, the strategy, and how `hitless deploy` must exit: 0 completed, 3 rolled back."""
+"""What happens, the version, the strategy, how `hitless deploy` must exit (0 completed, 3 rolled back), what is done
+meanwhile."""
 
 console = Console(highlight=False)
 
@@ -64,20 +89,53 @@ def play(project: LiveProject) -> int:
     console.rule(f"clients of every kind now send {RATE_RPS} requests a second")
     with live_load(target, "--rate", str(RATE_RPS), "--streams", "5") as load:
         outcomes = [act(project, load, *scene) for scene in ACTS]
-        load.mark("after")
+        outcomes.append(kill_envoy(project, load))
         report = load.finish()
     tell(report, [name for name, *_ in ACTS])
-    return 0 if all(outcomes) and report.total.failed == {} else 1
+    return 0 if all(outcomes) and report.failed == report.failed_in(ENVOY_KILLED) else 1
 
 
-def act(project: LiveProject, load: LiveLoad, name: str, version: str, strategy: str, expected: int) -> bool:
+def act(
+    project: LiveProject,
+    load: LiveLoad,
+    name: str,
+    version: str,
+    strategy: str,
+    expected: int,
+    meanwhile: Callable[[LiveProject], None] | None,
+) -> bool:
     console.print()
     console.rule(f"[bold]{name}[/bold]: hitless deploy shop --version {version} --strategy {strategy}")
     load.mark(name)
+    disturbance = threading.Thread(target=meanwhile or (lambda _: None), args=(project,))
+    disturbance.start()
     code = deploy(project, version, strategy)
+    disturbance.join()
     if code != expected:
         console.print(f"[red]exit code {code}, expected {expected}[/red]")
     return code == expected
+
+
+def kill_envoy(project: LiveProject, load: LiveLoad) -> bool:
+    """Kill the proxy itself: what is in flight is lost, the next one serves in a moment."""
+    console.print()
+    console.rule("[bold]kill -9 of Envoy[/bold]")
+    client = Client(socket_path(project.directory))
+    first = client.control_plane()["envoy_pid"]
+    assert first is not None
+    load.mark(ENVOY_KILLED)
+    os.kill(first, signal.SIGKILL)
+    killed_at = time.monotonic()
+    while client.control_plane()["envoy_pid"] in {None, first}:
+        if time.monotonic() > killed_at + ENVOY_WITHIN_S:
+            console.print("[red]it did not come back[/red]")
+            return False
+        time.sleep(0.01)
+    console.print(f"the next one serves after {time.monotonic() - killed_at:.1f} s")
+    time.sleep(1)  # what was due meanwhile is sent late: it belongs to this window
+    load.mark("after")
+    time.sleep(1)
+    return True
 
 
 def deploy(project: LiveProject, version: str, strategy: str) -> int:
@@ -88,25 +146,33 @@ def deploy(project: LiveProject, version: str, strategy: str) -> int:
 
 def tell(report: Report, names: list[str]) -> None:
     table = Table(title="\nAnswered requests, by rollout and kind of client", title_justify="left", title_style="bold")
-    table.add_column("clients")
-    for name in [*names, "in all"]:
-        table.add_column(name, justify="right")
-    table.add_column("failed", justify="right")
+    table.add_column("clients", no_wrap=True)
+    for name in [*names, "in all", "failed", "Envoy killed"]:
+        table.add_column(name, justify="right", overflow="fold")
+    windows = [report.by_mark.get(name, {}) for name in names]
+    lost = report.by_mark.get(ENVOY_KILLED, {})
     for kind, found in report.kinds.items():
-        windows = [report.by_mark.get(name, {}).get(kind) for name in names]
-        cells = [f"{one.answered:,}" if one else "0" for one in windows]
-        table.add_row(kind.value, *cells, f"{found.answered:,}", f"{found.failures:,}")
-    total = report.total
+        cells = [window[kind].answered if kind in window else 0 for window in windows]
+        gone = lost[kind].failures if kind in lost else 0
+        table.add_row(kind.value, *_figures(*cells, found.answered, found.failures - gone, gone))
+    total, gone = report.total, report.failed_in(ENVOY_KILLED)
     table.add_section()
-    sums = [sum(one.answered for one in report.by_mark.get(name, {}).values()) for name in names]
-    table.add_row("all", *(f"{one:,}" for one in sums), f"{total.answered:,}", f"{total.failures:,}")
+    sums = [sum(one.answered for one in window.values()) for window in windows]
+    table.add_row("all", *_figures(*sums, total.answered, total.failures - gone, gone))
     console.print(table)
     posts = report.posts
     if posts is not None and posts.problem is None:
         console.print(f"orders: {posts.acknowledged:,} accepted, {posts.duplicates} executed twice, {posts.lost} lost")
-    console.print(f"streams: {total.opened:,} opened, {total.cut:,} cut before their time")
-    style = "red" if total.failures else "green"
-    console.print(f"[bold {style}]{total.sent:,} requests sent, {total.answered:,} answered, {total.failures:,} failed")
+    failed = report.failed - gone
+    style = "red" if failed else "green"
+    console.print(
+        f"[bold {style}]{total.sent:,} requests sent, {total.answered:,} answered; failed through "
+        f"{len(names)} rollouts and the controller's death: {failed:,}"
+    )
+
+
+def _figures(*numbers: int) -> list[str]:
+    return [f"{one:,}" for one in numbers]
 
 
 if __name__ == "__main__":

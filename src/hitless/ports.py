@@ -5,6 +5,7 @@ Adapters and the fakes in `hitless.testing` pass the same contract tests.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -137,10 +138,12 @@ class Router(Protocol):
         specs: Mapping[Version, ServiceSpec],
         fence: int,
         revision: int,
+        hurry: asyncio.Event | None = None,
     ) -> None:
         """Write `table`, wait for its acknowledgement up to a time-out; the outcome is in the next `observe`.
 
         `specs` are the settings that each version was deployed with; a version that is missing has the service's.
+        Once `hurry` is set, nothing is waited for any more: what is not acknowledged by then stays pending.
 
         Raises:
             Refused: the table would fail requests (a weight without active endpoint ...), or `fence` is older than

@@ -110,11 +110,20 @@ class Stage:
         self.upstreams.extend(chosen)
         return chosen
 
-    async def apply(self, wanted: Table, *, router: EnvoyRouter | None = None, service: str = SERVICE) -> RoutingView:
+    async def apply(
+        self,
+        wanted: Table,
+        *,
+        router: EnvoyRouter | None = None,
+        service: str = SERVICE,
+        hurry: asyncio.Event | None = None,
+    ) -> RoutingView:
         """Apply a table with the next revision and return the view after it."""
         self.revision += 1
-        chosen = router or self.router
-        await chosen.apply(service, region=LOCAL, table=wanted, specs={}, fence=self.fence, revision=self.revision)
+        chosen, number = router or self.router, self.revision
+        await chosen.apply(
+            service, region=LOCAL, table=wanted, specs={}, fence=self.fence, revision=number, hurry=hurry
+        )
         return await self.view(chosen, service)
 
     async def must_apply(self, wanted: Table, **options: Any) -> RoutingView:

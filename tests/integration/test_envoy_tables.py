@@ -146,6 +146,25 @@ async def test_a_newcomer_that_answers_no_health_check_gets_no_weight(tmp_path: 
         assert await get(client, listen) == (200, f"v2 {v2.name}")
 
 
+async def test_a_table_that_waits_for_a_newcomer_lets_a_newer_one_pass(tmp_path: Path) -> None:
+    async with serving(tmp_path, "v1") as (built, listen, (v1,)), aiohttp.ClientSession() as client:
+        (v2,) = await built.serve("v2")
+        v2.is_healthy = False
+        router, hurry = built.another_router(acknowledged_within_s=600.0), asyncio.Event()
+        await router.define(service(listen=listen))
+        waiting = asyncio.create_task(
+            built.apply(table({"v2": 10_000}, [v1, v2]), router=router, hurry=hurry), name="waits for v2"
+        )
+        await until(lambda: asyncio.to_thread((tmp_path / LOCAL / "eds" / "shop@v2.json").exists))
+        hurry.set()
+        view = await asyncio.wait_for(waiting, 5)
+        assert view.pending is not None
+        wanted = table({"v1": 10_000}, [v1, v2], draining=[v2])
+        assert (await built.apply(wanted, router=router)).acknowledged == wanted
+        assert await get(client, listen) == (200, "v1 v1-0")
+        await router.close()
+
+
 async def test_a_rollout_touches_no_listener_and_the_same_definition_no_file(tmp_path: Path) -> None:
     async with stage(tmp_path) as built:
         spec = service()

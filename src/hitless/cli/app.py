@@ -80,7 +80,7 @@ ROLLOUT: Mapping[str, Command] = {
     "pause": Command("rollout:pause", "Stay in the present stage."),
     "resume": Command("rollout:resume", "Go on after a pause."),
     "abort": Command("rollout:abort", "Take the new version back.", None, ABORT_DETAILS),
-    "undo": Command("rollout:undo", "Return to the version before, by the fastest safe way."),
+    "undo": Command("rollout:undo", "Take back what completed last: to the version, or the settings, before."),
 }
 JOURNAL: Mapping[str, Command] = {
     "tail": Command("journal:tail", "Show the newest records."),

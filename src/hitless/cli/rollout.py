@@ -118,7 +118,7 @@ def abort(
 def undo(
     name: str | None = None, /, *, reason: str | None = None, wait: WaitOptions = WAIT, common: Common = DEFAULTS
 ) -> int:
-    """Return to the version before, by the fastest safe way.
+    """Take back what completed last: return to the version, or the settings, before, by the fastest safe way.
 
     Args:
         name: Service; not needed when the project has only one.

@@ -2,6 +2,10 @@
 
 A decision is durable BEFORE any of its effects starts. If the commit fails, nothing was decided: the state in memory is
 the one on disk, and the next turn looks at the world afresh. Effects that fail are told and issued again next time.
+
+Only deciding is done one at a time. Effects are carried out by the loop alone, and a command does not wait for them: it
+is decided at once, and cuts short what an effect waits for, so that an abort never stands behind a proxy that is slow
+to confirm what the abort takes back.
 """
 
 from __future__ import annotations
@@ -57,7 +61,8 @@ class ServiceLoop:
     observed: Observation | None = None
     problems: tuple[str, ...] = ()
     standing_problem: str | None = None
-    _turn_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _asked: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: bool = False
     _checking: asyncio.Task[tuple[str, ...]] | None = None
@@ -73,16 +78,19 @@ class ServiceLoop:
         self._wake.set()
 
     async def ask(self, asked: Command) -> Rollout:
-        """Decide on a command and commit; its effects follow with the next turn, which is woken.
+        """Decide on a command and commit; its effects follow with the next turn, which begins at once.
 
         Raises:
             Refused: it does not fit.
         """
-        async with self._turn_lock:
+        async with self._deciding:
             await self._commit(machine.command(self.state, asked, now=self.outside.clock.now()))
+            rollout = self.state.rollout
+        self._asked.set()
         self.wake()
-        assert self.state.rollout is not None
-        return self.state.rollout
+        self.on_change()
+        assert rollout is not None
+        return rollout
 
     def check(self, asked: Command) -> None:
         """Tell whether a command would fit now, without deciding on it.
@@ -117,18 +125,17 @@ class ServiceLoop:
 
     async def turn(self) -> bool:
         """Observe, decide, commit, act; tell whether something is in motion."""
-        async with self._turn_lock:
-            before = self._sight()
-            try:
-                is_moving = await self._turn()
-            except Fenced:
-                raise
-            except (HitlessError, OSError) as error:
-                is_moving = False
-                self.problems = (_words(error),)
-            if before != self._sight():
-                self.on_change()
-            return is_moving
+        before = self._sight()
+        try:
+            is_moving = await self._turn()
+        except Fenced:
+            raise
+        except (HitlessError, OSError) as error:
+            is_moving = False
+            self.problems = (_words(error),)
+        if before != self._sight():
+            self.on_change()
+        return is_moving
 
     def _sight(self) -> tuple[object, ...]:
         """Return what people would see change; time alone is no change."""
@@ -136,11 +143,12 @@ class ServiceLoop:
         return (self.state, self.problems, seen and seen.instances, seen and seen.routing)
 
     async def _turn(self) -> bool:
+        self._asked.clear()
         self.observed = await self._observe()
-        seen = Observed(observation=self.observed, checks=self._check_outcome())
-        step = machine.observe(self.state, seen)
-        await self._commit(step)
-        troubles = await self._act(step.effects)
+        async with self._deciding:
+            step = machine.observe(self.state, Observed(observation=self.observed, checks=self._check_outcome()))
+            await self._commit(step)
+        troubles = await self._act(step)
         await self._tell(troubles)
         routing = [view.problem for view in self.observed.routing.values() if view.problem]
         self.problems = tuple(dict.fromkeys([*troubles, *routing]))
@@ -215,39 +223,35 @@ class ServiceLoop:
 
     # Act
 
-    async def _act(self, effects: tuple[Effect, ...]) -> tuple[str, ...]:
+    async def _act(self, step: machine.Step) -> tuple[str, ...]:
         troubles = []
-        for effect in sorted(effects, key=_urgency):
+        for effect in sorted(step.effects, key=_urgency):
             try:
-                await self._carry_out(effect)
+                await self._carry_out(effect, step.state)
             except Fenced:
                 raise
             except (HitlessError, OSError) as error:
                 troubles.append(_words(error))
         return tuple(troubles)
 
-    async def _carry_out(self, effect: Effect) -> None:
+    async def _carry_out(self, effect: Effect, decided: ServiceState) -> None:
         if isinstance(effect, Route):
             await self.outside.router.apply(
                 self.name,
                 region=effect.region,
                 table=effect.table,
-                specs=self.state.specs,
+                specs=decided.specs,
                 fence=self.keeper.lease.fence,
-                revision=self.state.revision,
+                revision=decided.revision,
+                hurry=self._asked,
             )
         elif isinstance(effect, Stop):
-            await self.outside.fleet.stop(effect.instance, grace_s=self._grace_s(effect))
+            await self.outside.fleet.stop(effect.instance, grace_s=_grace_s(effect, decided))
         else:
-            spec = self.state.specs[effect.version]
+            spec = decided.specs[effect.version]
             await self.outside.fleet.start(
                 spec=spec, instance=effect.instance, version=effect.version, region=effect.region
             )
-
-    def _grace_s(self, effect: Stop) -> float:
-        known = self.state.instances.get(effect.instance)
-        spec = self.state.specs.get(known.version) if known else None
-        return spec.drain.requests_s if spec else 30.0
 
     # Synthetic checks
 
@@ -292,6 +296,12 @@ class ServiceLoop:
 def _urgency(effect: Effect) -> int:
     """Users first: routing, then what ends, then what is new."""
     return (Route, Stop, Start).index(type(effect))
+
+
+def _grace_s(effect: Stop, decided: ServiceState) -> float:
+    known = decided.instances.get(effect.instance)
+    spec = decided.specs.get(known.version) if known else None
+    return spec.drain.requests_s if spec else 30.0
 
 
 def _words(error: BaseException) -> str:

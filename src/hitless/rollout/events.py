@@ -322,10 +322,13 @@ def _finished(state: ServiceState, event: RolloutFinished) -> ServiceState:
     state = replace(state, rollout=ended, phase=RolloutPhase.IDLE)
     if event.outcome is Outcome.SUPERSEDED:
         state = replace(state, specs=_specs_before(state.specs, rollout))
-    if event.outcome is not Outcome.COMPLETED or rollout.candidate == state.stable:
+    if event.outcome is not Outcome.COMPLETED:
         return state
-    previous = None if rollout.strategy == "undo" else state.stable
-    return replace(state, stable=rollout.candidate, previous=previous)
+    is_undo = rollout.strategy == "undo"
+    if rollout.candidate == state.stable:
+        return replace(state, settings_before=None if is_undo else rollout.baseline_spec)
+    previous = None if is_undo else state.stable
+    return replace(state, stable=rollout.candidate, previous=previous, settings_before=None)
 
 
 def _ordered(state: ServiceState, event: InstanceOrdered) -> ServiceState:

@@ -47,7 +47,7 @@ from hitless.rollout.events import (
     evolve,
 )
 from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
-from hitless.rollout.spec import ALL_TRAFFIC_BP, ServiceSpec, StrategyName
+from hitless.rollout.spec import ALL_TRAFFIC_BP, ServiceSpec, StrategyName, Version
 from hitless.rollout.stage import Drained, Plan, Ready, Routed, Stage, findings, is_settled, progress
 from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
 from hitless.rollout.strategy import compile_return, compile_rollout, limits_of, stable_world
@@ -112,7 +112,8 @@ def _deploy(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[Servi
         baseline_instances=state.specs[state.stable].instances if state.stable else None,
         salt=f"{asked.version}.{state.rollouts + 1}",
     )
-    yield _start(state, asked, now, plan=plan, strategy="settings" if is_settings else asked.strategy.value)
+    strategy = "settings" if is_settings else asked.strategy.value
+    yield _start(state, asked, now, plan=plan, strategy=strategy, candidate=asked.version, spec=asked.spec)
 
 
 def _refuse_same(state: ServiceState, asked: Deploy, known: ServiceSpec, *, is_settings: bool) -> None:
@@ -130,9 +131,16 @@ def _refuse_same(state: ServiceState, asked: Deploy, known: ServiceSpec, *, is_s
         )
 
 
-def _start(state: ServiceState, asked: Deploy | Undo, now: datetime, *, plan: Plan, strategy: str) -> RolloutStarted:
-    candidate = asked.version if isinstance(asked, Deploy) else state.previous
-    assert candidate is not None
+def _start(
+    state: ServiceState,
+    asked: Deploy | Undo,
+    now: datetime,
+    *,
+    plan: Plan,
+    strategy: str,
+    candidate: Version,
+    spec: ServiceSpec,
+) -> RolloutStarted:
     number = state.rollouts + 1
     return RolloutStarted(
         at=now,
@@ -142,7 +150,7 @@ def _start(state: ServiceState, asked: Deploy | Undo, now: datetime, *, plan: Pl
         strategy=strategy,
         baseline=state.stable,
         candidate=candidate,
-        spec=asked.spec if isinstance(asked, Deploy) else state.specs[candidate],
+        spec=spec,
         baseline_spec=state.specs.get(state.stable) if state.stable else None,
         plan=plan,
         reason=asked.reason,
@@ -223,7 +231,7 @@ def _abort(state: ServiceState, asked: Abort | Undo, now: datetime) -> Iterator[
 
 
 def _undo(state: ServiceState, asked: Undo, now: datetime) -> Iterator[ServiceEvent]:
-    target = state.previous
+    target = state.stable if state.settings_before else state.previous
     if target is None or state.stable is None:
         raise NothingToUndo(
             f"{state.service}: no earlier version to return to",
@@ -231,8 +239,9 @@ def _undo(state: ServiceState, asked: Undo, now: datetime) -> Iterator[ServiceEv
             hints=(f"deploy one: hitless deploy {state.service} --version ...",),
         )
     salt = f"{target}.{state.rollouts + 1}"
-    plan = compile_return(state.specs[target], candidate=target, beside=state.specs[state.stable].instances, salt=salt)
-    yield _start(state, asked, now, plan=plan, strategy="undo")
+    spec = state.settings_before or state.specs[target]
+    plan = compile_return(spec, candidate=target, beside=state.specs[state.stable].instances, salt=salt)
+    yield _start(state, asked, now, plan=plan, strategy="undo", candidate=target, spec=spec)
 
 
 def _already(_state: ServiceState, _asked: Command, _now: datetime) -> Decision:

@@ -92,7 +92,8 @@ class ServiceState:
         desired: what `converge` aims at, rollout or not.
         specs: settings by version, as they were when the version was deployed.
         stable: the version that completed last.
-        previous: where `undo` returns to.
+        previous: where `undo` returns to, unless the last rollout to complete changed settings alone: then to
+            `settings_before`.
         instances: decided on and not gone yet.
         tables: routing decided last, by region.
         revision: number of routing decisions; grows with each.
@@ -108,6 +109,7 @@ class ServiceState:
     specs: Mapping[Version, ServiceSpec] = field(default_factory=dict)
     stable: Version | None = None
     previous: Version | None = None
+    settings_before: ServiceSpec | None = None
     instances: Mapping[InstanceId, Ordered] = field(default_factory=dict)
     failures: Mapping[Version, Failures] = field(default_factory=dict)
     tables: Mapping[Region, Table] = field(default_factory=dict)

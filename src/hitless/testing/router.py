@@ -6,9 +6,11 @@ What a controller must never do is collected in `FakeRouter.violations`; a test 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from hitless.errors import Fenced, Refused
 from hitless.ports import Clock
@@ -177,8 +179,9 @@ class FakeRouter:
         specs: Mapping[Version, ServiceSpec],  # noqa: ARG002 - a fake has no clusters to set up
         fence: int,
         revision: int,
+        hurry: asyncio.Event | None = None,
     ) -> None:
-        """Write `table` and wait for its acknowledgement.
+        """Write `table` and wait for its acknowledgement, up to a time-out or `hurry`.
 
         Raises:
             Refused: a weight has no active endpoint behind it, or the service is not defined.
@@ -189,8 +192,16 @@ class FakeRouter:
         self._judge_table(line, table)
         self._write(line, table, (fence, revision))
         if line.pending is table:
-            await self._clock.sleep(min(self.faults.acknowledge_after_s, self._timeout_s))
+            await self._wait(min(self.faults.acknowledge_after_s, self._timeout_s), hurry)
             self._caught_up(line)
+
+    async def _wait(self, seconds: float, hurry: asyncio.Event | None) -> None:
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._clock.sleep(seconds))]
+        if hurry is not None:
+            waits.append(asyncio.create_task(hurry.wait()))
+        _, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for one in left:
+            one.cancel()
 
     def _line(self, service: str, region: Region) -> _Line:
         line = self._lines.get((service, region))

@@ -159,7 +159,7 @@ def _next(name: str, phase: str, rollout: Rollout, state: ServiceState | None) -
         yield f"hitless rollout abort {name}"
     elif phase == "rolling_back":
         yield f"hitless rollout get {name} --watch"
-    elif rollout.outcome is Outcome.COMPLETED and state is not None and state.previous is not None:
+    elif rollout.outcome is Outcome.COMPLETED and state is not None and (state.settings_before or state.previous):
         yield f"hitless rollout undo {name}"
     elif rollout.outcome in {Outcome.ROLLED_BACK, Outcome.FAILED}:
         yield f"hitless logs {name}"

@@ -86,8 +86,10 @@ class Acknowledgements:
         """Return the log's length: rejections after it concern what is written from now on."""
         return self._log.stat().st_size if self._log.exists() else 0
 
-    async def wait(self, expected: Expected, *, deadline: float, log_from: int) -> str | None:
-        """Wait until Envoy confirms `expected`, at most until `deadline` (monotonic seconds).
+    async def wait(
+        self, expected: Expected, *, deadline: float, log_from: int, hurry: asyncio.Event | None = None
+    ) -> str | None:
+        """Wait until Envoy confirms `expected`, at most until `deadline` (monotonic seconds) or until `hurry` is set.
 
         Returns:
             None when it does, else why not, for people.
@@ -99,7 +101,7 @@ class Acknowledgements:
                 return None
             if rejection is None and (rejection := self._rejection(log_from)) is not None:
                 give_up_at = min(deadline, time.monotonic() + _REJECTION_GRACE_S)
-            if time.monotonic() >= give_up_at:
+            if time.monotonic() >= give_up_at or (hurry is not None and hurry.is_set()):
                 return f"Envoy rejected it: {rejection}" if rejection else missing
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -72,8 +72,8 @@ class Change:
         _, current = read_resources(self.plane.layout.clusters)
         return sum(cluster_name(self.spec.name, version) not in current for version in self.table.endpoints)
 
-    async def carry_out(self, *, timeout_s: float) -> tuple[Versions, str | None]:
-        """Write and wait.
+    async def carry_out(self, *, timeout_s: float, hurry: asyncio.Event | None = None) -> tuple[Versions, str | None]:
+        """Write and wait, once `hurry` is set no longer; what is already confirmed then needs no waiting.
 
         Returns:
             Versions of the service's own files by readout, as confirmed; and why Envoy did not, None when it did.
@@ -88,14 +88,16 @@ class Change:
             expected = await asyncio.to_thread(write)
             if expected.versions.items() <= confirmed.items():
                 continue  # nothing was left to write
-            problem = await self.plane.acknowledgements.wait(expected, deadline=deadline, log_from=log_from)
+            problem = await self.plane.acknowledgements.wait(
+                expected, deadline=deadline, log_from=log_from, hurry=hurry
+            )
             if problem is not None:
                 return {}, problem
             confirmed.update(expected.versions)
         await asyncio.to_thread(self._delete_left)
         log_from = self.plane.acknowledgements.log_end()
         welcome = Expected(versions={}, usable=self._newcomers(self.table.endpoints))
-        problem = await self.plane.acknowledgements.wait(welcome, deadline=deadline, log_from=log_from)
+        problem = await self.plane.acknowledgements.wait(welcome, deadline=deadline, log_from=log_from, hurry=hurry)
         if problem is not None:
             return {}, problem
         return {readout: version for readout, version in confirmed.items() if readout != CLUSTERS_VERSION}, None

@@ -189,8 +189,9 @@ class EnvoyRouter:
         specs: Mapping[Version, ServiceSpec],
         fence: int,
         revision: int,
+        hurry: asyncio.Event | None = None,
     ) -> None:
-        """Write `table`, wait for its acknowledgement up to a time-out; the outcome is in the next `observe`.
+        """Write `table`, wait for its acknowledgement, up to a time-out or `hurry`; `observe` tells the outcome.
 
         Raises:
             Refused: the table would fail requests, or Envoy would abort.
@@ -205,7 +206,7 @@ class EnvoyRouter:
             if spec is None:
                 raise NotDefined(service)
             change, ledger = await asyncio.to_thread(self._prepare, spec, specs, table, Stamp(fence, revision))
-            await self._carry_out(change, ledger.begun(table, fence=fence, revision=revision))
+            await self._carry_out(change, ledger.begun(table, fence=fence, revision=revision), hurry)
 
     def _prepare(
         self, spec: ServiceSpec, specs: Mapping[Version, ServiceSpec], table: Table, stamp: Stamp
@@ -227,11 +228,11 @@ class EnvoyRouter:
         check_budget(change.clusters_to_add())
         return change, ledger
 
-    async def _carry_out(self, change: Change, ledger: Ledger) -> None:
+    async def _carry_out(self, change: Change, ledger: Ledger, hurry: asyncio.Event | None) -> None:
         service, table, stamp = change.spec.name, change.table, change.stamp
         await self._save(service, ledger, fence=stamp.fence)
         self._meter.confirm(service, ledger.draining_since, at=time.monotonic())
-        versions, problem = await change.carry_out(timeout_s=self._timeout_s)
+        versions, problem = await change.carry_out(timeout_s=self._timeout_s, hurry=hurry)
         self._look_afresh()
         if problem is not None:
             self._problems[service] = problem
