@@ -13,6 +13,7 @@ from docs.generate import api, events, machine
 
 from hitless.cli.reference import reference as command_line
 from hitless.config import reference as settings
+from hitless.doctor.reference import reference as checks
 from hitless.explain.reference import reference as errors
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/settings.md": settings,
     "docs/reference/errors.md": errors,
     "docs/reference/cli.md": command_line,
+    "docs/reference/doctor.md": checks,
     "docs/reference/events.md": events.page,
     "docs/reference/api.md": api.page,
     "docs/reference/rollout-machine.md": machine.page,

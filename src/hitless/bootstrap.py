@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from hitless.adapters.clock import SystemClock
 from hitless.adapters.envoy.router import EnvoyRouter
 from hitless.adapters.processes.checker import HttpChecker
 from hitless.adapters.processes.fleet import ProcessFleet
+from hitless.adapters.processes.holder import holder_name, is_alive
 from hitless.adapters.processes.logs import read_logs
 from hitless.adapters.store_sql.store import SqlStore, open_store
 from hitless.api.server import serve as serve_api
@@ -33,7 +33,6 @@ __all__ = ["read_logs", "serve"]
 
 WATCH_ENVOY_S = 0.1
 END_GRACE_S = 10.0
-_START_TICKS = 19  # proc(5): starttime is field 22, the third is the first after the name
 
 log = logging.getLogger("hitless")
 
@@ -204,12 +203,12 @@ async def _announce(
 
 async def _take_lease(store: SqlStore, clock: SystemClock, stopping: asyncio.Event) -> Lease | None:
     """Wait for the right to write; a holder that is dead on this very machine is not waited for."""
-    owner, told = _owner(os.getpid()), False
+    owner, told = holder_name(os.getpid()), False
     while not stopping.is_set():
         try:
             return await asyncio.to_thread(store.acquire_lease, owner=owner, now=clock.now(), ttl_s=LEASE_S)
         except LeaseHeld as held:
-            if _is_dead(held.owner):
+            if is_alive(held.owner) is False:
                 left = Lease(owner=held.owner, fence=held.fence, until=clock.now())
                 await asyncio.to_thread(store.release_lease, left)
                 continue
@@ -219,20 +218,3 @@ async def _take_lease(store: SqlStore, clock: SystemClock, stopping: asyncio.Eve
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), 0.5)
     return None
-
-
-def _owner(pid: int) -> str:
-    """Name a process for certain: its start in kernel ticks since boot does not move when the clock is set."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return f"{socket.gethostname()}:{pid}:{fields[_START_TICKS]}"
-
-
-def _is_dead(owner: str) -> bool:
-    """Tell whether the owner was a process of this machine that does not live any more."""
-    host, _, rest = owner.rpartition(":")[0].rpartition(":")
-    if host != socket.gethostname() or not rest.isdecimal():
-        return False
-    try:
-        return _owner(int(rest)) != owner
-    except (FileNotFoundError, ProcessLookupError):
-        return True

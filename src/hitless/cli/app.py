@@ -50,6 +50,11 @@ Every kind of client at a constant rate, whatever became of earlier requests; ea
 cause and by version. Exits 0 when nothing failed, 1 when something did, 6 when nothing is proven (not all was sent, \
  answered or checked)."""
 
+DOCTOR_DETAILS = """\
+Looks at the machine (kernel limits, memory, disk, clock, Envoy's program) and at the project (addresses, \
+certificates, store, journal, what is deployed), with or without a running control plane, and names the next command \
+for whatever is not fine. Exits 0 when all is ok or a warning, 6 when a check failed or could not tell."""
+
 ABORT_DETAILS = "Waits until the service is healthy on the old version, and exits 0 then: that is what was asked for."
 
 EXPORT_DETAILS = (
@@ -64,6 +69,9 @@ TOP: Mapping[str, Command] = {
     "init": Command("project:init", "Write a commented hitless.yaml.", PROJECT),
     "validate": Command("project:validate", "Check hitless.yaml; exits 2 with every problem and its place.", PROJECT),
     "schema": Command("project:schema", "Print the JSON Schema of hitless.yaml, for editors.", PROJECT),
+    "doctor": Command(
+        "doctor:doctor", "Tell whether machine and project are fit for rollouts.", PROJECT, DOCTOR_DETAILS
+    ),
     "up": Command(
         "control_plane:up", "Run the control plane; start or adopt Envoy and instances.", CONTROL, UP_DETAILS
     ),

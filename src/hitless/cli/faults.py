@@ -116,6 +116,25 @@ class JournalBroken(EnvironmentFault):
         )
 
 
+class Unfit(EnvironmentFault):
+    """The machine or the project is not fit, or it could not be told."""
+
+    code = "HL6401"
+    temporary = False
+
+    def __init__(self, *, failed: list[str], unknown: list[str]) -> None:
+        parts = [f"failed: {', '.join(failed)}"] if failed else []
+        parts += [f"could not tell: {', '.join(unknown)}"] if unknown else []
+        super().__init__(
+            "not fit for rollouts" if failed else "fitness for rollouts is not proven",
+            evidence=tuple(parts),
+            hints=(
+                "run the commands that are named with each",
+                f"then look again: hitless doctor --only {','.join([*failed, *unknown])}",
+            ),
+        )
+
+
 class Unreachable(EnvironmentFault):
     """No control plane answers."""
 

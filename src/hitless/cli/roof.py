@@ -7,10 +7,11 @@ everything else starts without the web framework and the store's driver.
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
+from hitless.doctor.finding import Findings
 from hitless.view.models import ControlPlaneView
 
 
@@ -40,6 +41,21 @@ class Roof(Protocol):
     ) -> AsyncIterator[LogLine]:
         """Read log files below the state directory."""
         ...
+
+
+class Surgery(Protocol):
+    """What `hitless.examination` offers to the command line."""
+
+    def examine(
+        self, project_path: Path | None, *, state_directory: Path, names: Sequence[str]
+    ) -> Mapping[str, Findings]:
+        """Make checks by name."""
+        ...
+
+
+def surgery() -> Surgery:
+    """Load it."""
+    return cast("Surgery", importlib.import_module("hitless.examination"))
 
 
 def roof() -> Roof:

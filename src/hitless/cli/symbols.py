@@ -75,6 +75,12 @@ STAGES = {
     "ahead": Symbol("·", "ahead", "dim"),
     "skipped": Symbol("–", "skipped", "dim"),  # noqa: RUF001 - an en dash reads as "left out", a hyphen as a list
 }
+VERDICTS = {
+    "ok": Symbol("✔", "ok", "green"),
+    "warning": Symbol("⚠", "warning", "yellow"),
+    "unknown": Symbol("?", "could not tell", "yellow"),
+    "failed": Symbol("✖", "failed", "red"),
+}
 MET = Symbol("✔", "met", "green")
 OPEN = Symbol("◌", "open", "yellow")
 

@@ -99,14 +99,15 @@ def chain(entry: Entry, *, after: Record | Head | None) -> Record:
     return Record(seq=seq, entry=owned, previous=behind.hash, hash=_digest(seq, owned, behind.hash))
 
 
-def verify(records: Iterable[Record], *, head: str | None = None) -> Break | None:
+def verify(records: Iterable[Record], *, head: str | None = None, after: Head = START) -> Break | None:
     """Return the first break of the chain, None when it holds.
 
     Args:
-        records: from the beginning, in order.
+        records: in order.
         head: the hash that the last record must have, where it is known.
+        after: what the first one follows; without it, they are from the beginning.
     """
-    last, head_seq = START, 0 if head == GENESIS else None
+    last, head_seq = after, 0 if head == GENESIS else None
     for record in records:
         if problem := _problem(record, last):
             return problem

@@ -19,6 +19,7 @@ Noun = Literal[
     "project",
     "explanation",
     "down",
+    "doctor",
 ]
 
 ENVELOPE_VERSION = "v1"

@@ -174,3 +174,34 @@ class VerifyView(TypedDict):
     records: int
     problem: str | None
     seq: int | None
+
+
+CheckVerdict = Literal["ok", "warning", "unknown", "failed"]
+"""`unknown`: could not be measured, which is never ok."""
+
+
+class FindingView(TypedDict):
+    """One line of a check: what was measured against what limit. `next` lists commands, ready to paste."""
+
+    verdict: CheckVerdict
+    measured: str
+    next: list[str]
+
+
+class CheckView(TypedDict):
+    """One check; its verdict is the worst of its findings, `limit` says what is enough."""
+
+    name: str
+    title: str
+    scope: Literal["machine", "project"]
+    limit: str
+    verdict: CheckVerdict
+    findings: list[FindingView]
+
+
+class DoctorView(TypedDict):
+    """An examination; its verdict is the worst of its checks."""
+
+    directory: str
+    verdict: CheckVerdict
+    checks: list[CheckView]

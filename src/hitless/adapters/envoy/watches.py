@@ -7,12 +7,17 @@ with it. The limit is per user and shared with every other program of that user.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from hitless.adapters.envoy.refusals import WatchBudgetSpent
+from hitless.adapters.envoy.resources import addresses
+from hitless.rollout.spec import ServiceSpec
 
 RESERVE = 10  # for what other programs of this user open between our look and Envoy's
 PER_TLS_SERVICE = 3
+OWN_FILES = 2  # listeners and clusters
+VERSIONS_AT_ONCE = 2
 
 _LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 
@@ -23,11 +28,29 @@ def check_budget(needed: int) -> None:
     Raises:
         WatchBudgetSpent: with the figures and the command that raises the limit.
     """
-    if needed <= 0 or not _LIMIT.exists():
+    most = limit()
+    if needed <= 0 or most is None:
         return
-    limit, in_use = int(_LIMIT.read_text()), instances_in_use(os.getuid())
-    if in_use + needed > limit - RESERVE:
-        raise WatchBudgetSpent(needed=needed, in_use=in_use, limit=limit, reserve=RESERVE)
+    in_use = instances_in_use(os.getuid())
+    if in_use + needed > most - RESERVE:
+        raise WatchBudgetSpent(needed=needed, in_use=in_use, limit=most, reserve=RESERVE)
+
+
+def widest_need(specs: Iterable[ServiceSpec]) -> int:
+    """Count what Envoy has open when a rollout of every service is going on."""
+    return OWN_FILES + sum(
+        len(addresses(spec)) * (1 + (PER_TLS_SERVICE if spec.traffic.tls else 0)) + VERSIONS_AT_ONCE for spec in specs
+    )
+
+
+def instances_of(pid: int) -> int:
+    """Count one process's inotify instances."""
+    return _instances_of(Path("/proc") / str(pid))
+
+
+def limit() -> int | None:
+    """Read the limit; None: this kernel does not say."""
+    return int(_LIMIT.read_text()) if _LIMIT.exists() else None
 
 
 def instances_in_use(uid: int) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hitless.adapters.processes.identity import MARK
 from hitless.adapters.processes.records import InstanceRecord
-from hitless.rollout.spec import RunSpec
+from hitless.rollout.spec import RunSpec, Version
 
 _CLAIM_THEN_BECOME = """\
 set -C
@@ -80,6 +80,19 @@ def plan_launch(run: RunSpec, *, record: InstanceRecord, project: Path, inherite
     _require_directory(directory)
     _require_executable(command, directory, environment.get("PATH", os.defpath))
     return Launch(command=command, directory=directory, environment=environment)
+
+
+def check_command(run: RunSpec, *, version: Version, project: Path, inherited: Mapping[str, str]) -> None:
+    """Look whether an instance of a version could be started.
+
+    Raises:
+        LaunchError: a placeholder, the directory or the executable does not exist.
+    """
+    values = {"port": "0", "version": version, "instance": "0"}
+    directory = (project / fill(run.directory, values)).absolute()
+    path = fill(run.environment.get("PATH", inherited.get("PATH", os.defpath)), values)
+    _require_directory(directory)
+    _require_executable(tuple(fill(word, values) for word in run.command), directory, path)
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

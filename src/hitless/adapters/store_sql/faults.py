@@ -26,7 +26,10 @@ class StoreFault(EnvironmentFault):
     @classmethod
     def ways_on(cls, path: Path) -> tuple[str, ...]:
         """Return the commands that help."""
-        return (f"look at the file and its directory: ls -la {quote(str(path.parent))}",)
+        return (
+            f"look at the file and its directory: ls -la {quote(str(path.parent))}",
+            "look at all that the store needs: hitless doctor --only store,file-system,disk-space",
+        )
 
 
 class StoreLocked(StoreFault):
