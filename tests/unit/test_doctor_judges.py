@@ -174,7 +174,7 @@ CASES: Mapping[str, list[tuple[Any, Verdict, str]]] = {
         (inotify(limit=None), UNKNOWN, "cannot be read"),
     ],
     "open-files": [
-        (files(), OK, "soft limit 1024"),
+        (files(), OK, "soft limit 1024 here"),
         (files(soft=255), FAILED, "need 256"),
         (files(instances=100, soft=863), FAILED, "need 864"),
         (files(hard=1_024), WARNING, "224 connections to each service"),
@@ -256,6 +256,7 @@ CASES: Mapping[str, list[tuple[Any, Verdict, str]]] = {
         (certificate(13), WARNING, "renewal is overdue"),
         (certificate(3, lifetime_days=6), OK, "in 3 days"),
         (certificate(1, lifetime_days=6), WARNING, "renewal is overdue"),
+        (certificate(-0.5), FAILED, "ended on 2030-01-31"),
         (certificate(0, problem="certificate has expired"), FAILED, "expired"),
     ],
     "store": [

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -24,7 +22,7 @@ from hitless.view.models import CheckView, DoctorView, FindingView
 INDENT = "    "
 
 
-def doctor(*, only: Annotated[str | None, Parameter(alias="-o")] = None, common: Common = DEFAULTS) -> int:
+def doctor(*, only: str | None = None, common: Common = DEFAULTS) -> int:
     """Tell whether this machine and this project are fit for rollouts; exits 6 when not, or when it cannot be told.
 
     Args:

@@ -57,14 +57,14 @@ def open_files(found: OpenFiles) -> Findings:
 
 def _own_files(found: OpenFiles) -> Finding:
     needed = max(CONTROL_PLANE_FILES + 2 * FILES_PER_INSTANCE * found.instances, LEAST_SOFT_FILES)
-    text = f"soft limit {found.soft}, the control plane and each instance need {needed}"
+    text = f"soft limit {found.soft} here, the control plane and each instance need {needed}"
     return ok(text) if found.soft >= needed else failed(text, *_raise_files(found, 4 * needed))
 
 
 def _users_files(found: OpenFiles) -> Finding:
     services = max(found.services, 1)
     connections = max((found.hard - ENVOY_FILES) // (FILES_PER_CONNECTION * services), 0)
-    text = f"hard limit {found.hard}: Envoy can hold {connections} connections to each service"
+    text = f"hard limit {found.hard} here: Envoy can hold {connections} connections to each service"
     remedy = _raise_files(found, ENVOY_FILES + 2 * USUAL_CONNECTIONS * FILES_PER_CONNECTION * services)
     if connections < LEAST_CONNECTIONS:
         return failed(f"{text}, at least {LEAST_CONNECTIONS} are needed", *remedy)

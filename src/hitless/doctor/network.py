@@ -89,6 +89,8 @@ def _certificate(one: Certificate) -> Finding:
         return failed(f"{one.service}: {one.problem}", look, f"ls -l {cert} {shlex.quote(one.key)}")
     if one.left is None or one.valid_until is None:
         return failed(f"{one.service}: {one.cert} says no end of its validity", look)
+    if one.left < timedelta(0):
+        return failed(f"{one.service}: {one.cert} ended on {one.valid_until:%Y-%m-%d}", look)
     until = f"{one.valid_until:%Y-%m-%d}, in {one.left.days} days"
     if one.left < _overdue(one):
         return warning(f"{one.service}: {one.cert} ends on {until}: its renewal is overdue", look)

@@ -30,6 +30,7 @@ from hitless.rollout.world import EMPTY_TABLE
 
 _WARM_WITHIN_S = 5.0
 _WARM_POLL_S = 0.005
+_NO_PASSWORD = ""  # else OpenSSL asks at the terminal and waits
 _UNBOUND = Stamp(None, 0)
 
 
@@ -190,6 +191,6 @@ def _check_not_ours(address: Address, current: Resources) -> None:
 
 def _check_certificate(tls: TlsSpec) -> None:
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.cert, tls.key)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.cert, tls.key, password=_NO_PASSWORD)
     except (OSError, ssl.SSLError) as error:
         raise CertificateUnusable(tls.cert, tls.key, error.strerror or str(error)) from error

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
@@ -97,7 +98,7 @@ def listening(specs: Iterable[ServiceSpec], found: Iterable[FoundEnvoy]) -> tupl
     """Try every address that this project's Envoy does not listen on already."""
     ours = {place for one in found for place in _listened_by(one.pid)}
     return tuple(
-        _look(name, address, is_ours=(address.host, address.port) in ours)
+        _look(name, address, is_ours=(_normal(address.host), address.port) in ours)
         for spec in specs
         for name, address in addresses(spec).items()
     )
@@ -127,8 +128,18 @@ def _look(name: str, address: Address, *, is_ours: bool) -> ListenAddress:
 def _listened_by(pid: int) -> set[tuple[str, int]]:
     with suppress(psutil.Error):  # ended meanwhile, or another user's: then it is told as a stranger
         found = psutil.Process(pid).net_connections(kind="tcp")
-        return {(one.laddr.ip, one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN and one.laddr}
+        return {
+            (_normal(one.laddr.ip), one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN and one.laddr
+        }
     return set()
+
+
+def _normal(host: str) -> str:
+    """Write an IP address in its one form; `0::1` is `::1`."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return host
 
 
 def _link_refusal(layout: Layout) -> str | None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from hitless.doctor.measures import Certificate
 
+_NO_PASSWORD = ""  # else OpenSSL asks at the terminal and waits
+
 
 def certificate(service: str, *, cert: str, key: str, now: datetime) -> Certificate:
     """Load certificate and key as a server does, and read the dates."""

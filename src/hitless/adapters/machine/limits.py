@@ -14,6 +14,7 @@ from hitless.doctor.measures import Ceiling, Memory, OpenFiles, Processes
 
 _WATCH_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 _UNLIMITED = 2**40
+_MOST_TASKS = 2**22  # proc(5): pid_max of 64-bit kernels
 _CAP_NET_BIND_SERVICE, _CAP_SYS_ADMIN, _CAP_SYS_RESOURCE = 10, 21, 24  # linux/capability.h
 
 
@@ -99,7 +100,9 @@ def _of_the_machine() -> Iterator[Ceiling]:
     tasks = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
     for name in ("pid_max", "threads-max"):
         most = int(Path(f"/proc/sys/kernel/{name}").read_text())
-        yield Ceiling(name=f"kernel.{name}", limit=most, in_use=tasks, remedy=sysctl(f"kernel.{name}", 2 * most))
+        yield Ceiling(
+            name=f"kernel.{name}", limit=most, in_use=tasks, remedy=sysctl(f"kernel.{name}", min(2 * most, _MOST_TASKS))
+        )
 
 
 def _of_the_groups() -> Iterator[Ceiling]:
