@@ -1,10 +1,11 @@
 """The other half of the roof: what `hitless doctor` measures, and with which adapters.
 
-Apart from `bootstrap`, so that an examination needs no web framework, and says so when one part does not even load.
+Apart from `bootstrap`, so that an examination needs no web framework and takes no lease.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +38,7 @@ from hitless.doctor.measures import (
     Memory,
     PrivilegedPorts,
     RunningVersion,
+    StoreState,
 )
 from hitless.engine.codec import load_state
 from hitless.engine.service import SERVICE
@@ -124,8 +126,12 @@ class Patient:
             NotMeasured: they cannot be read.
         """
         if not isinstance(self._loaded, Mapping):
-            raise NotMeasured("not looked at: there is no valid hitless.yaml to say what for", "hitless validate")
+            raise NotMeasured("not looked at: there is no valid hitless.yaml to say what for", self._remedy)
         return tuple(self._loaded.values())
+
+    @property
+    def _remedy(self) -> str:
+        return "hitless init" if self._loaded is None else "hitless validate"
 
     @property
     def _counted(self) -> tuple[ServiceSpec, ...]:
@@ -174,7 +180,7 @@ class Patient:
         return tuple(load_state(run.state) for run in store.runs(self.state_directory, SERVICE))
 
     @cached_property
-    def _store(self) -> Any:
+    def _store(self) -> StoreState:
         return store.store(self.state_directory)
 
     # The machine
@@ -243,6 +249,10 @@ class Patient:
         )
 
     def _leftovers(self) -> Leftovers:
+        owner = disk.state_directory(self.state_directory).owner
+        if owner is not None and os.geteuid() not in {0, owner}:
+            reason = f"processes of user {owner}, to whom the project belongs, cannot be looked into"
+            raise NotMeasured(reason, f"sudo -u '#{owner}' hitless doctor --only leftovers")
         found = (*self._instances.strays, *envoy.strays(self.state_directory, self._envoys))
         known = sum(map(len, self._instances.known.values())) + len(self._envoys)
         return Leftovers(strays=found, known=known - sum("Envoy" in one.what for one in found))

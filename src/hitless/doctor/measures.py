@@ -227,6 +227,7 @@ class ListenAddress:
         refusal: why it cannot be bound; None: it is free.
         holders: who listens there, one sentence each, as far as visible.
         is_ours: the holder is this project's Envoy.
+        may_try: this user has the right to listen there.
     """
 
     use: str
@@ -235,6 +236,7 @@ class ListenAddress:
     refusal: str | None = None
     holders: tuple[str, ...] = ()
     is_ours: bool = False
+    may_try: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable
 from datetime import timedelta
 
-from hitless.doctor.finding import Finding, Findings, failed, ok, sysctl, warning
+from hitless.doctor.finding import Finding, Findings, failed, ok, sysctl, unknown, warning
 from hitless.doctor.measures import (
     Certificate,
     EphemeralPorts,
@@ -34,6 +34,9 @@ def addresses(found: tuple[ListenAddress, ...]) -> Findings:
 
 def _taken(one: ListenAddress) -> Finding:
     see = f"ss -ltnp 'sport = :{one.port}'"
+    if not one.may_try:
+        text = f"{one.address} ({one.use}): this user may not listen there, so whether it is free is not known"
+        return unknown(text, "hitless doctor --only privileged-ports", f"sudo {see}")
     if one.holders:
         return failed(f"{one.address} ({one.use}): {one.refusal}; {', '.join(one.holders)}", see)
     return failed(f"{one.address} ({one.use}): {one.refusal}; by whom this user cannot see", f"sudo {see}")

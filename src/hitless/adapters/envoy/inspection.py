@@ -120,8 +120,14 @@ def _look(name: str, address: Address, *, is_ours: bool) -> ListenAddress:
     try:
         check_free(address)
     except AddressUnusable as error:
-        reason = error.message.partition(": ")[2]
-        return ListenAddress(use=name, address=str(address), port=address.port, refusal=reason, holders=error.evidence)
+        return ListenAddress(
+            use=name,
+            address=str(address),
+            port=address.port,
+            refusal=error.message.partition(": ")[2],
+            holders=error.evidence,
+            may_try=not isinstance(error.__cause__, PermissionError),
+        )
     return ListenAddress(use=name, address=str(address), port=address.port)
 
 
