@@ -101,6 +101,10 @@ class Fleet(Protocol):
         """List the service's instances, those of earlier controllers included."""
         ...
 
+    async def endings(self, service: str) -> Mapping[InstanceId, str]:
+        """Say how instances that are listed no more have ended, the latest ones, as far as this controller saw it."""
+        ...
+
     async def start(self, *, spec: ServiceSpec, instance: InstanceId, version: Version, region: Region) -> None:
         """Start an instance; one that is known already under this id is left alone.
 

@@ -134,7 +134,11 @@ async def test_an_instance_that_listens_to_nobody_fails_at_its_start_deadline(tm
     async with fleet_at(tmp_path) as fleet:
         await start(fleet, web_spec("idle", health=replace(HEALTH, start_deadline_s=0.5)))
         failed = await settled(fleet, WEB_1, Phase.FAILED)
-        assert failed.cause == "not ready within 0.5 s: /ready last said: connection refused"
+        port = failed.address.port
+        assert failed.cause is not None
+        assert failed.cause.startswith(
+            f"not ready within 0.5 s: /ready last said: connection refused; nothing listens on port {port}"
+        )
 
 
 async def test_an_instance_that_exits_at_its_start_fails_with_code_and_last_words(tmp_path: Path) -> None:
@@ -150,7 +154,10 @@ async def test_an_instance_that_exits_at_its_start_fails_with_code_and_last_word
         (("no-such-program", "x"), ".", "executable missing: no-such-program is in none of PATH="),
         (("./run.sh",), ".", "executable missing: {home}/run.sh does not exist"),
         (("./plain.txt",), ".", "executable missing: {home}/plain.txt may not be executed"),
+        (("./script",), ".", "interpreter missing: '/no/such/python', as the first line of {home}/script says"),
+        (("./dos",), ".", r"interpreter missing: '/bin/sh\r', as the first line of {home}/dos says"),
         (("true",), "releases/{version}", "directory missing: {home}/releases/v1"),
+        (("true",), "plain.txt", "directory missing: {home}/plain.txt"),
         (
             ("true", "{prot}"),
             ".",
@@ -162,6 +169,9 @@ async def test_a_start_that_cannot_work_is_a_failed_instance_that_says_why(
     tmp_path: Path, command: tuple[str, ...], directory: str, cause: str
 ) -> None:
     (tmp_path / "plain.txt").touch(0o644)
+    for name, interpreter in {"script": "/no/such/python -u", "dos": "/bin/sh\r"}.items():
+        (tmp_path / name).write_bytes(f"#!{interpreter}\n".encode())
+        (tmp_path / name).chmod(0o755)
     async with fleet_at(tmp_path) as fleet:
         await start(fleet, spec_of(*command, directory=directory))
         failed = await find(fleet)
@@ -190,7 +200,7 @@ async def test_without_a_free_port_an_instance_is_failed(tmp_path: Path) -> None
             assert failed.cause == "no free port on 127.0.0.1"
 
 
-async def test_an_instance_whose_port_was_taken_meanwhile_is_failed(
+async def test_an_instance_whose_port_was_taken_meanwhile_is_failed_without_blame_and_says_by_whom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with fleet_at(tmp_path) as fleet:
@@ -200,8 +210,38 @@ async def test_an_instance_whose_port_was_taken_meanwhile_is_failed(
             await start(fleet, web_spec())
             failed = await settled(fleet, WEB_1, Phase.FAILED)
             assert failed.cause is not None
-            assert failed.cause.startswith("exited with code 1; its log ends with: OSError:")
-            assert failed.cause.endswith("Address already in use")
+            assert failed.cause.startswith(f"exited with code 1: port {port} was taken by another program: ")
+            assert f"(pid {os.getpid()})" in failed.cause
+            assert not failed.is_to_blame
+
+
+async def test_an_answer_of_somebody_else_is_not_readiness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fleet_at(tmp_path) as fleet:
+        await start(fleet, web_spec(), "web-1")
+        other = await settled(fleet, "web-1", Phase.READY)
+        monkeypatch.setattr("hitless.adapters.processes.free_ports._is_free", lambda _: True)
+        fleet._ports = FreePorts((other.address.port,))
+        await start(fleet, web_spec("idle"), "web-2")
+        failed = await settled(fleet, "web-2", Phase.FAILED)
+        assert failed.cause is not None
+        assert failed.cause.startswith(f"port {other.address.port} was taken by another program: ")
+        assert f"(pid {(await main_process(tmp_path, 'web-1')).pid})" in failed.cause
+        assert not failed.is_to_blame
+
+
+async def test_what_the_kernel_knows_of_an_instance_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    async with fleet_at(tmp_path) as fleet:
+        await start(fleet, web_spec(health=replace(HEALTH, timeout_s=0.3)))
+        await settled(fleet, WEB_1, Phase.READY)
+        process = await main_process(tmp_path)
+        process.send_signal(signal.SIGSTOP)
+        unready = await settled(fleet, WEB_1, Phase.UNREADY)
+        assert unready.cause is not None
+        assert unready.cause.endswith(
+            f"no answer within 0.3 s; pid {process.pid} is stopped by a signal (such as SIGSTOP)"
+        )
+        process.send_signal(signal.SIGCONT)
+        await settled(fleet, WEB_1, Phase.READY)
 
 
 async def test_readiness_comes_and_goes_with_hysteresis(tmp_path: Path) -> None:
@@ -269,8 +309,9 @@ async def test_a_process_that_daemonises_counts_as_exited_and_its_group_is_ended
         await start(fleet, web_spec("daemonise"))
         failed = await settled(fleet, WEB_1, Phase.FAILED)
         assert failed.cause is not None
-        assert failed.cause.startswith("exited with code 0")
-        assert len(processes_in(tmp_path)) == 1
+        (daemon,) = processes_in(tmp_path)
+        assert failed.cause.startswith("exited with code 0 and left running: ")
+        assert f"(pid {daemon.pid}); it must stay in the foreground" in failed.cause
         await fleet.stop(WEB_1, grace_s=10)
         await gone(fleet)
         assert processes_in(tmp_path) == []
@@ -301,6 +342,7 @@ async def test_who_ignores_sigterm_is_killed_after_the_grace_and_not_before(tmp_
         assert time.monotonic() - begun_s >= 1.0
         ended = json.loads((tmp_path / ".hitless/ended/web/web-1.json").read_text())
         assert ended["cause"] == "killed: it did not end within its grace"
+        assert await fleet.endings("web") == {WEB_1: "killed: it did not end within its grace"}
 
 
 async def test_a_second_stop_may_shorten_the_grace(tmp_path: Path) -> None:

@@ -5,7 +5,16 @@ from pathlib import Path
 
 from processes_support import fleet_at, gone, spec_of, start
 
-from hitless.adapters.processes.logs import LogLine, last_line, log_files, log_path, prune_logs, read_logs
+from hitless.adapters.processes.logs import (
+    LogLine,
+    cap_log,
+    last_line,
+    log_files,
+    log_path,
+    prune_logs,
+    read_logs,
+    set_aside,
+)
 from hitless.rollout.spec import InstanceId
 
 WEB_1, WEB_2 = InstanceId("web-1"), InstanceId("web-2")
@@ -73,3 +82,53 @@ async def test_the_log_of_an_ended_instance_can_still_be_read(tmp_path: Path) ->
     state = tmp_path / ".hitless"
     assert {found.text async for found in read_logs(state, instance=WEB_1)} <= {"to stdout", "to stderr"}
     assert log_files(state, service="web", instance=WEB_1)
+
+
+async def test_a_log_that_outgrows_its_limit_is_emptied_under_its_writer_and_read_as_one(tmp_path: Path) -> None:
+    path = write(tmp_path, WEB_1, "")
+    with path.open("a") as writer:  # as an instance: it appends, and never opens the file again
+        writer.writelines(f"line {number}\n" for number in range(1_000))
+        writer.flush()
+        cap_log(path, limit=1_000)
+        assert path.stat().st_size == 0
+        assert set_aside(path).stat().st_size <= 1_000
+        writer.write("line 1000\n")
+    assert path.read_text() == "line 1000\n"
+    texts = [found.text async for found in read_logs(tmp_path, instance=WEB_1)]
+    assert texts == [f"line {number}" for number in range(1_000 - len(texts) + 1, 1_001)]
+    assert len(texts) > 90
+    assert [found async for found in read_logs(tmp_path, instance=WEB_1, tail=2)] == [
+        line(WEB_1, "line 999"),
+        line(WEB_1, "line 1000"),
+    ]
+
+
+def test_a_log_below_its_limit_is_left_alone(tmp_path: Path) -> None:
+    path = write(tmp_path, WEB_1, "x" * 100)
+    cap_log(path, limit=100)
+    assert path.stat().st_size == 100
+    cap_log(tmp_path / "missing.log", limit=100)
+
+
+def test_a_log_is_emptied_even_where_its_end_cannot_be_kept(tmp_path: Path) -> None:
+    path = write(tmp_path, WEB_1, "x\n" * 1_000)
+    path.with_name(f"{path.name}.draft").symlink_to("/dev/full")
+    cap_log(path, limit=100)
+    assert path.stat().st_size == 0
+    assert not set_aside(path).exists()
+
+
+def test_the_last_words_are_found_right_after_the_log_was_emptied(tmp_path: Path) -> None:
+    path = write(tmp_path, WEB_1, "KeyError\n" * 10)
+    cap_log(path, limit=50)
+    assert last_line(path) == "KeyError"
+    path.write_bytes(b"\0" * 100 + b"after zeros\n")
+    assert last_line(path) == "after zeros"
+
+
+def test_the_older_part_of_a_log_goes_with_it(tmp_path: Path) -> None:
+    for number in range(22):
+        path = write(tmp_path, InstanceId(f"web-{number:02}"), "x\n" * 100)
+        cap_log(path, limit=50)
+    prune_logs(tmp_path, service="web", live=())
+    assert len(list((tmp_path / "logs/web").glob("*.log.1"))) == 20

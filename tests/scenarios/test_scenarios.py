@@ -31,7 +31,7 @@ from hitless.rollout.spec import (
     Version,
 )
 from hitless.rollout.state import RolloutPhase
-from hitless.rollout.world import EndpointState, Table
+from hitless.rollout.world import Answers, EndpointState, Table
 from hitless.testing.simulation import BEGINNING, Behaviour, Simulation
 
 SCENARIOS = sorted(Path(__file__).parent.glob("*.txt"))
@@ -115,6 +115,13 @@ class Player:
 
     def do_unready(self, names: list[str], _: dict[str, str]) -> None:
         self.simulation.make_unready(InstanceId(names[0]))
+
+    def do_answers(self, names: list[str], _: dict[str, str]) -> None:
+        """Let the proxy count: `v2 30/30` = all of 30 requests failed."""
+        failed, total = (int(part) for part in names[1].split("/"))
+        self.simulation.answers[Version(names[0])] = Answers(
+            total=total, failed=failed, recent_total=total, recent_failed=failed
+        )
 
     def do_lose(self, _: list[str], __: dict[str, str]) -> None:
         """Decide, and die before any effect."""

@@ -159,7 +159,8 @@ class ServiceLoop:
         outside = self.outside
         instances = await outside.fleet.observe(self.name)
         routing = await outside.router.observe(self.name)
-        return Observation(now=outside.clock.now(), instances=instances, routing=routing)
+        endings = await outside.fleet.endings(self.name)
+        return Observation(now=outside.clock.now(), instances=instances, routing=routing, endings=endings)
 
     def _is_about_to_move(self) -> bool:
         """Tell whether a drain is nearly over: nothing is open any more, it is only not certain yet."""

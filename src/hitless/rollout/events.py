@@ -148,8 +148,9 @@ class InstanceFailed(Event):
 
     Attributes:
         is_early: it did not last; the next start of its version waits.
-        is_lost: it is not there and nobody knows why (the controller died before it was started, somebody removed it):
-            nothing is held against its version.
+        is_lost: nothing is held against its version: it is not there and nobody knows why (the controller died before
+            it was started, somebody removed it), or a stranger took its port.
+        started_at: None = not known.
     """
 
     kind: Literal["instance.failed"] = "instance.failed"
@@ -157,6 +158,7 @@ class InstanceFailed(Event):
     cause: str
     is_early: bool
     is_lost: bool = False
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,10 +172,15 @@ class InstanceRetired(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceGone(Event):
-    """An instance has ended and left nothing behind."""
+    """An instance has ended and left nothing behind.
+
+    Attributes:
+        how: exit code or signal, and whether force was needed; None = nobody saw it.
+    """
 
     kind: Literal["instance.gone"] = "instance.gone"
     instance: InstanceId
+    how: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,7 +357,9 @@ def _failed(state: ServiceState, event: InstanceFailed) -> ServiceState:
 def _count(before: Failures | None, event: InstanceFailed) -> Failures:
     if before is None or event.at - before.last_at > FAILURE_WINDOW:
         before = Failures(count=0, early=0, last_at=event.at)
-    early = before.early + 1 if event.is_early else 0
+    # four that die at once are one attempt: the next start must not wait as a fourth one would
+    is_new_attempt = before.early == 0 or event.started_at is None or event.started_at >= before.last_at
+    early = before.early + is_new_attempt if event.is_early else 0
     return Failures(count=before.count + (not event.is_lost), early=early, last_at=event.at)
 
 

@@ -46,6 +46,7 @@ from hitless.rollout.events import (
     TrafficRouted,
     evolve,
 )
+from hitless.rollout.hard_facts import all_requests_fail
 from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
 from hitless.rollout.spec import ALL_TRAFFIC_BP, ServiceSpec, StrategyName, Version
 from hitless.rollout.stage import Drained, Plan, Ready, Routed, Stage, findings, is_settled, progress
@@ -313,11 +314,15 @@ def _cause_to_turn_back(state: ServiceState, seen: Observed, now: datetime, *, s
     rollout, limits = _rollout(state), _limits(state)
     failures = state.failures.get(rollout.candidate)
     if failures is not None and failures.count >= limits.max_failures:
-        causes = [one.cause for one in seen.observation.instances if one.version == rollout.candidate and one.cause]
+        listed = seen.observation.instances
+        causes = [f"{one.id}: {one.cause}" for one in listed if one.version == rollout.candidate and one.cause]
         last = f"; last: {causes[-1]}" if causes else ""
-        return f"{failures.count} instances of {rollout.candidate} failed{last}"
+        instances = "1 instance" if failures.count == 1 else f"{failures.count} instances"
+        return f"{instances} of {rollout.candidate} failed{last}"
     if seen.checks:
         return f"checks failed: {'; '.join(seen.checks)}"
+    if certain := all_requests_fail(seen.observation, candidate=rollout.candidate, baseline=rollout.baseline):
+        return certain
     if not settled and _is_overdue(rollout, now):
         missing = _what_is_missing(rollout.current_stage, rollout, seen.observation, limits)
         return (
@@ -380,10 +385,17 @@ def _book_instances(state: ServiceState, seen: Observed, now: datetime) -> Itera
         if there is None:
             if not one.is_retired and not one.is_failed:
                 yield InstanceFailed(at=now, instance=name, cause="is not there", is_early=True, is_lost=True)
-            yield InstanceGone(at=now, instance=name)
+            yield InstanceGone(at=now, instance=name, how=seen.observation.endings.get(name))
         elif there.phase is Phase.FAILED and not one.is_failed:
             is_early = there.since - there.started_at < LASTED
-            yield InstanceFailed(at=now, instance=name, cause=there.cause or "failed", is_early=is_early)
+            yield InstanceFailed(
+                at=now,
+                instance=name,
+                cause=there.cause or "failed",
+                is_early=is_early,
+                is_lost=not there.is_to_blame,
+                started_at=there.started_at,
+            )
 
 
 def _effects(state: ServiceState, observation: Observation) -> tuple[Effect, ...]:

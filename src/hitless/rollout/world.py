@@ -145,6 +145,8 @@ class Instance:
     Attributes:
         since: when it entered `phase`.
         cause: why it failed, in one sentence for people.
+        is_to_blame: False = something outside the version made it fail (a stranger took its port); another one may
+            well succeed.
     """
 
     id: InstanceId
@@ -155,6 +157,7 @@ class Instance:
     since: datetime
     started_at: datetime
     cause: str | None = None
+    is_to_blame: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +176,30 @@ class OpenRequests:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What became of a version's requests, as the proxy counts them; a 5xx is a failure, the proxy's own included.
+
+    Attributes:
+        total, failed: since the version got its first share of the traffic, or this controller first looked.
+        recent_total, recent_failed: within the last seconds in which it had any.
+    """
+
+    total: int = 0
+    failed: int = 0
+    recent_total: int = 0
+    recent_failed: int = 0
+
+    def __add__(self, other: Answers) -> Answers:
+        """Return both together."""
+        return Answers(
+            total=self.total + other.total,
+            failed=self.failed + other.failed,
+            recent_total=self.recent_total + other.recent_total,
+            recent_failed=self.recent_failed + other.recent_failed,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingView:
     """One region's routing as the proxy reports it.
 
@@ -180,12 +207,14 @@ class RoutingView:
         acknowledged: the last table that the proxy confirmed; None before the first.
         pending: a table that was written and is not confirmed yet: it may be live, or the acknowledged one may.
         open_requests: by instance, for every endpoint of `acknowledged` and `pending`.
+        answers: by version, while several stand side by side; one that is missing is unknown.
         problem: why the proxy cannot be told or refuses, for people.
     """
 
     acknowledged: Table | None = None
     pending: Table | None = None
     open_requests: Mapping[InstanceId, OpenRequests] = field(default_factory=dict)
+    answers: Mapping[Version, Answers] = field(default_factory=dict)
     problem: str | None = None
 
     def live(self) -> tuple[Table, ...]:
@@ -224,11 +253,17 @@ class Observation:
         now: the moment.
         instances: of this service, in all regions.
         routing: by region; a region that is missing is unknown.
+        endings: how instances that are listed no more have ended, as far as it is known.
     """
 
     now: datetime
     instances: tuple[Instance, ...] = ()
     routing: Mapping[Region, RoutingView] = field(default_factory=dict)
+    endings: Mapping[InstanceId, str] = field(default_factory=dict)
+
+    def answers(self, version: Version) -> Answers:
+        """Return what became of a version's requests, in all regions."""
+        return sum((view.answers.get(version, Answers()) for view in self.routing.values()), Answers())
 
     def instance(self, name: InstanceId) -> Instance | None:
         """Look up one instance."""

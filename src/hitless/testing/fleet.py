@@ -74,6 +74,7 @@ class _Life:
     turns: list[_Turn]
     ends_after_s: float
     gone_at: datetime | None = None
+    was_killed: bool = False
 
     def seen_at(self, now: datetime) -> Instance:
         reached = self.turns[0]
@@ -145,6 +146,11 @@ class FakeFleet:
         """List the service's instances."""
         return self.instances(service)
 
+    async def endings(self, service: str) -> dict[InstanceId, str]:
+        """Say how instances that are listed no more have ended."""
+        gone = (life for life in self._lives.values() if life.service == service and not self._exists(life))
+        return {life.id: "killed: it did not end within its grace" if life.was_killed else "ended" for life in gone}
+
     async def start(self, *, spec: ServiceSpec, instance: InstanceId, version: Version, region: Region) -> None:
         """Start an instance; one that is known already under this id is left alone."""
         known = self._lives.get(instance)
@@ -172,6 +178,7 @@ class FakeFleet:
         for watcher in self._watchers:
             watcher(life.service, seen)
         takes_s = 0 if seen.phase is Phase.FAILED else min(life.ends_after_s, grace_s)
+        life.was_killed = seen.phase is not Phase.FAILED and life.ends_after_s > grace_s
         life.gone_at = now + timedelta(seconds=takes_s)
         life.turns.append(_Turn(now, Phase.STOPPING))
         self.history.append(FleetEvent(at=now, action="stop", instance=instance, version=life.version))

@@ -15,7 +15,7 @@ from typing import Any
 from hitless.errors import Fenced, Refused
 from hitless.ports import Clock
 from hitless.rollout.spec import LOCAL, InstanceId, Region, ServiceSpec, Version
-from hitless.rollout.world import EndpointState, Instance, OpenRequests, Phase, RoutingView, Table
+from hitless.rollout.world import Answers, EndpointState, Instance, OpenRequests, Phase, RoutingView, Table
 from hitless.testing.fleet import FakeFleet
 from hitless.testing.violations import Change, Rule, Violation, broken_rules, problem_of_weights
 
@@ -90,6 +90,7 @@ class FakeRouter:
 
     Attributes:
         faults: set its fields at any time.
+        answers: what became of requests, by service and version; nothing by itself.
         violations: broken rules, oldest first.
         history: every table that was written, oldest first.
     """
@@ -126,6 +127,7 @@ class FakeRouter:
         self._lines: dict[tuple[str, Region], _Line] = {}
         self._held_until: dict[InstanceId, list[datetime]] = {}
         self.faults = RouterFaults()
+        self.answers: dict[tuple[str, Version], Answers] = {}
         self.violations: list[Violation] = []
         self.history: list[Applied] = []
         fleet.on_stop(self._judge_stop)
@@ -245,6 +247,7 @@ class FakeRouter:
             acknowledged=line.acknowledged,
             pending=line.pending,
             open_requests={name: self._open_requests(line, name) for name in sorted(names)},
+            answers={version: some for (service, version), some in self.answers.items() if service == line.service},
             problem=self.faults.unreachable or line.problem,
         )
 

@@ -19,6 +19,7 @@ from hitless.rollout.spec import ALL_TRAFFIC_BP, LOCAL, Address, DrainSpec, Inst
 from hitless.rollout.state import Outcome, RolloutPhase, ServiceState
 from hitless.rollout.world import (
     EMPTY_TABLE,
+    Answers,
     EndpointState,
     Instance,
     Observation,
@@ -65,6 +66,7 @@ class Simulation:
     Attributes:
         acknowledges: whether the proxy confirms what is written.
         start_deadline_s: the fleet gives up on an instance after so long.
+        answers: what the proxy counts, by version.
         violations: broken promises, in words; empty when all is well.
     """
 
@@ -78,6 +80,7 @@ class Simulation:
     fleet: dict[InstanceId, SimulatedInstance] = field(default_factory=dict)
     acknowledged: Table | None = None
     pending: Table | None = None
+    answers: dict[Version, Answers] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     checks: tuple[str, ...] | None = None
 
@@ -148,7 +151,12 @@ class Simulation:
 
     def observation(self) -> Observation:
         """Look at the world as the controller does."""
-        view = RoutingView(acknowledged=self.acknowledged, pending=self.pending, open_requests=self._open_requests())
+        view = RoutingView(
+            acknowledged=self.acknowledged,
+            pending=self.pending,
+            open_requests=self._open_requests(),
+            answers=dict(self.answers),
+        )
         return Observation(
             now=self.now, instances=tuple(one.seen for one in self.fleet.values()), routing={LOCAL: view}
         )

@@ -9,13 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
+from hitless.adapters.envoy.answers import Counted, Counts
 from hitless.adapters.envoy.refusals import EnvoySilent
 from hitless.rollout.spec import Address
 
 _ANSWER_WITHIN_S = 1.0
+_COMPLETED, _FAILED = ".upstream_rq_completed", ".upstream_rq_5xx"
+_ANSWERED = quote(r"^cluster\..*\.upstream_rq_(completed|5xx)$", safe="")
 _OUT_OF_USE = ("failed_active_health_check", "pending_active_hc", "pending_dynamic_removal", "failed_outlier_check")
 
 
@@ -94,6 +98,22 @@ class Admin:
             return Snapshot(taken_at=taken_at, versions=await self.versions())
         versions, found = await asyncio.gather(self.versions(), self.hosts())
         return Snapshot(taken_at=taken_at, versions=versions, hosts=found)
+
+    async def answered(self) -> Counts:
+        """Read how many requests each version of every service has answered, and how many of them with a 5xx.
+
+        Raises:
+            EnvoySilent: no answer.
+        """
+        stats = await self._json(f"/stats?format=json&type=Counters&filter={_ANSWERED}")
+        values = {one["name"]: int(one.get("value", 0)) for one in stats["stats"] if "name" in one}
+        completed = {
+            name.removesuffix(_COMPLETED): value for name, value in values.items() if name.endswith(_COMPLETED)
+        }
+        return {
+            name.removeprefix("cluster."): Counted(completed=value, failed=values.get(f"{name}{_FAILED}", 0))
+            for name, value in completed.items()
+        }
 
     async def warming_listeners(self) -> int:
         """Count listeners that wait for their routes or certificates.

@@ -10,11 +10,13 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hitless.adapters.envoy.acknowledge import LISTENERS_VERSION, Acknowledgements
 from hitless.adapters.envoy.admin import Admin, Snapshot
+from hitless.adapters.envoy.answers import AnswerMeter, Counts, look_every_s
 from hitless.adapters.envoy.bootstrap import default_concurrency
 from hitless.adapters.envoy.change import Change, Plane, Versions
 from hitless.adapters.envoy.definition import Definition, check_free
@@ -31,7 +33,7 @@ from hitless.adapters.envoy.watches import check_budget
 from hitless.errors import HitlessError
 from hitless.ports import Clock
 from hitless.rollout.spec import LOCAL, Region, ServiceSpec, Version
-from hitless.rollout.world import RoutingView, Table
+from hitless.rollout.world import Answers, RoutingView, Table
 
 START_WITHIN_S = 5.0
 ACKNOWLEDGED_WITHIN_S = 2.0
@@ -82,6 +84,9 @@ class EnvoyRouter:
         )
         self._definition = Definition(plane=self._plane, admin=self._admin)
         self._meter = QuietMeter()
+        self._answers = AnswerMeter()
+        self._counts: Counts = {}
+        self._counted_at = float("-inf")
         self._specs: dict[str, ServiceSpec] = {}
         self._ledgers: dict[str, Ledger] = {}
         self._problems: dict[str, str] = {}
@@ -161,6 +166,7 @@ class EnvoyRouter:
         async with self._locks[service]:
             await self._definition.close(service, timeout_s=self._timeout_s)
             self._meter.confirm(service, (), at=time.monotonic())
+            self._answers.forget(service)
             for known in (self._specs, self._ledgers, self._problems):
                 known.pop(service, None)
             self._look_afresh()
@@ -178,7 +184,18 @@ class EnvoyRouter:
         if service not in self._specs and not ledger.in_force():
             return {}
         problem = silence or self._problems.get(service) or self._fault
-        return {self._region: routing_view(service, ledger, snapshot, self._meter, problem=problem)}
+        view = routing_view(service, ledger, snapshot, self._meter, problem=problem)
+        return {self._region: replace(view, answers=await self._count_answers(service, ledger))}
+
+    async def _count_answers(self, service: str, ledger: Ledger) -> dict[Version, Answers]:
+        """Look at the counters now and then; one look serves all services. While Envoy is silent, nothing is added."""
+        tables, now = ledger.in_force(), time.monotonic()
+        if self._silence is None and now >= self._counted_at + look_every_s(tables):
+            self._counted_at = now
+            with suppress(EnvoySilent):  # the look before has told it, or the next one will
+                self._counts = await self._admin.answered()
+        self._answers.read(service, tables, self._counts, at=self._counted_at)
+        return self._answers.answers(service)
 
     async def apply(
         self,

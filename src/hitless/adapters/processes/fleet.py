@@ -15,10 +15,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from hitless.adapters.processes.file_names import KEPT_PER_SERVICE
 from hitless.adapters.processes.free_ports import FreePorts, candidate_ports, ephemeral_ports
 from hitless.adapters.processes.http import open_session
 from hitless.adapters.processes.identity import boot_id
-from hitless.adapters.processes.logs import prune_logs
+from hitless.adapters.processes.logs import cap_log, log_path, prune_logs
 from hitless.adapters.processes.records import InstanceRecord, InstanceRecords, RecordUnreadable
 from hitless.adapters.processes.supervisor import Supervisor, Surroundings
 from hitless.ports import Clock
@@ -27,6 +28,7 @@ from hitless.rollout.world import Instance, Phase
 
 logger = logging.getLogger(__name__)
 
+_LOGS_EVERY_S = 0.5  # an instance that writes 1 GB/s outgrows its limit by half of that
 _THREADS = 4  # writes and searches of `/proc`; apart from the loop's own, where the store's commits wait
 
 
@@ -53,8 +55,10 @@ class ProcessFleet:
         self._on_change = on_change
         self._ports = FreePorts(candidate_ports(ephemeral_ports()))
         self._supervisors: dict[InstanceId, Supervisor] = {}
+        self._endings: dict[str, dict[InstanceId, str]] = {}
         self._all_gone = asyncio.Event()
         self._around: Surroundings | None = None
+        self._capping: asyncio.Task[None] | None = None
 
     async def start_watching(self) -> None:
         """Adopt the instances of earlier controllers; on return each of them has been looked at once."""
@@ -65,6 +69,7 @@ class ProcessFleet:
             logger.error("%s: %s", fault.message, "; ".join(fault.evidence))
         self._ports.reserve(record.port for record in records)
         adopted = [self._supervise(record, run=None) for record in records]
+        self._capping = asyncio.create_task(self._cap_logs(around))
         await asyncio.gather(*(supervisor.seen.wait() for supervisor in adopted))
 
     async def close(self) -> None:
@@ -72,6 +77,9 @@ class ProcessFleet:
         if self._around is None:
             return
         around, self._around = self._around, None
+        if self._capping is not None:
+            self._capping.cancel()
+            await asyncio.wait({self._capping})
         supervisors = tuple(self._supervisors.values())
         self._supervisors.clear()
         await asyncio.gather(*(supervisor.let_go() for supervisor in supervisors))
@@ -85,6 +93,10 @@ class ProcessFleet:
     async def observe(self, service: str) -> tuple[Instance, ...]:
         """List the service's instances as last seen; asks nobody."""
         return tuple(one.view() for one in self._supervisors.values() if one.record.service == service)
+
+    async def endings(self, service: str) -> dict[InstanceId, str]:
+        """Say how instances that are listed no more have ended, the latest ones, as far as this controller saw it."""
+        return dict(self._endings.get(service, {}))
 
     async def start(self, *, spec: ServiceSpec, instance: InstanceId, version: Version, region: Region) -> None:
         """Start an instance; one that is known already under this id is left alone."""
@@ -144,13 +156,33 @@ class ProcessFleet:
             since=now,
         )
 
-    def _forget(self, record: InstanceRecord) -> None:
+    def _forget(self, record: InstanceRecord, how: str) -> None:
         self._supervisors.pop(record.id, None)
+        endings = self._endings.setdefault(record.service, {})
+        endings[record.id] = how
+        for oldest in list(endings)[:-KEPT_PER_SERVICE]:
+            del endings[oldest]
         self._ports.release(record.port)
+        self._cap_log(record)
         self._prune_logs(record.service)
         if not self._supervisors:
             self._all_gone.set()
         self._on_change()
+
+    async def _cap_logs(self, around: Surroundings) -> None:
+        while True:
+            await asyncio.sleep(_LOGS_EVERY_S)
+            await around.offload(self._cap_all_logs)
+
+    def _cap_all_logs(self) -> None:
+        for supervisor in tuple(self._supervisors.values()):
+            self._cap_log(supervisor.record)
+
+    def _cap_log(self, record: InstanceRecord) -> None:
+        try:
+            cap_log(log_path(self._directory, service=record.service, instance=record.id))
+        except OSError:  # the next round tries again
+            logger.exception("the log of %s was not capped", record.id)
 
     def _prune_logs(self, service: str) -> None:
         try:

@@ -25,6 +25,7 @@ from pathlib import Path
 MARK = "HITLESS_INCARNATION"
 """Environment variable that holds a value of its own for every start of every instance."""
 
+_MARKED = f"{MARK}=".encode()
 _GONE_STATES = "ZX"  # a zombie runs nothing; only its parent can take it away
 
 
@@ -125,12 +126,12 @@ class ProcessTree:
 
     def running(self) -> tuple[ProcessIdentity, ...]:
         """List what still runs of it."""
-        return tuple(stat.identity for stat in _all_processes() if not stat.is_gone and self._has(stat))
+        return tuple(stat.identity for stat in all_processes() if not stat.is_gone and self._has(stat))
 
     def _has(self, stat: ProcessStat) -> bool:
         if stat.identity.pid == os.getpid():
             return False
-        return self._is_in_group(stat) or f"{MARK}={self.mark}".encode() in _environment(stat.identity.pid)
+        return self._is_in_group(stat) or mark_of(stat.identity.pid) == self.mark
 
     def _is_in_group(self, stat: ProcessStat) -> bool:
         if self.main is None or self.main.pid not in (stat.group, stat.session):
@@ -140,14 +141,18 @@ class ProcessTree:
         )
 
 
-def _all_processes() -> Iterator[ProcessStat]:
+def mark_of(pid: int) -> str | None:
+    """Read the mark in a process's environment; None: it carries none, or it cannot be read."""
+    # another user's process can be neither read nor signalled; one that has just ended has no environment
+    with contextlib.suppress(PermissionError, FileNotFoundError, ProcessLookupError):
+        for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if entry.startswith(_MARKED):
+                return entry.removeprefix(_MARKED).decode(errors="replace")
+    return None
+
+
+def all_processes() -> Iterator[ProcessStat]:
+    """Look at every process of the machine."""
     with os.scandir("/proc") as entries:
         pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
     return (stat for stat in map(read_stat, pids) if stat is not None)
-
-
-def _environment(pid: int) -> list[bytes]:
-    # another user's process can be neither read nor signalled; one that has just ended has no environment
-    with contextlib.suppress(PermissionError, FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return []

@@ -6,10 +6,12 @@ are on disk before the command runs, whatever happens to the controller meanwhil
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ exec "$@"
 
 _PLACEHOLDER = re.compile(r"(?<!\$)\{([a-z_]+)\}")  # ${name} is the shell's
 _SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_SHEBANG_LIMIT = 256  # the kernel reads no more
 
 # Python ignores the first two, a caller such as nohup others; what is ignored stays ignored across exec.
 _DEFAULT_SIGNALS = (
@@ -154,8 +158,16 @@ def _inheritable_descriptors() -> Iterator[int]:
 
 
 def _require_directory(directory: Path) -> None:
-    if not directory.is_dir():
+    try:
+        is_there = stat.S_ISDIR(directory.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_there = False
+    except PermissionError as fault:
+        raise LaunchError(f"permission denied: {directory} may not be looked at by {_who()}") from fault
+    if not is_there:
         raise LaunchError(f"directory missing: {directory}")
+    if not os.access(directory, os.X_OK):
+        raise LaunchError(f"permission denied: {directory} may not be entered by {_who()}")
 
 
 def _require_executable(command: tuple[str, ...], directory: Path, search: str) -> None:
@@ -168,5 +180,21 @@ def _require_executable(command: tuple[str, ...], directory: Path, search: str) 
             raise LaunchError(
                 f"executable missing: {path} {'may not be executed' if path.exists() else 'does not exist'}"
             )
-    elif shutil.which(name, path=search) is None:
+        _require_interpreter(path)
+    elif (found := shutil.which(name, path=search)) is None:
         raise LaunchError(f"executable missing: {name} is in none of PATH={search}")
+    else:
+        _require_interpreter(directory / found)
+
+
+def _require_interpreter(script: Path) -> None:
+    # the kernel's own words for it are "No such file or directory", which sends people looking for the script
+    with contextlib.suppress(PermissionError), script.open("rb") as file:  # may be executed and not read: no script
+        first = file.readline(_SHEBANG_LIMIT).decode(errors="replace")
+        words = first.removeprefix("#!").rstrip("\n").strip(" \t").split(" ") if first.startswith("#!") else []
+        if words and not Path(words[0]).exists():
+            raise LaunchError(f"interpreter missing: {words[0]!r}, as the first line of {script} says")
+
+
+def _who() -> str:
+    return f"uid {os.geteuid()}"

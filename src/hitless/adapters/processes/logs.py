@@ -1,15 +1,27 @@
 """Log files of instances: `logs/<service>/<id>.log`, standard output and error as they came.
 
 Readers need no control plane. Following polls the size: it costs no inotify instance, of which Envoy needs one per
-cluster. Files are not capped yet; a reader copes with one that is truncated.
+cluster.
+
+The file is the instance's own standard output, opened for appending: nobody stands between them who could die, block
+or fall behind. So it is capped from outside, by setting its end aside as `<id>.log.1` and emptying it under the
+instance, which goes on writing. What it writes in the very moment between is lost; a rename it would never notice.
+
+On a full disk a write to a file fails at once (ENOSPC) and does not block: the instance serves on, its words are lost.
+A pipe would block it as soon as its reader is away or has nowhere to write to.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import shutil
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from hitless.adapters.processes.file_names import KEPT_PER_SERVICE, file_name, name_of, newest_first
@@ -19,6 +31,11 @@ _POLL_S = 0.2
 _CHUNK_BYTES = 64 * 1024
 _LINE_LIMIT_BYTES = 64 * 1024
 _TAIL_LIMIT_BYTES = 1 << 20
+
+LOG_LIMIT_BYTES = 16 << 20
+"""Size at which a log is set aside; at most twice as much is kept of an instance."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +84,7 @@ async def read_logs(
     readers: dict[Path, _Reader] = {}
     for path in log_files(directory, service=service, instance=instance):
         readers[path] = _Reader(path)
-        for line in readers[path].new_lines() if tail is None else readers[path].last(tail):
+        for line in _from_the_beginning(path, readers[path]) if tail is None else _tail(path, readers[path], tail):
             yield line
         for line in () if follow else readers[path].unfinished():
             yield line
@@ -80,16 +97,32 @@ async def read_logs(
 
 def last_line(path: Path, *, limit: int = 200) -> str | None:
     """Return the last line that says anything, at most `limit` characters of it; None: there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _CHUNK_BYTES))
-            text = file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = _last_words(path) or _last_words(set_aside(path))
     if not lines:
         return None
     return lines[-1] if len(lines[-1]) <= limit else f"{lines[-1][: limit - 1]}…"
+
+
+def set_aside(path: Path) -> Path:
+    """Return where the older part of a log is."""
+    return path.with_name(f"{path.name}.1")
+
+
+def cap_log(path: Path, *, limit: int = LOG_LIMIT_BYTES) -> None:
+    """Empty a log that has outgrown its size, its end set aside; where there is no room for that, it is lost."""
+    if not path.exists() or path.stat().st_size <= limit:
+        return
+    draft = path.with_name(f"{path.name}.draft")
+    try:
+        with path.open("rb") as log, draft.open("wb") as kept:
+            log.seek(-limit, os.SEEK_END)
+            log.readline(_LINE_LIMIT_BYTES)  # the rest of a line
+            shutil.copyfileobj(log, kept)
+        draft.replace(set_aside(path))
+    except OSError:  # a full disk: all the more reason to empty it
+        logger.exception("the end of %s was not kept", path)
+        draft.unlink(missing_ok=True)
+    os.truncate(path, 0)
 
 
 def prune_logs(directory: Path, *, service: str, live: Collection[InstanceId]) -> None:
@@ -97,10 +130,32 @@ def prune_logs(directory: Path, *, service: str, live: Collection[InstanceId]) -
     ended = [path for path in log_files(directory, service=service) if _instance_of(path) not in live]
     for path in ended[: max(0, len(ended) - KEPT_PER_SERVICE)]:
         path.unlink(missing_ok=True)
+        set_aside(path).unlink(missing_ok=True)
 
 
 def _instance_of(path: Path) -> InstanceId:
-    return InstanceId(name_of(path.stem))
+    return InstanceId(name_of(path.name.removesuffix(".1").removesuffix(".log")))
+
+
+def _last_words(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _CHUNK_BYTES))
+            text = file.read(_CHUNK_BYTES).decode(errors="replace")
+    except FileNotFoundError:
+        return []
+    # a program that does not append leaves zeros where its log was emptied
+    return [line for line in (line.strip("\0 \t\r") for line in text.splitlines()) if line]
+
+
+def _from_the_beginning(path: Path, newer: _Reader) -> Iterator[LogLine]:
+    return chain(_Reader(set_aside(path)).new_lines(), newer.new_lines())
+
+
+def _tail(path: Path, newer: _Reader, count: int) -> Iterator[LogLine]:
+    last = list(newer.last(count))
+    older = _Reader(set_aside(path)).last(count - len(last)) if len(last) < count else ()
+    return chain(older, last)
 
 
 @dataclass(slots=True)
@@ -110,7 +165,8 @@ class _Reader:
     partial: bytearray = field(default_factory=bytearray)
 
     def last(self, count: int) -> Iterator[LogLine]:
-        self.offset = max(0, self.path.stat().st_size - _TAIL_LIMIT_BYTES)
+        with suppress(FileNotFoundError):
+            self.offset = max(0, self.path.stat().st_size - _TAIL_LIMIT_BYTES)
         return iter(deque(self.new_lines(), maxlen=count))
 
     def unfinished(self) -> Iterator[LogLine]:

@@ -42,6 +42,7 @@ class InstanceRecord:
         phase: the last one seen; READY and UNREADY tell a later controller that it was ready once.
         stop_deadline_s: when a stop that was ordered turns into SIGKILL, monotonic.
         term_sent: SIGTERM was delivered to the main process.
+        lost_its_port: it failed because somebody else listens on its port.
     """
 
     id: InstanceId
@@ -60,6 +61,7 @@ class InstanceRecord:
     cause: str | None = None
     stop_deadline_s: float | None = None
     term_sent: bool = False
+    lost_its_port: bool = False
 
 
 class RecordUnreadable(EnvironmentFault):

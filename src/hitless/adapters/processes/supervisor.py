@@ -23,11 +23,13 @@ import aiohttp
 from hitless.adapters.processes.adoption import find_process
 from hitless.adapters.processes.ending import Ending
 from hitless.adapters.processes.exit_watch import ExitStatus, ExitWatch
+from hitless.adapters.processes.health import Health
 from hitless.adapters.processes.identity import ProcessIdentity, ProcessTree, read_stat
 from hitless.adapters.processes.launch import LaunchError, plan_launch, spawn
 from hitless.adapters.processes.logs import last_line, log_path
 from hitless.adapters.processes.probing import PROBED, Probing
 from hitless.adapters.processes.records import InstanceRecord, InstanceRecords
+from hitless.adapters.processes.symptoms import stranger_on, survivors, symptoms
 from hitless.ports import Clock
 from hitless.rollout.spec import Address, RunSpec
 from hitless.rollout.world import Instance, Phase
@@ -49,7 +51,7 @@ class Surroundings:
     executor: Executor
     session: aiohttp.ClientSession
     on_change: Callable[[], None]
-    on_gone: Callable[[InstanceRecord], None]
+    on_gone: Callable[[InstanceRecord, str], None]
     unfinished: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def offload(self, work: Callable[[], _T]) -> _T:
@@ -118,6 +120,7 @@ class Supervisor:
             since=self.record.since,
             started_at=self.record.started_at,
             cause=self.record.cause,
+            is_to_blame=not self.record.lost_its_port,
         )
 
     async def _keep(self, run: RunSpec | None) -> None:
@@ -184,7 +187,7 @@ class Supervisor:
             probing.cancel()
             await asyncio.wait({probing})
         if watch.ended.done():
-            self._fail(self._with_log(str(watch.ended.result())))
+            await self._explain_end(watch.ended.result())
             await self._save()
         if not probing.cancelled():
             probing.result()  # raises what it raised
@@ -198,10 +201,44 @@ class Supervisor:
         )
         async with contextlib.aclosing(probing.rounds(self.record.phase)) as rounds:
             async for health in rounds:
-                self.seen.set()
                 if health.phase is not self.record.phase:
-                    self._enter(health.phase, health.cause)
+                    await self._take_in(health)
                     await self._save()
+                self.seen.set()
+                if self.record.phase not in PROBED:
+                    return
+
+    async def _take_in(self, health: Health) -> None:
+        """Believe what the probes found, unless somebody else answered them."""
+        was_starting = self.record.phase is Phase.STARTING
+        if was_starting and await self._lost_port():
+            return
+        cause = health.cause
+        if cause is not None and (seen := await self._around.offload(lambda: symptoms(self.record.port, self._tree()))):
+            cause = f"{cause}; {seen}"
+        self._enter(health.phase, self._with_log(cause) if was_starting and cause is not None else cause)
+
+    async def _explain_end(self, status: ExitStatus) -> None:
+        was_starting = self.record.phase is Phase.STARTING
+        # who exits with 0 may have left a daemon behind, which is no stranger
+        if was_starting and await self._lost_port(after=f"{status}: ", is_certain=status.code != 0):
+            return
+        left = await self._around.offload(lambda: survivors(self._tree())) if status.code == 0 else ""
+        if left:
+            hint = "; it must stay in the foreground" if was_starting else ""
+            self._fail(self._with_log(f"{status} and left running: {left}{hint}"))
+        else:
+            self._fail(self._with_log(str(status)))
+
+    async def _lost_port(self, *, after: str = "", is_certain: bool = False) -> bool:
+        """Fail, without blame, an instance on whose port somebody else listens."""
+        port, tree = self.record.port, self._tree()
+        stranger = await self._around.offload(lambda: stranger_on(port, tree, is_certain=is_certain))
+        if stranger is None:
+            return False
+        self.record = replace(self.record, lost_its_port=True)
+        self._fail(f"{after}{stranger}; another instance gets another port")
+        return True
 
     async def _end(self) -> bool:
         try:
@@ -230,7 +267,7 @@ class Supervisor:
     async def _forget(self, how: str) -> None:
         final = replace(self.record, since=self._around.clock.now(), cause=self.record.cause or how)
         await self._around.offload(lambda: self._around.records.end(final))
-        self._around.on_gone(final)
+        self._around.on_gone(final, how)
 
     def _exit_status(self) -> str:
         ended = self._watch.ended if self._watch is not None else None
