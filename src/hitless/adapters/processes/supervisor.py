@@ -216,6 +216,8 @@ class Supervisor:
         cause = health.cause
         if cause is not None and (seen := await self._around.offload(lambda: symptoms(self.record.port, self._tree()))):
             cause = f"{cause}; {seen}"
+        if self._stop.done():  # ordered while the kernel was asked: STOPPING it stays
+            return
         self._enter(health.phase, self._with_log(cause) if was_starting and cause is not None else cause)
 
     async def _explain_end(self, status: ExitStatus) -> None:

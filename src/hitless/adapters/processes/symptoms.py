@@ -23,15 +23,15 @@ _WORDS_LIMIT = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stranger:
-    """A process that listens on an instance's port and is not the instance's."""
+    """A process that listens on an instance's port and is not the instance's; `pid` is None if it may not be seen."""
 
     port: int
-    pid: int
-    words: str
+    pid: int | None
 
     def __str__(self) -> str:
         """Say who has which port."""
-        return f"port {self.port} was taken by another program: {self.words} (pid {self.pid})"
+        who = "another user's" if self.pid is None else f"{_words(self.pid)} (pid {self.pid})"
+        return f"port {self.port} was taken by another program: {who}"
 
 
 def stranger_on(port: int, tree: ProcessTree, *, is_certain: bool = False) -> Stranger | None:
@@ -51,8 +51,10 @@ def stranger_on(port: int, tree: ProcessTree, *, is_certain: bool = False) -> St
     holders = {one.identity for one in all_processes() if sockets & _sockets_of(one.identity.pid)}
     if holders & set(tree.running()):
         return None
+    if is_certain and not holders:  # its owner's descriptors may not be read
+        return Stranger(port=port, pid=None)
     strangers = sorted(one.pid for one in holders if is_certain or _is_foreign(one, tree))
-    return Stranger(port=port, pid=strangers[0], words=_words(strangers[0])) if strangers else None
+    return Stranger(port=port, pid=strangers[0]) if strangers else None
 
 
 def symptoms(port: int, tree: ProcessTree) -> str:
