@@ -160,29 +160,28 @@ def test_an_instance_whose_port_is_taken_gets_another_one_and_nothing_is_held_ag
 
 
 @pytest.mark.fault("ignores SIGTERM")
-def test_who_ignores_sigterm_is_killed_after_its_grace_and_the_journal_says_so(stage: Stage) -> None:
-    with stage.nobody_notices("ignores SIGTERM"):
-        version = stage.deploy("ignores-sigterm")["candidate"]
-        names = {one["id"] for one in stage.instances(version)}
+@pytest.mark.fault("floods its log")
+@pytest.mark.fault("zombie children")
+def test_a_version_with_bad_manners_serves_and_goes(stage: Stage) -> None:
+    with stage.nobody_notices("floods its log, zombie children, ignores SIGTERM"):
+        version = stage.deploy("floods-its-log-zombies-ignores-sigterm")["candidate"]
+        names = [one["id"] for one in stage.instances(version)]
+        assert len(stage.process(names[0]).children()) == 20
+        stage._when(lambda: "still writing" in stage.project.check("logs", "--instance", names[0], "-n", "1"))
+        stage._when(lambda: _log_bytes(stage, names[0]) <= 2 * LOG_LIMIT_BYTES)
         stage.deploy("good")
         stage._when(lambda: not processes_of(version))
-        gone = stage._when(lambda: _endings(stage, names))
+        gone = stage._when(lambda: _endings(stage, set(names)))
     assert set(gone.values()) == {"killed: it did not end within its grace"}
+
+
+def _log_bytes(stage: Stage, name: str) -> int:
+    return sum(one.stat().st_size for one in stage.project.directory.glob(f".hitless/logs/shop/{name}.log*"))
 
 
 def _endings(stage: Stage, names: set[str]) -> dict[str, str] | None:
     found = {one["data"]["instance"]: one["data"]["how"] for one in stage.records("instance.gone")}
     return {name: found[name] for name in names} if names <= found.keys() else None
-
-
-@pytest.mark.fault("floods its log")
-def test_a_log_is_capped_and_the_instance_goes_on_writing_it(stage: Stage) -> None:
-    with stage.nobody_notices("floods its log"):
-        version = stage.deploy("floods-its-log")["candidate"]
-        name = stage.instances(version)[0]["id"]
-        stage._when(lambda: "still writing" in stage.project.check("logs", "--instance", name, "-n", "1"))
-        files = stage.project.directory.glob(f".hitless/logs/shop/{name}.log*")
-        stage._when(lambda: sum(one.stat().st_size for one in files) <= 2 * LOG_LIMIT_BYTES)
 
 
 @pytest.mark.fault("log disk full")
@@ -195,22 +194,11 @@ def test_an_instance_serves_on_while_its_log_has_no_room(stage: Stage) -> None:
         version = stage.deploy("floods-its-log", *CANARY)["candidate"]
         for one in stage.instances(version):
             assert Path(f"/proc/{stage.process(one['id']).pid}/fd/1").readlink() == Path("/dev/full")
-        stage.deploy("good")
-
-
-@pytest.mark.fault("zombie children")
-def test_children_that_nobody_waits_for_hinder_nothing(stage: Stage) -> None:
-    with stage.nobody_notices("zombie children"):
-        version = stage.deploy("zombies")["candidate"]
-        assert len(stage.process(stage.instances(version)[0]["id"]).children()) == 20
-        stage.deploy("good")
-        stage._when(lambda: not processes_of(version))
 
 
 @pytest.mark.fault("huge responses")
 def test_huge_headers_and_bodies_pass_and_headers_beyond_the_limit_fail_alone(stage: Stage) -> None:
     with stage.nobody_notices("huge responses"):
-        stage.deploy("good")
         with urllib.request.urlopen(f"http://127.0.0.1:{stage.port}/huge") as answer:
             assert len(answer.headers["x-huge"]) == 40_000
             assert len(answer.read()) == 32_000_000
