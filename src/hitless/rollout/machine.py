@@ -10,7 +10,8 @@ from it.
 Rules.
 * A failing candidate turns the rollout back in every waiting phase; a pause or an approval never masks it.
 * Turning back is one more world (the old version alone) and goes through `converge` like any other.
-* A stage is left only when all its conditions hold at once; `promote` waives waiting, never readiness, routing, checks.
+* A stage is left only when all its conditions hold at once; `promote` waives waiting, never readiness, routing, checks
+  or the preflight.
 
 To add an input: a dataclass in `inputs.py`, a column in `TRANSITIONS` (a test insists), a verb in the control plane.
 """
@@ -22,7 +23,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from hitless.errors import AlreadyRunning, NoRollout, NotAllowedNow, NothingToUndo, RolloutInProgress
+from hitless.errors import (
+    AlreadyRunning,
+    NoRollout,
+    NotAllowedNow,
+    NothingToUndo,
+    RolloutInProgress,
+    SessionsWouldEnd,
+)
 from hitless.rollout.converge import converge, is_same
 from hitless.rollout.effects import Effect, Start, Stop
 from hitless.rollout.events import (
@@ -32,6 +40,7 @@ from hitless.rollout.events import (
     InstanceGone,
     InstanceOrdered,
     InstanceRetired,
+    PreflightFinished,
     RollbackStarted,
     RolloutFinished,
     RolloutPaused,
@@ -47,11 +56,11 @@ from hitless.rollout.events import (
     evolve,
 )
 from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
-from hitless.rollout.spec import ALL_TRAFFIC_BP, ServiceSpec, StrategyName, Version
+from hitless.rollout.spec import ALL_TRAFFIC_BP, LOCAL, ServiceSpec, Sessions, StrategyName, Version
 from hitless.rollout.stage import Drained, Plan, Ready, Routed, Stage, findings, is_settled, progress
 from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
 from hitless.rollout.strategy import compile_return, compile_rollout, limits_of, stable_world
-from hitless.rollout.world import EMPTY_TABLE, Limits, Observation, Phase
+from hitless.rollout.world import EMPTY_TABLE, Limits, Observation, Phase, World
 
 LASTED = timedelta(seconds=10)
 """An instance that failed sooner after its start did not last: the next start of its version waits longer."""
@@ -104,16 +113,39 @@ def _deploy(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[Servi
     is_settings = asked.version == state.stable
     if known is not None:
         _refuse_same(state, asked, known, is_settings=is_settings)
+    if not is_settings and not asked.skip_preflight:
+        _refuse_to_end_sessions(state, asked)
+    salt = f"{asked.version}.{state.rollouts + 1}"
     plan = compile_rollout(
         asked.spec,
         strategy=asked.strategy,
         baseline=state.stable,
         candidate=asked.version,
         baseline_instances=state.specs[state.stable].instances if state.stable else None,
-        salt=f"{asked.version}.{state.rollouts + 1}",
+        salt=salt,
+        standing=None if asked.skip_preflight else _standing(state, salt=salt),
     )
     strategy = "settings" if is_settings else asked.strategy.value
     yield _start(state, asked, now, plan=plan, strategy=strategy, candidate=asked.version, spec=asked.spec)
+
+
+def _standing(state: ServiceState, *, salt: str) -> World:
+    """Return the world that stays while a version is examined; a version that is superseded is given up at once."""
+    superseded = state.rollout is not None and state.rollout.outcome is Outcome.SUPERSEDED
+    if state.desired and not superseded:
+        return state.desired
+    home = state.specs[state.stable] if state.stable else None
+    return stable_world(home, state.stable, regions=tuple(state.desired) or (LOCAL,), salt=salt)
+
+
+def _refuse_to_end_sessions(state: ServiceState, asked: Deploy) -> None:
+    """Refuse to end instances that users' sessions live in, where the settings say that they do.
+
+    Raises:
+        SessionsWouldEnd: there are such instances.
+    """
+    if state.stable is not None and asked.spec.sessions is Sessions.IN_PROCESS:
+        raise SessionsWouldEnd(service=state.service, baseline=state.stable, candidate=asked.version)
 
 
 def _refuse_same(state: ServiceState, asked: Deploy, known: ServiceSpec, *, is_settings: bool) -> None:
@@ -154,6 +186,7 @@ def _start(
         baseline_spec=state.specs.get(state.stable) if state.stable else None,
         plan=plan,
         reason=asked.reason,
+        skipped_preflight=isinstance(asked, Deploy) and asked.skip_preflight and asked.spec.preflight is not None,
     )
 
 
@@ -192,6 +225,7 @@ def _serves_everybody(state: ServiceState, rollout: Rollout) -> bool:
     return (
         state.phase is not RolloutPhase.ROLLING_BACK
         and rollout.is_last_stage
+        and bool(tables)
         and all(table.weight_bp(rollout.candidate) == ALL_TRAFFIC_BP for table in tables)
     )
 
@@ -208,11 +242,11 @@ def _promote(state: ServiceState, asked: Promote, now: datetime) -> Iterator[Ser
 
 
 def _refuse_unchecked(state: ServiceState, rollout: Rollout) -> None:
-    asks = [stage.name for stage in rollout.plan.stages[rollout.stage :] if stage.checks]
+    asks = [stage.name for stage in rollout.plan.stages[rollout.stage :] if stage.asks]
     if asks and not (asks == [rollout.current_stage.name] and rollout.record.checks_passed):
         raise NotAllowedNow(
             f"{state.service}: the checks of stage `{asks[0]}` have not passed",
-            evidence=("promote waives waiting, never checks",),
+            evidence=("promote waives waiting, never checks and never the preflight",),
             hints=(f"hitless rollout get {state.service} --watch",),
         )
 
@@ -290,6 +324,8 @@ def _watch(state: ServiceState, seen: Observed, now: datetime) -> Iterator[Servi
     yield from _book_settling(rollout, rollout.current_stage, state, seen, now, settled=settled)
     if seen.checks is not None and rollout.record.checks_passed is None:
         yield ChecksFinished(at=now, stage=rollout.stage, problems=seen.checks)
+    if seen.preflight is not None and rollout.record.checks_passed is None:
+        yield PreflightFinished(at=now, stage=rollout.stage, report=seen.preflight)
     cause = _cause_to_turn_back(state, seen, now, settled=settled)
     if cause:
         yield _turn_back(state, now, cause=cause)
@@ -316,6 +352,8 @@ def _cause_to_turn_back(state: ServiceState, seen: Observed, now: datetime, *, s
         causes = [one.cause for one in seen.observation.instances if one.version == rollout.candidate and one.cause]
         last = f"; last: {causes[-1]}" if causes else ""
         return f"{failures.count} instances of {rollout.candidate} failed{last}"
+    if seen.preflight is not None and not seen.preflight.passed:
+        return f"refused by the preflight: {seen.preflight.cause}"
     if seen.checks:
         return f"checks failed: {'; '.join(seen.checks)}"
     if not settled and _is_overdue(rollout, now):
@@ -359,14 +397,19 @@ def way_back(rollout: Rollout, desired: Mapping[Any, Any]) -> Stage:
 def _return_home(state: ServiceState, seen: Observed, now: datetime) -> Iterator[ServiceEvent]:
     rollout, stage = _rollout(state), way_back(_rollout(state), state.desired)
     if is_settled(stage, observed=seen.observation, limits=_limits(state)):
-        outcome = Outcome.ROLLED_BACK if rollout.baseline else Outcome.FAILED
-        yield RolloutFinished(at=now, rollout=rollout.id, outcome=outcome)
+        yield RolloutFinished(at=now, rollout=rollout.id, outcome=_outcome_of_return(rollout))
     elif _is_overdue(rollout, now):
         missing = _what_is_missing(stage, rollout, seen.observation, _limits(state))
         cause = f"{rollout.cause}; and the way back got no further in {stage.deadline_s:g} s: {missing}"
         yield RolloutFinished(at=now, rollout=rollout.id, outcome=Outcome.FAILED, cause=cause)
     else:
         yield from _book_settling(rollout, stage, state, seen, now, settled=False)
+
+
+def _outcome_of_return(rollout: Rollout) -> Outcome:
+    if rollout.preflight is not None and not rollout.preflight.passed:
+        return Outcome.REFUSED
+    return Outcome.ROLLED_BACK if rollout.baseline else Outcome.FAILED
 
 
 def _nothing(_state: ServiceState, _seen: Observed, _now: datetime) -> Decision:
