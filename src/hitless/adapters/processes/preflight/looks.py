@@ -126,15 +126,15 @@ async def _idle_life_s(subject: Subject, spec: ServiceSpec, watched_s: float) ->
         connection = await Connection.open(subject.address)
     except OSError:
         return None
-    with contextlib.closing(connection):
-        reply = await connection.get(spec.health.ready)
+    with contextlib.closing(connection), contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PAGE_TIMEOUT_S):
+            reply = await connection.get(spec.health.ready)
         if not reply.keeps_open:
             return None  # it closes after every answer, and says so: no request meets that
         since_s = time.monotonic()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(watched_s):
-                await connection.wait_for_close()
-                return time.monotonic() - since_s
+        async with asyncio.timeout(watched_s):
+            await connection.wait_for_close()
+        return time.monotonic() - since_s
     return None
 
 
@@ -146,25 +146,25 @@ async def look_for_sessions(one: Subject, other: Subject, spec: ServiceSpec) -> 
 
 async def _lost_sessions(one: Subject, other: Subject, path: str) -> list[LostSession]:
     begun = {name: value for name, value in (await _page(one, path, {})).cookies.items() if value}
-    known = begun.keys() - _renewed(await _page(one, path, begun), begun)
+    known = _kept(await _page(one, path, begun), begun) if begun else set()
     if not known:
         return []
     theirs = await _page(other, path, begun)
-    lost = known & _renewed(theirs, begun)
+    lost = known - _kept(theirs, begun) if theirs.status is not None else set()
     if not lost:
         return []
     # controls: the first instance still knows it, and the other one knows its own
-    lost -= _renewed(await _page(one, path, begun), begun)
+    lost &= _kept(await _page(one, path, begun), begun)
     fresh = {**begun, **{name: value for name, value in theirs.cookies.items() if value}}
-    lost -= _renewed(await _page(other, path, fresh), fresh)
+    lost &= _kept(await _page(other, path, fresh), fresh)
     return [LostSession(path=path, cookie=name) for name in sorted(lost)]
 
 
-def _renewed(reply: Reply, cookies: dict[str, str]) -> set[str]:
-    """Name the cookies that were set to something else than what was sent; of no answer nothing is known."""
+def _kept(reply: Reply, cookies: dict[str, str]) -> set[str]:
+    """Name the cookies that were sent and not set to something else; of no answer nothing is known."""
     if reply.status is None:
         return set()
-    return {name for name, value in reply.cookies.items() if name in cookies and value != cookies[name]}
+    return {name for name, value in cookies.items() if reply.cookies.get(name, value) == value}
 
 
 async def _page(subject: Subject, path: str, cookies: dict[str, str]) -> Reply:

@@ -38,7 +38,7 @@ from hitless.rollout.world import Phase
 logger = logging.getLogger(__name__)
 
 _REAP_S = 1.0
-_FAMILY_S = 0.25
+_FAMILY_S = 0.5
 _T = TypeVar("_T")
 
 POLITE_S = 1.0
