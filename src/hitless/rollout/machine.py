@@ -29,8 +29,8 @@ from hitless.errors import (
     NotAllowedNow,
     NothingToUndo,
     RolloutInProgress,
-    SessionsWouldEnd,
 )
+from hitless.rollout.admission import refuse_to_end_sessions, standing_world
 from hitless.rollout.converge import converge, is_same
 from hitless.rollout.effects import Effect, Start, Stop
 from hitless.rollout.events import (
@@ -56,11 +56,11 @@ from hitless.rollout.events import (
     evolve,
 )
 from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
-from hitless.rollout.spec import ALL_TRAFFIC_BP, LOCAL, ServiceSpec, Sessions, StrategyName, Version
+from hitless.rollout.spec import ALL_TRAFFIC_BP, ServiceSpec, StrategyName, Version
 from hitless.rollout.stage import Drained, Plan, Ready, Routed, Stage, findings, is_settled, progress
 from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
 from hitless.rollout.strategy import compile_return, compile_rollout, limits_of, stable_world
-from hitless.rollout.world import EMPTY_TABLE, Limits, Observation, Phase, World
+from hitless.rollout.world import EMPTY_TABLE, Limits, Observation, Phase
 
 LASTED = timedelta(seconds=10)
 """An instance that failed sooner after its start did not last: the next start of its version waits longer."""
@@ -114,7 +114,7 @@ def _deploy(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[Servi
     if known is not None:
         _refuse_same(state, asked, known, is_settings=is_settings)
     if not is_settings and not asked.skip_preflight:
-        _refuse_to_end_sessions(state, asked)
+        refuse_to_end_sessions(state, asked)
     salt = f"{asked.version}.{state.rollouts + 1}"
     plan = compile_rollout(
         asked.spec,
@@ -123,29 +123,10 @@ def _deploy(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[Servi
         candidate=asked.version,
         baseline_instances=state.specs[state.stable].instances if state.stable else None,
         salt=salt,
-        standing=None if asked.skip_preflight else _standing(state, salt=salt),
+        standing=None if asked.skip_preflight else standing_world(state, salt=salt),
     )
     strategy = "settings" if is_settings else asked.strategy.value
     yield _start(state, asked, now, plan=plan, strategy=strategy, candidate=asked.version, spec=asked.spec)
-
-
-def _standing(state: ServiceState, *, salt: str) -> World:
-    """Return the world that stays while a version is examined; a version that is superseded is given up at once."""
-    superseded = state.rollout is not None and state.rollout.outcome is Outcome.SUPERSEDED
-    if state.desired and not superseded:
-        return state.desired
-    home = state.specs[state.stable] if state.stable else None
-    return stable_world(home, state.stable, regions=tuple(state.desired) or (LOCAL,), salt=salt)
-
-
-def _refuse_to_end_sessions(state: ServiceState, asked: Deploy) -> None:
-    """Refuse to end instances that users' sessions live in, where the settings say that they do.
-
-    Raises:
-        SessionsWouldEnd: there are such instances.
-    """
-    if state.stable is not None and asked.spec.sessions is Sessions.IN_PROCESS:
-        raise SessionsWouldEnd(service=state.service, baseline=state.stable, candidate=asked.version)
 
 
 def _refuse_same(state: ServiceState, asked: Deploy, known: ServiceSpec, *, is_settings: bool) -> None:
