@@ -35,6 +35,7 @@ run:
   environment: {{SHOP_DATA: "{data}"}}
 health: {{live: /health/live, ready: /health/ready, start_deadline: 30s}}
 drain: {{requests: 1s, streams: 10m}}
+preflight: off
 traffic: {{sticky: {{cookie: hitless}}, keep_alive: 5s}}
 strategy:
   rolling: {{max_surge: 1, max_unavailable: 0}}

@@ -38,6 +38,7 @@ run:
   environment: {{{{SHOP_DATA: "{{data}}", SHOP_RELEASE: "{{{{version}}}}"}}}}
 health: {{{{live: /health/live, ready: /health/ready, start_deadline: 4s, max_failures: 2}}}}
 drain: {{{{requests: 1s, streams: 10m}}}}
+preflight: off
 traffic: {{{{sticky: {{{{cookie: hitless}}}}, keep_alive: 5s}}}}
 strategy:
   rolling: {{{{max_surge: 1, max_unavailable: 0}}}}

@@ -24,6 +24,7 @@ from hitless.view.models import (
     InstanceView,
     JournalRecordView,
     PlanView,
+    PreflightView,
     RolloutView,
     ServiceView,
     StageView,
@@ -81,6 +82,26 @@ def stage(name: str, state: str = "ahead", until: Sequence[ConditionView] = (), 
     )
 
 
+def preflight(*severities: str) -> PreflightView:
+    findings = [
+        {
+            "rule": f"rule_{number}",
+            "severity": severity,
+            "sentence": f"it is {severity} number {number}",
+            "evidence": ["/ answered 503 at 0.3 s"],
+            "remedy": "mend it",
+        }
+        for number, severity in enumerate(severities, 1)
+    ]
+    return PreflightView(
+        service="checkout",
+        version=NEW,
+        passed="refusal" not in severities,
+        findings=findings,
+        keep_alive_s=None,
+    )
+
+
 def rollout(**changes: Any) -> RolloutView:
     view: dict[str, Any] = {
         "id": "checkout-7",
@@ -100,6 +121,8 @@ def rollout(**changes: Any) -> RolloutView:
         "actor": "user:ana",
         "reason": None,
         "cause": None,
+        "preflight": None,
+        "skipped_preflight": False,
         "next": ["hitless rollout promote checkout", "hitless rollout abort checkout"],
     }
     return RolloutView(**{**view, **changes})
@@ -198,6 +221,7 @@ class ScriptedControlPlane:
     answers: dict[str, RolloutView | HitlessError] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     check: VerifyView | None = None
+    found: PreflightView = field(default_factory=preflight)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     on_frame: Callable[[int], None] = lambda _: None
     frame: int = 0
@@ -219,6 +243,11 @@ class ScriptedControlPlane:
     async def deploy(self, **asked: Any) -> RolloutView:
         self._find(asked["service"])
         return self._answer("deploy", asked)
+
+    async def preflight(self, **asked: Any) -> PreflightView:
+        self._find(asked["service"])
+        self.calls.append(("preflight", asked))
+        return self.found
 
     async def act(self, *, verb: str, **asked: Any) -> RolloutView:
         self._find(asked["service"])

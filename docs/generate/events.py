@@ -38,6 +38,10 @@ TOLD = {
         "An effect could not be carried out; told once per kind of trouble, and tried again.",
         "`problem`: str",
     ),
+    "preflight.examined": (
+        "`hitless preflight` examined a version, without a rollout.",
+        "`version`: str<br>`reason`: str or null<br>`findings`: list",
+    ),
     "control_plane.started": ("A control plane took up its work.", "`version`: str<br>`pid`: int"),
     "control_plane.ended": (
         "`hitless down` ended everything; not written when the control plane alone ends.",

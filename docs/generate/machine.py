@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from hitless.errors import Refused
-from hitless.rollout.events import RollbackStarted, RolloutFinished, ServiceEvent
+from hitless.preflight.rules import not_examined
+from hitless.rollout.events import PreflightFinished, RollbackStarted, RolloutFinished, ServiceEvent
 from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
 from hitless.rollout.machine import TRANSITIONS
 from hitless.rollout.spec import (
@@ -127,7 +128,7 @@ def _by_command() -> Iterator[Change]:
 
 
 def _by_itself() -> Iterator[Change]:
-    for story in (_goes_well, _fails, _fails_while_paused, _way_back_is_blocked):
+    for story in (_goes_well, _fails, _fails_while_paused, _is_refused, _way_back_is_blocked):
         simulation = Simulation(behaviours={BROKEN: Behaviour(exits_after_s=0.1)})
         _settle_down(simulation)
         yield from story(simulation)
@@ -144,7 +145,15 @@ def _fails(simulation: Simulation) -> Iterator[Change]:
 
 
 def _fails_while_paused(simulation: Simulation) -> Iterator[Change]:
-    _ask(simulation, _deploy(BROKEN), Pause(actor=ACTOR))
+    _ask(simulation, _deploy(BROKEN))
+    simulation.run(0.5)  # past the preflight, which pauses too
+    _ask(simulation, Pause(actor=ACTOR))
+    yield from _watched(simulation)
+
+
+def _is_refused(simulation: Simulation) -> Iterator[Change]:
+    simulation.preflight = not_examined(simulation.service, "it is no shop")
+    _ask(simulation, _deploy(NEXT))
     yield from _watched(simulation)
 
 
@@ -174,7 +183,8 @@ def _cause(events: list[ServiceEvent]) -> str:
         if isinstance(event, RolloutFinished):
             return event.outcome.value
         if isinstance(event, RollbackStarted):
-            return "candidate fails"
+            is_refused = any(isinstance(one, PreflightFinished) for one in events)
+            return "preflight refuses" if is_refused else "candidate fails"
     raise AssertionError("the phase changed without a reason")
 
 

@@ -16,8 +16,10 @@ from hitless.adapters.clock import SystemClock
 from hitless.adapters.envoy.router import EnvoyRouter
 from hitless.adapters.processes.checker import HttpChecker
 from hitless.adapters.processes.fleet import ProcessFleet
+from hitless.adapters.processes.free_ports import usual_ports
 from hitless.adapters.processes.holder import holder_name, is_alive
 from hitless.adapters.processes.logs import read_logs
+from hitless.adapters.processes.preflight.preflighter import ProcessPreflighter
 from hitless.adapters.store_sql.store import SqlStore, open_store
 from hitless.api.server import serve as serve_api
 from hitless.cli.place import STATE_DIRECTORY, socket_path
@@ -132,17 +134,20 @@ async def _run(
 ) -> None:
     router = EnvoyRouter(directory / "envoy", keeper.clock)
     control: LocalControlPlane | None = None
+    project, ports = project_path.parent, usual_ports()
+    preflighter = ProcessPreflighter(directory, project=project, clock=keeper.clock, ports=ports)
     fleet = ProcessFleet(
         directory,
-        project=project_path.parent,
+        project=project,
         clock=keeper.clock,
+        ports=ports,
         on_change=lambda: control.wake() if control else None,
     )
     control = LocalControlPlane(
         settings=lambda: load(project_path).services,
         keeper=keeper,
-        outside=Outside(fleet=fleet, router=router, checker=HttpChecker(), clock=keeper.clock),
-        directory=project_path.parent,
+        outside=Outside(fleet=fleet, router=router, checker=HttpChecker(), preflighter=preflighter, clock=keeper.clock),
+        directory=project,
         router=router,
         fleet=fleet,
         stopping=stopping,
@@ -150,10 +155,12 @@ async def _run(
     )
     await router.start()
     await fleet.start_watching()
+    await preflighter.start()
     try:
         await control.open()
         await _run_until_stopped(control, on_ready)
     finally:
+        await preflighter.close()
         await fleet.close()
         await router.close()
 

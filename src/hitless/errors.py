@@ -132,6 +132,22 @@ class AddressInUse(Refused):
     code = "HL4005"
 
 
+class SessionsWouldEnd(Refused):
+    """The service keeps its users' sessions in process, and a rollout would end them."""
+
+    code = "HL4150"
+
+    def __init__(self, *, service: str, baseline: str, candidate: str) -> None:
+        super().__init__(
+            f"{service} keeps sessions in its processes: they would end with the instances of {baseline}",
+            evidence=("hitless.yaml says `sessions: in_process`", "no instance is kept until its last user has left"),
+            hints=(
+                "keep sessions outside the processes (database, cache, signed cookie), then say `sessions: external`",
+                f'if they may end: hitless deploy {service} --version {candidate} --skip-preflight --reason "..."',
+            ),
+        )
+
+
 class RolloutInProgress(Conflict):
     """Another rollout of this service is going on."""
 

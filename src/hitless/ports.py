@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from hitless.journal.record import Break, Entry, Record
+from hitless.preflight.seen import Seen
 from hitless.rollout.spec import Address, CheckSpec, InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.world import Instance, RoutingView, Table
 
@@ -169,4 +170,16 @@ class Checker(Protocol):
 
     async def run(self, *, checks: Sequence[CheckSpec], targets: Sequence[Address]) -> tuple[CheckResult, ...]:
         """Ask every check of every target; one result per check, the first problem found."""
+        ...
+
+
+class Preflighter(Protocol):
+    """Examines versions before users meet them."""
+
+    async def examine(self, *, spec: ServiceSpec, version: Version) -> Seen:
+        """Start instances of the version out of rotation, look at what they do, end them.
+
+        Nothing of them is left on return, or when it is cancelled: then they end at once. What cannot be started is
+        no exception, it is what was seen.
+        """
         ...

@@ -27,6 +27,7 @@ instances: 2
 run: {{command: {command}, directory: "{directory}"}}
 health: /health
 drain: {{requests: 5s, streams: 1m}}
+preflight: off
 strategy:
   rolling: {{max_surge: 1}}
   canary: {{steps: [{{weight: 10%, hold: 1s}}, {{weight: 100%}}]}}

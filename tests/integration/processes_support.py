@@ -17,13 +17,33 @@ from hitless.adapters.clock import SystemClock
 from hitless.adapters.processes.fleet import ProcessFleet
 from hitless.adapters.processes.identity import MARK, ProcessTree
 from hitless.adapters.processes.records import InstanceRecord, InstanceRecords
-from hitless.rollout.spec import LOCAL, Address, HealthSpec, InstanceId, RunSpec, ServiceSpec, TrafficSpec, Version
+from hitless.rollout.spec import (
+    LOCAL,
+    Address,
+    HealthSpec,
+    InstanceId,
+    PreflightSpec,
+    RunSpec,
+    ServiceSpec,
+    TrafficSpec,
+    Version,
+)
 from hitless.rollout.world import Instance, Phase
 
 APPS = Path(__file__).parent / "apps"
 WEB_1 = InstanceId("web-1")
 V1 = Version("v1")
 DEADLINE_S = 30.0
+
+EXAMINED = ServiceSpec(
+    name="web",
+    instances=1,
+    run=RunSpec(command=(sys.executable, "-S", str(APPS / "examined_app.py"))),
+    traffic=TrafficSpec(listen=Address(host="127.0.0.1", port=1), keep_alive_s=1),
+    health=HealthSpec(ready="/health/ready", start_deadline_s=20),
+    preflight=PreflightSpec(paths=("/",)),
+)
+"""A service to examine: honest, until words are added to its command."""
 
 HEALTH = HealthSpec(ready="/ready", interval_s=0.1, timeout_s=2.0, unhealthy_after=3, start_deadline_s=DEADLINE_S)
 
@@ -119,7 +139,7 @@ def processes_of(record: InstanceRecord) -> list[int]:
 
 def processes_in(home: Path) -> list[psutil.Process]:
     """Processes that any instance with its state in `home` has started, found by their directory."""
-    return [process for process in psutil.process_iter() if _is_marked(process) and _runs_in(process, home)]
+    return [process for process in psutil.process_iter() if _is_marked(process) and runs_in(process, home)]
 
 
 def _is_marked(process: psutil.Process) -> bool:
@@ -129,7 +149,7 @@ def _is_marked(process: psutil.Process) -> bool:
         return False
 
 
-def _runs_in(process: psutil.Process, home: Path) -> bool:
+def runs_in(process: psutil.Process, home: Path) -> bool:
     try:
         return process.cwd() == str(home)
     except psutil.Error:

@@ -60,10 +60,18 @@ def test_every_document_stands_in_a_versioned_envelope(path: Path, target: str, 
 
 def test_deploy_passes_everything_on_and_says_where_the_rollout_is(path: Path, control: ScriptedControlPlane) -> None:
     request = {"version": NEW, "strategy": "canary", "supersede": True, "actor": "user:ana", "reason": "fix"}
+    request |= {"skip_preflight": True}
     status, headers, document = ask(path, "POST", "/v1/services/checkout/rollouts", request)
     assert (status, headers["location"]) == (201, "/v1/rollouts/checkout-7")
     assert document["data"]["id"] == "checkout-7"
     assert control.calls == [("deploy", {"service": "checkout", **request})]
+
+
+def test_a_preflight_answers_with_what_was_found(path: Path, control: ScriptedControlPlane) -> None:
+    request = {"version": NEW, "actor": "user:ana", "reason": "curious"}
+    status, _, document = ask(path, "POST", "/v1/services/checkout/preflight", request)
+    assert (status, document["schema"], document["data"]["passed"]) == (200, "hitless.preflight/v1", True)
+    assert control.calls == [("preflight", {"service": "checkout", **request})]
 
 
 @pytest.mark.parametrize("verb", ["promote", "promote_full", "pause", "resume", "abort", "undo"])

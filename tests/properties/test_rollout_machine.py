@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitless.errors import Refused
+from hitless.preflight.finding import Finding, PreflightReport, Severity
 from hitless.rollout.inputs import Abort, Command, Deploy, Pause, Promote, Resume, Undo
 from hitless.rollout.spec import (
     Address,
@@ -19,6 +20,7 @@ from hitless.rollout.spec import (
     CanaryStep,
     CheckSpec,
     DrainSpec,
+    PreflightSpec,
     RollingSpec,
     RunSpec,
     ServiceSpec,
@@ -66,6 +68,7 @@ def services(draw: st.DrawFn) -> ServiceSpec:
         drain=DrainSpec(requests_s=draw(st.sampled_from([0.0, 2.0])), streams_s=draw(st.sampled_from([2.0, 60.0]))),
         strategy=StrategySpecs(rolling=rolling, blue_green=blue_green, canary=canary),
         progress_deadline_s=60.0,
+        preflight=PreflightSpec() if draw(st.booleans()) else None,
     )
 
 
@@ -77,6 +80,11 @@ behaviours = st.builds(
     streams=st.sampled_from([0, 0, 2]),
 )
 healthy = st.builds(Behaviour, ready_after_s=st.sampled_from([0.0, 1.0]), streams=st.sampled_from([0, 2]))
+
+FOUND_NOTHING = PreflightReport(keep_alive_s=1.0)
+REFUSED = PreflightReport(
+    findings=(Finding(rule="ignores_sigterm", severity=Severity.REFUSAL, sentence="it lives on", remedy="end it"),)
+)
 
 actions = st.one_of(
     st.tuples(st.just("tick"), st.sampled_from([0.05, 0.3, 1.0, 4.0])),
@@ -91,6 +99,7 @@ actions = st.one_of(
         st.tuples(st.sampled_from(VERSIONS), st.sampled_from(list(StrategyName)), st.booleans(), st.booleans()),
     ),
     st.tuples(st.just("checks"), st.sampled_from([None, (), ("/: status 500",)])),
+    st.tuples(st.just("preflight"), st.sampled_from([None, FOUND_NOTHING, REFUSED])),
     st.tuples(
         st.just("ask"),
         st.sampled_from(
@@ -147,6 +156,9 @@ class Story:
     def do_checks(self, outcome: tuple[str, ...] | None) -> None:
         self.simulation.checks = outcome
 
+    def do_preflight(self, found: PreflightReport | None) -> None:
+        self.simulation.preflight = found
+
     def do_ask(self, asked: Command) -> None:
         before = self.simulation.state
         try:
@@ -157,6 +169,7 @@ class Story:
     def calm_down(self) -> None:
         """End all faults and let people answer what is asked of them."""
         self.simulation.acknowledges, self.simulation.checks = True, ()
+        self.simulation.preflight = self.simulation.preflight or FOUND_NOTHING
         if self.heals:
             for name in self.simulation.fleet:
                 self.simulation.make_ready(name)

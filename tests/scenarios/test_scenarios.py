@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hitless.errors import Refused
+from hitless.preflight.finding import Finding, PreflightReport, Severity
 from hitless.rollout import events, inputs
 from hitless.rollout.spec import (
     Address,
@@ -22,9 +23,11 @@ from hitless.rollout.spec import (
     CheckSpec,
     DrainSpec,
     InstanceId,
+    PreflightSpec,
     RollingSpec,
     RunSpec,
     ServiceSpec,
+    Sessions,
     StrategyName,
     StrategySpecs,
     TrafficSpec,
@@ -89,6 +92,7 @@ class Player:
                 spec=self.spec,
                 strategy=StrategyName(options.get("strategy", "rolling")),
                 supersede="supersede" in names,
+                skip_preflight="skip_preflight" in names,
             )
         )
 
@@ -99,6 +103,16 @@ class Player:
 
     def do_checks(self, names: list[str], _: dict[str, str]) -> None:
         self.simulation.checks = tuple(names)
+
+    def do_preflight(self, names: list[str], options: dict[str, str]) -> None:
+        """Decide what preflights find from now on: `goes_on`, or RULE=SEVERITY and what they measure."""
+        keep_alive_s = options.pop("keep_alive", None)
+        findings = tuple(
+            Finding(rule=rule, severity=Severity(severity), sentence=f"it {rule}", remedy="mend it")
+            for rule, severity in options.items()
+        )
+        report = PreflightReport(findings=findings, keep_alive_s=float(keep_alive_s) if keep_alive_s else None)
+        self.simulation.preflight = None if names == ["goes_on"] else report
 
     def do_run(self, names: list[str], _: dict[str, str]) -> None:
         if names == ["until", "idle"]:
@@ -169,6 +183,9 @@ def _words(event: events.ServiceEvent) -> str:
             return f"{event.outcome}{f': {event.cause}' if event.cause else ''}"
         case events.ChecksFinished():
             return "; ".join(event.problems) or "passed"
+        case events.PreflightFinished():
+            found = [f"{one.severity} {one.rule}" for one in event.report.findings]
+            return "; ".join(found) or "nothing found"
         case _:
             return ""
 
@@ -205,4 +222,6 @@ def _service(**options: str) -> ServiceSpec:
         drain=DrainSpec(requests_s=float(options.get("requests", "2")), streams_s=float(options.get("streams", "60"))),
         strategy=StrategySpecs(rolling=rolling, canary=canary, blue_green=blue_green),
         progress_deadline_s=float(options.get("deadline", "100")),
+        preflight=PreflightSpec() if options.get("preflight") == "on" else None,
+        sessions=Sessions(options["sessions"]) if "sessions" in options else None,
     )

@@ -137,7 +137,7 @@ def test_a_plan_shows_stages_needs_and_the_next_command(shell: Shell) -> None:
 def test_a_plan_needs_no_control_plane(shell: Shell) -> None:
     told = shell("plan", "--version", "7", "--strategy", "rolling", "--json")
     assert told.code == 0
-    assert [stage["name"] for stage in told.data["stages"]] == ["only the new version"]
+    assert [stage["name"] for stage in told.data["stages"]] == ["preflight", "only the new version"]
     assert (told.data["peak_instances"], told.data["strategy"]) == (3, "rolling")
     text = shell("plan", "checkout", "--version", "7", "--plain")
     assert "canary, (present) -> 7" in text.out

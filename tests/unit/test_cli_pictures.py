@@ -21,6 +21,7 @@ from scripted_control_plane import (
     condition,
     ended,
     instance,
+    preflight,
     rollout,
     service,
     stage,
@@ -137,6 +138,18 @@ def test_a_finished_rollout_is_shown_with_its_cause() -> None:
     text = drawn(service(rollout=ended("rolled_back", cause="3 failures of 4f2c1a9", next=["hitless logs checkout"])))
     assert "↶ rolled back · took 1m12s" in text
     assert "why   3 failures of 4f2c1a9\nnext  hitless logs checkout" in text
+
+
+def test_what_a_preflight_found_is_shown_with_evidence_and_remedy() -> None:
+    refused = ended("refused", cause="refused by the preflight", preflight=preflight("refusal", "warning"))
+    text = drawn(service(rollout=refused))
+    assert "⊘ refused · took 1m12s" in text
+    assert "no    it is refusal number 1 (rule_1)\n      / answered 503 at 0.3 s\ndo    mend it" in text
+    assert "warn  it is warning number 2 (rule_2)" in text
+
+
+def test_a_preflight_that_was_skipped_is_said() -> None:
+    assert "note  the preflight was skipped" in drawn(service(rollout=rollout(skipped_preflight=True)))
 
 
 @pytest.mark.parametrize("table", [PHASES, ROTATIONS, HEALTH, ROLLOUTS, STAGES])

@@ -30,6 +30,7 @@ from scripted_control_plane import (
     canary_script,
     ended,
     instance,
+    preflight,
     rollout,
     service,
     serving,
@@ -114,7 +115,30 @@ def test_a_deploy_that_is_turned_back_says_why(shell: Shell) -> None:
     assert told.code == 3
 
 
-OUTCOMES = [("completed", 0), ("rolled_back", 3), ("failed", 6), ("superseded", 7)]
+def test_a_watch_tells_what_the_preflight_found_once(shell: Shell) -> None:
+    found = preflight("warning")
+    script = [service(rollout=rollout()), *(service(rollout=rollout(preflight=found)) for _ in range(2))]
+    with shell.served(ScriptedControlPlane.of([*script, service(rollout=ended("completed", preflight=found))])):
+        told = shell("deploy", "--version", NEW, "--plain")
+    lines = without_stamps(told.out).splitlines()
+    begin = lines.index("checkout: preflight warning: it is warning number 1 (rule_1)")
+    assert lines[begin + 1 : begin + 3] == ["checkout:   / answered 503 at 0.3 s", "checkout:   do: mend it"]
+    assert sum("rule_1" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize(("severities", "code"), [((), 0), (("warning",), 0), (("refusal", "warning"), 4)])
+def test_a_preflight_exits_as_a_deploy_would(shell: Shell, severities: tuple[str, ...], code: int) -> None:
+    with shell.served(ScriptedControlPlane(found=preflight(*severities))) as control:
+        told = shell("preflight", "--version", NEW, "--reason", "curious", "--plain")
+        assert shell("preflight", "--version", NEW, "--json").data == preflight(*severities)
+    assert told.code == code
+    assert all(f"it is {one} number" in told.out for one in severities)
+    assert ("nothing found" in told.out) is (not severities)
+    asked = control.calls[0][1]
+    assert (control.calls[0][0], asked["version"], asked["reason"]) == ("preflight", NEW, "curious")
+
+
+OUTCOMES = [("completed", 0), ("rolled_back", 3), ("refused", 4), ("failed", 6), ("superseded", 7)]
 
 
 @pytest.mark.parametrize(("state", "code"), OUTCOMES)
@@ -222,10 +246,11 @@ def test_a_rollout_is_followed_to_its_end_though_a_newer_one_has_taken_its_place
 
 def test_everything_asked_for_reaches_the_control_plane(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HITLESS_ACTOR", "ci:pipeline-9")
-    options = ["--strategy", "blue_green", "--supersede", "--reason", "urgent", "--detach"]
+    options = ["--strategy", "blue_green", "--supersede", "--skip-preflight", "--reason", "urgent", "--detach"]
     with shell.served(ScriptedControlPlane()) as control:
         shell("deploy", "checkout", "--version", NEW, *options)
     wanted = {"service": "checkout", "version": NEW, "strategy": "blue_green", "supersede": True}
+    wanted |= {"skip_preflight": True}
     assert control.calls == [("deploy", {**wanted, "actor": "ci:pipeline-9", "reason": "urgent"})]
 
 

@@ -10,6 +10,7 @@ import pytest
 from hitless.engine.controller import Controller
 from hitless.engine.keeper import LEASE_S, Keeper
 from hitless.engine.service import Outside
+from hitless.preflight.seen import Answer, Ending, IdleConnection, Seen
 from hitless.rollout.spec import (
     ALL_TRAFFIC_BP,
     LOCAL,
@@ -21,7 +22,7 @@ from hitless.rollout.spec import (
     Version,
 )
 from hitless.rollout.state import RolloutPhase
-from hitless.testing import FakeChecker, FakeFleet, FakeRouter, MemoryStore, VirtualClock
+from hitless.testing import FakeChecker, FakeFleet, FakePreflighter, FakeRouter, MemoryStore, VirtualClock
 
 SHOP = ServiceSpec(
     name="shop",
@@ -40,9 +41,16 @@ class Stage:
         self.clock = VirtualClock()
         self.fleet = FakeFleet(self.clock)
         self.router = FakeRouter(self.clock, self.fleet, timeout_s=SLOW_S)
+        self.preflighter = FakePreflighter(self.clock)
         store = MemoryStore()
         lease = store.acquire_lease(owner="me", now=self.clock.now(), ttl_s=LEASE_S)
-        outside = Outside(fleet=self.fleet, router=self.router, checker=FakeChecker(self.clock), clock=self.clock)
+        outside = Outside(
+            fleet=self.fleet,
+            router=self.router,
+            checker=FakeChecker(self.clock),
+            preflighter=self.preflighter,
+            clock=self.clock,
+        )
         keeper = Keeper(store=store, clock=self.clock, lease=lease)
         self.controller = Controller(settings=lambda: {"shop": SHOP}, keeper=keeper, outside=outside)
 
@@ -90,3 +98,76 @@ async def test_an_abort_is_decided_while_the_proxy_is_slow_to_confirm_and_is_wri
     await stage.controller.act(service="shop", verb="abort", actor="ann", reason=None)
     assert stage.clock.now() == asked_at
     await stage.clock.run_until(lambda: stage.weight("v1") == ALL_TRAFFIC_BP, within_s=1)
+
+
+async def test_what_serves_stays_alone_until_the_preflight_is_over(stage: Stage) -> None:
+    await stage.deploy("v1")
+    await stage.idle()
+    before = len(stage.fleet.history)
+    stage.preflighter.takes_s = 30
+    await stage.deploy("v2")
+    await stage.clock.advance(29)
+    assert len(stage.fleet.history) == before
+    await stage.clock.run_until(lambda: stage.weight("v2") > 0, within_s=60)
+    assert [one.version for one in stage.preflighter.examined] == ["v1", "v2"]
+
+
+async def test_a_refusal_leaves_everything_as_it_was(stage: Stage) -> None:
+    await stage.deploy("v1")
+    await stage.idle()
+    before = len(stage.fleet.history)
+    ready = Answer(at_s=7, status=200)
+    stage.preflighter.show("v2", ending=Ending(waited_s=5, still_ready=ready))
+    await stage.deploy("v2")
+    await stage.idle()
+    view = (await stage.controller.rollouts("shop"))[0]
+    assert view["state"] == "refused"
+    assert view["cause"] is not None
+    assert "it ignores SIGTERM: 5.0 s later" in view["cause"]
+    assert [one["rule"] for one in view["preflight"]["findings"]] == ["ignores_sigterm"]
+    assert len(stage.fleet.history) == before
+    assert stage.weight("v1") == ALL_TRAFFIC_BP
+
+
+async def test_an_abort_ends_the_preflight_at_once(stage: Stage) -> None:
+    await stage.deploy("v1")
+    await stage.idle()
+    stage.preflighter.takes_s = 3_600
+    await stage.deploy("v2")
+    await stage.clock.advance(10)
+    await stage.controller.act(service="shop", verb="abort", actor="ann", reason=None)
+    await stage.clock.advance(1)
+    assert stage.preflighter.examined[-1].ended_at is not None
+
+
+async def test_a_preflight_that_cannot_be_made_is_a_refusal_with_its_cause(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def examine(**_: object) -> Seen:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stage.preflighter, "examine", examine)
+    await stage.deploy("v1")
+    await stage.idle()
+    view = (await stage.controller.rollouts("shop"))[0]
+    assert view["state"] == "refused"
+    assert view["cause"] is not None
+    assert "No space left on device" in view["cause"]
+
+
+async def test_the_proxy_lets_go_before_the_application_does(stage: Stage) -> None:
+    stage.preflighter.show("v1", idle=IdleConnection(closed_after_s=1.25, watched_s=2))
+    await stage.deploy("v1")
+    await stage.idle()
+    assert stage.controller.loops["shop"].state.routing_specs()[Version("v1")].traffic.keep_alive_s == 1.25
+    (warning,) = (await stage.controller.rollouts("shop"))[0]["preflight"]["findings"]
+    assert (warning["rule"], warning["severity"]) == ("keep_alive_is_shorter", "warning")
+
+
+async def test_a_preflight_without_a_rollout_is_journaled_with_who_asked(stage: Stage) -> None:
+    stage.preflighter.takes_s = 0
+    found = await stage.controller.preflight(service="shop", version="v9", actor="ann", reason="curious")
+    assert (found["passed"], found["findings"]) == (True, [])
+    (record,) = await stage.controller.journal(0, "service/shop", 10)
+    assert (record["type"], record["actor"]) == ("preflight.examined", "ann")
+    assert record["data"] == {"version": "v9", "reason": "curious", "findings": []}

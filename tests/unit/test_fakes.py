@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from hitless.errors import EnvironmentFault, Fenced, Refused
-from hitless.ports import Checker, Clock, Fleet, Router, Store
+from hitless.ports import Checker, Clock, Fleet, Preflighter, Router, Store
 from hitless.rollout.spec import (
     LOCAL,
     Address,
@@ -25,7 +25,17 @@ from hitless.rollout.spec import (
     Version,
 )
 from hitless.rollout.world import Endpoint, EndpointState, OpenRequests, Phase, RoutingView, Table
-from hitless.testing import Behaviour, FakeChecker, FakeFleet, FakeRouter, MemoryStore, Rule, VirtualClock, settle
+from hitless.testing import (
+    Behaviour,
+    FakeChecker,
+    FakeFleet,
+    FakePreflighter,
+    FakeRouter,
+    MemoryStore,
+    Rule,
+    VirtualClock,
+    settle,
+)
 
 V1, V2 = Version("v1"), Version("v2")
 A, B = InstanceId("a"), InstanceId("b")
@@ -107,14 +117,15 @@ def steps(router: FakeRouter) -> Steps:
 def test_the_fakes_fit_the_ports() -> None:
     clock = VirtualClock()
     fleet = FakeFleet(clock)
-    ports: tuple[Clock, Fleet, Router, Checker, Store] = (
+    ports: tuple[Clock, Fleet, Router, Checker, Preflighter, Store] = (
         clock,
         fleet,
         FakeRouter(clock, fleet),
         FakeChecker(clock),
+        FakePreflighter(clock),
         MemoryStore(),
     )
-    assert len(ports) == 5
+    assert len(ports) == 6
 
 
 # The clock

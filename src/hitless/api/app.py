@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 
 from hitless.api import problems
 from hitless.api.control import ControlPlane, Verb
-from hitless.api.requests import ActRequest, After, DeployRequest, Last, Limit, Wait
+from hitless.api.requests import ActRequest, After, DeployRequest, Last, Limit, PreflightRequest, Wait
 from hitless.rollout.spec import StrategyName
 from hitless.view.envelope import Noun, envelope
 from hitless.view.models import (
@@ -24,6 +24,7 @@ from hitless.view.models import (
     Envelope,
     JournalRecordView,
     PlanView,
+    PreflightView,
     ProblemView,
     RolloutView,
     ServiceView,
@@ -124,6 +125,11 @@ def _services(control: ControlPlane, waiting: _Waiting) -> APIRouter:
         """Begin a rollout; answers as soon as it is journaled."""
         view = await control.deploy(service=name, **request.model_dump())
         return _document("rollout", view, status=CREATED, headers={"location": f"/v1/rollouts/{view['id']}"})
+
+    @router.post("/{name}/preflight", response_model=shape(Envelope[PreflightView]))
+    async def preflight(name: str, request: PreflightRequest) -> JSONResponse:
+        """Examine a version out of rotation; answers when that is done."""
+        return _document("preflight", await control.preflight(service=name, **request.model_dump()))
 
     @router.post("/{name}/{verb}", response_model=shape(Envelope[RolloutView]))
     async def act(name: str, verb: Verb, request: ActRequest) -> JSONResponse:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from hitless.view.models import ControlPlaneView, JournalRecordView, PlanView, RolloutView, ServiceView, VerifyView
+from hitless.view.models import (
+    ControlPlaneView,
+    JournalRecordView,
+    PlanView,
+    PreflightView,
+    RolloutView,
+    ServiceView,
+    VerifyView,
+)
 
 Verb = Literal["promote", "promote_full", "pause", "resume", "abort", "undo"]
 
@@ -13,7 +21,15 @@ class ControlPlane(Protocol):
     """Everything a user can ask of hitless, in the words of the view model."""
 
     async def deploy(
-        self, *, service: str, version: str, strategy: str | None, supersede: bool, actor: str, reason: str | None
+        self,
+        *,
+        service: str,
+        version: str,
+        strategy: str | None,
+        supersede: bool,
+        skip_preflight: bool = False,
+        actor: str,
+        reason: str | None,
     ) -> RolloutView:
         """Begin a rollout and return it as journaled, before any of its effects.
 
@@ -21,6 +37,15 @@ class ControlPlane(Protocol):
             UnknownService: there is none of this name.
             RolloutInProgress: another rollout is going on and `supersede` is not set.
             AlreadyRunning: the version runs already.
+            SessionsWouldEnd: the settings say that sessions live in the instances that would go.
+        """
+        ...
+
+    async def preflight(self, *, service: str, version: str, actor: str, reason: str | None) -> PreflightView:
+        """Examine a version out of rotation; nothing else changes.
+
+        Raises:
+            UnknownService: there is none of this name.
         """
         ...
 

@@ -37,6 +37,13 @@ class DeployRequest(_Request):
     supersede: Annotated[
         bool, Field(description="End a rollout that is going on, and start from the world as it is.")
     ] = False
+    skip_preflight: Annotated[bool, Field(description="Do not examine it before, whatever the settings say.")] = False
+
+
+class PreflightRequest(_Request):
+    """Examine a version out of rotation."""
+
+    version: Annotated[str, Field(min_length=1, max_length=200, description="The version to examine.")]
 
 
 class ActRequest(_Request):

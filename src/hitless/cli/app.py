@@ -36,6 +36,10 @@ Waits until the version is in or turned away. Exits 0 when it completed, 3 when 
 is healthy on the old version, 4 when it was refused, 5 when the time-out passed, 6 when a human is needed, 7 when \
 another rollout is in the way or took over. Ctrl-C detaches: the rollout goes on."""
 
+PREFLIGHT_DETAILS = """\
+Two instances start, get no user, are asked, loaded and ended. Every deploy does this first, unless hitless.yaml says \
+`preflight: off`. Exits 0 when nothing was found that a rollout would be refused for, 4 when something was."""
+
 UP_DETAILS = """\
 Runs in the foreground. Ctrl-C or SIGTERM ends the control plane alone: Envoy and instances go on, users notice \
 nothing and the next `hitless up` takes them over. That is how hitless itself is upgraded. `hitless down` ends \
@@ -66,6 +70,9 @@ TOP: Mapping[str, Command] = {
     "status": Command("status:status", "Show what runs: versions, traffic, instances, rollouts.", DAILY),
     "logs": Command("logs:logs", "Show what instances wrote; works without a control plane.", DAILY),
     "plan": Command("project:plan", "Show what a deploy would do; writes nothing.", DAILY),
+    "preflight": Command(
+        "preflight:preflight", "Examine a version out of rotation; changes nothing.", DAILY, PREFLIGHT_DETAILS
+    ),
     "init": Command("project:init", "Write a commented hitless.yaml.", PROJECT),
     "validate": Command("project:validate", "Check hitless.yaml; exits 2 with every problem and its place.", PROJECT),
     "schema": Command("project:schema", "Print the JSON Schema of hitless.yaml, for editors.", PROJECT),

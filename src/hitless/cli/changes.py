@@ -23,6 +23,7 @@ def changes(before: Sight | None, after: Sight, glyphs: Glyphs) -> Iterator[str]
         yield from _stage_begins(same, after.rollout)
     yield from _service(before.service if before else None, after.service)
     if after.rollout:
+        yield from _findings(same, after.rollout)
         yield from _conditions(same, after.rollout)
         yield from _rollout_goes_on(same, after.rollout)
 
@@ -42,6 +43,16 @@ def _stage_begins(before: RolloutView | None, after: RolloutView) -> Iterator[st
         return
     waits = ", ".join(condition["name"] for condition in found[1]["until"])
     yield f"{_stage_label(after, found)}: waits for {waits}" if waits else _stage_label(after, found)
+
+
+def _findings(before: RolloutView | None, after: RolloutView) -> Iterator[str]:
+    """Tell what the preflight has just found."""
+    if after["preflight"] is None or (before is not None and before["preflight"] is not None):
+        return
+    for found in after["preflight"]["findings"]:
+        yield f"preflight {found['severity']}: {found['sentence']} ({found['rule']})"
+        yield from (f"  {line}" for line in found["evidence"])
+        yield f"  do: {found['remedy']}"
 
 
 def _conditions(before: RolloutView | None, after: RolloutView) -> Iterator[str]:

@@ -11,7 +11,15 @@ from urllib.parse import quote, urlencode
 
 from hitless.api.unix_socket import connect
 from hitless.cli.faults import NotAuthorised, ProblemReported, Unreachable
-from hitless.view.models import ControlPlaneView, JournalRecordView, PlanView, RolloutView, ServiceView, VerifyView
+from hitless.view.models import (
+    ControlPlaneView,
+    JournalRecordView,
+    PlanView,
+    PreflightView,
+    RolloutView,
+    ServiceView,
+    VerifyView,
+)
 
 Verb = Literal["promote", "promote_full", "pause", "resume", "abort", "undo"]
 
@@ -51,6 +59,11 @@ class Client:
     def deploy(self, service: str, **request: Any) -> RolloutView:
         """Begin a rollout."""
         return cast("RolloutView", self._post(f"/v1/services/{quote(service, safe='')}/rollouts", request))
+
+    def preflight(self, service: str, **request: Any) -> PreflightView:
+        """Examine a version; a slow start takes its time."""
+        path = f"/v1/services/{quote(service, safe='')}/preflight"
+        return cast("PreflightView", self._ask("POST", path, request, timeout_s=None))
 
     def act(self, service: str, verb: Verb, **request: Any) -> RolloutView:
         """Act on the service's rollout."""

@@ -15,6 +15,7 @@ def deploy(
     version: str,
     strategy: Strategy | None = None,
     supersede: bool = False,
+    skip_preflight: bool = False,
     reason: str | None = None,
     wait: WaitOptions = WAIT,
     common: Common = DEFAULTS,
@@ -26,6 +27,7 @@ def deploy(
         version: The version to bring in, as `{version}` in hitless.yaml.
         strategy: Instead of the service's own.
         supersede: End a rollout that is going on, and start from the world as it is.
+        skip_preflight: Do not examine the version before users meet it; journaled, with the reason.
         reason: Why, for the journal.
         wait: How to wait.
         common: Options of every command.
@@ -33,7 +35,13 @@ def deploy(
     session = Session(common)
     service = session.service_name(name)
     rollout = session.client.deploy(
-        service, version=version, strategy=strategy, supersede=supersede, actor=actor(), reason=reason
+        service,
+        version=version,
+        strategy=strategy,
+        supersede=supersede,
+        skip_preflight=skip_preflight,
+        actor=actor(),
+        reason=reason,
     )
     session.output.narrate(f"rollout {rollout['id']} of {service} begins; Ctrl-C detaches, it goes on")
     return conclude(session, rollout, wish="forward", options=wait)

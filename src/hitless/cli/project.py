@@ -17,7 +17,7 @@ from hitless.cli.session import DEFAULTS, Common, Session
 from hitless.cli.tables import plan_picture
 from hitless.errors import UnknownService
 from hitless.rollout.spec import ServiceSpec, StrategyName, Version
-from hitless.rollout.strategy import compile_rollout
+from hitless.rollout.strategy import compile_rollout, stable_world
 from hitless.view.models import PlanView
 from hitless.view.plan import plan_view
 
@@ -125,7 +125,9 @@ def _plan_from_file(session: Session, name: str | None, version: str, strategy: 
     spec = _spec(config.load(session.directory / PROJECT_FILE), name)
     chosen = StrategyName(strategy) if strategy else spec.strategy.default
     candidate = Version(version)
-    compiled = compile_rollout(spec, strategy=chosen, baseline=PRESENT, candidate=candidate)
+    compiled = compile_rollout(
+        spec, strategy=chosen, baseline=PRESENT, candidate=candidate, standing=stable_world(spec, PRESENT)
+    )
     return plan_view(compiled, spec=spec, strategy=chosen, baseline=PRESENT, candidate=candidate)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hitless.view.models import InstanceView, RolloutView, ServiceView, StageView
 
-TERMINAL_STATES = frozenset({"completed", "rolled_back", "superseded", "failed"})
+TERMINAL_STATES = frozenset({"completed", "rolled_back", "refused", "superseded", "failed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

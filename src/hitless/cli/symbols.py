@@ -65,6 +65,7 @@ ROLLOUTS = {
     "paused": Symbol("‖", "paused", "yellow"),
     "completed": Symbol("✔", "completed", "green"),
     "rolled_back": Symbol("↶", "rolled back", "yellow"),
+    "refused": Symbol("⊘", "refused", "yellow"),
     "superseded": Symbol("»", "superseded", "yellow"),
     "failed": Symbol("✖", "failed", "red"),
 }

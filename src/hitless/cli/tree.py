@@ -23,6 +23,7 @@ from hitless.cli.symbols import (
     MET,
     OPEN,
     PHASES,
+    ROLLOUTS,
     ROTATIONS,
     STAGES,
     Glyphs,
@@ -30,7 +31,15 @@ from hitless.cli.symbols import (
     mark,
     rollout_symbol,
 )
-from hitless.view.models import ConditionView, InstanceView, RolloutView, ServiceView, VersionView
+from hitless.view.models import (
+    ConditionView,
+    InstanceView,
+    PreflightFindingView,
+    PreflightView,
+    RolloutView,
+    ServiceView,
+    VersionView,
+)
 
 ALL_TRAFFIC_BP = 10_000
 """As in `hitless.rollout.spec`, whose import would cost every `hitless status` a tenth of its time."""
@@ -40,6 +49,7 @@ NARROW_BAR_CELLS = 10
 HEAD_COLUMNS = 120
 NARROW_COLUMNS = 90
 LEAST_ROWS = 1
+LABELS = {"refusal": "no", "warning": "warn"}
 TROUBLE_FIRST = {"failed": 0, "unready": 1, "starting": 2, "stopping": 3, "ready": 4}
 
 
@@ -70,8 +80,18 @@ def rollout_picture(rollout: RolloutView, canvas: Canvas) -> Group:
         *_conditions(rollout, canvas),
         Text(),
         *_causes([], rollout),
+        *_findings(rollout),
         *_commands(rollout["next"]),
     )
+
+
+def preflight_picture(found: PreflightView, canvas: Canvas) -> Group:
+    """Draw what a preflight found."""
+    head = Text(f"{found['service']}{canvas.glyphs.separator}{found['version']}", style="bold")
+    symbol = MET if found["passed"] else ROLLOUTS["refused"]
+    outcome = mark(replace(symbol, word="passed" if found["passed"] else "refused"), canvas.glyphs)
+    blocks = [block for one in found["findings"] for block in _finding(one)]
+    return Group(_sides(head, outcome, canvas.width), *(blocks or [Text("nothing found", style="dim")]))
 
 
 def _above(sight: Sight, canvas: Canvas) -> Iterator[RenderableType]:
@@ -89,6 +109,7 @@ def _below(sight: Sight) -> Iterator[RenderableType]:
     yield Text()
     yield from _causes(sight.service["problems"], sight.rollout)
     if sight.rollout:
+        yield from _findings(sight.rollout)
         yield from _commands(sight.rollout["next"])
     elif sight.service["health"] == "idle":
         yield from _commands([f"hitless deploy {sight.service['name']} --version VERSION"])
@@ -263,6 +284,21 @@ def _causes(problems: Sequence[str], rollout: RolloutView | None) -> Iterator[Re
     lines = list(dict.fromkeys([*causes, *problems]))
     for number, line in enumerate(lines):
         yield _hanging("why" if number == 0 else "", Text(line, style="yellow"))
+
+
+def _findings(rollout: RolloutView) -> Iterator[RenderableType]:
+    """Show what the preflight found; what was skipped is said too."""
+    if rollout["skipped_preflight"]:
+        yield _hanging("note", Text("the preflight was skipped", style="yellow"))
+    if rollout["preflight"] is not None:
+        for finding in rollout["preflight"]["findings"]:
+            yield from _finding(finding)
+
+
+def _finding(finding: PreflightFindingView) -> Iterator[RenderableType]:
+    yield _hanging(LABELS[finding["severity"]], Text(f"{finding['sentence']} ({finding['rule']})", style="yellow"))
+    yield from (_hanging("", Text(line, style="dim")) for line in finding["evidence"])
+    yield _hanging("do", Text(finding["remedy"]))
 
 
 def _commands(commands: Sequence[str]) -> Iterator[RenderableType]:

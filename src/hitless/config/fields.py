@@ -22,7 +22,7 @@ from hitless.config.values import (
     read_text,
     shown,
 )
-from hitless.rollout.spec import Address, Amount
+from hitless.rollout.spec import Address, Amount, Sessions
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2; cookie names (RFC 6265) are tokens too
 _PERCENT = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*%$"}
@@ -91,6 +91,13 @@ class ShortForm:
         return self.expand(value) if isinstance(value, str) else value
 
 
+def read_on_or_off(word: str) -> dict[str, Any]:
+    """Read the short form of a section that can be switched off."""
+    if word not in {"on", "off"}:
+        raise bad(f"{shown(word)} is neither on nor off", "write `on`, `off`, or a section")
+    return {"enabled": word == "on"}
+
+
 def _refuse_null(value: object) -> object:
     if value is None:
         raise bad("there is no value after this key", "give one, or remove the line")
@@ -142,6 +149,7 @@ ServiceName = Annotated[
     ),
 ]
 UrlPath = Annotated[str, _words(r"/[!-\"$-~]*", "path", "a path begins with `/` and holds no spaces: `/health/ready`")]
+SessionsField = Annotated[str, _words("|".join(Sessions), "place of sessions", "one of `external` and `in_process`")]
 FilePath = Annotated[str, _words(r"[^\n]+", "file", "a path, relative to the file's directory")]
 CookieName = Annotated[str, _words(_TOKEN, "cookie name", "letters, digits and `-_.`, without spaces: `hitless`")]
 HeaderName = Annotated[str, _words(_TOKEN, "header name", "letters, digits and dashes: `x-version`")]

@@ -23,10 +23,12 @@ from hitless.config.fields import (
     PositiveDuration,
     Secret,
     ServiceName,
+    SessionsField,
     ShortForm,
     Text,
     UrlPath,
     VariableName,
+    read_on_or_off,
 )
 from hitless.config.section import Section, raise_if_any, section, setting
 from hitless.config.strategies import BARE_NAME, Strategy
@@ -38,6 +40,7 @@ _TRAFFIC = spec.TrafficSpec(listen=_LISTEN)
 _RUN = spec.RunSpec(command=())
 _HEALTH = spec.HealthSpec()
 _DRAIN = spec.DrainSpec()
+_PREFLIGHT = spec.PreflightSpec()
 _SERVICE = spec.ServiceSpec(name="checkout", instances=2, run=_RUN, traffic=_TRAFFIC)
 
 
@@ -204,7 +207,27 @@ class Traffic(Section):
         )
 
 
+class Preflight(Section):
+    """Examines every new version out of rotation, before users meet it."""
+
+    enabled: bool = setting("Whether new versions are examined.", default=True)
+    paths: list[UrlPath] = setting(
+        "Pages to ask, with GET, as users do: at least one that needs what the application needs, and one that takes "
+        "its time if there is one.",
+        default=list(_PREFLIGHT.paths),
+        min_length=1,
+        max_length=8,
+    )
+
+    def to_spec(self) -> spec.PreflightSpec | None:
+        """Return the value that the rest of hitless works with."""
+        return spec.PreflightSpec(paths=tuple(self.paths)) if self.enabled else None
+
+
 _READY_ALONE = ShortForm(lambda path: {"ready": path}, {"type": "string", "pattern": "^/"})
+
+
+_ON_OR_OFF = ShortForm(read_on_or_off, {"enum": ["on", "off"]})
 
 
 class Service(Section):
@@ -238,6 +261,17 @@ class Service(Section):
         "A rollout that waits for instances and gets no further for so long is taken back.",
         default=write_duration(_SERVICE.progress_deadline_s),
     )
+    preflight: Annotated[Preflight, _ON_OR_OFF] = section(
+        "Two instances of every new version start out of rotation, are asked, loaded and ended, before users meet it. "
+        "`off`: not.",
+        Preflight,
+    )
+    sessions: Annotated[SessionsField | None, Given()] = setting(
+        "Where users' sessions are: `external` (database, cache, signed cookie), or `in_process`, which ends them with "
+        "their instance, so that rollouts are refused. Not set: the preflight looks.",
+        default=None,
+        example="external",
+    )
 
     @model_validator(mode="after")
     def _can_roll(self) -> Self:
@@ -256,4 +290,6 @@ class Service(Section):
             drain=self.drain.to_spec(),
             strategy=self.strategy.to_spec(),
             progress_deadline_s=self.progress_deadline,
+            preflight=self.preflight.to_spec(),
+            sessions=spec.Sessions(self.sessions) if self.sessions else None,
         )

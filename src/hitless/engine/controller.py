@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar, cast
 
-from hitless.engine.codec import load_rollout, load_state
+from hitless.engine.codec import load_rollout, load_state, subject_of
 from hitless.engine.keeper import Keeper
 from hitless.engine.service import ROLLOUT, SERVICE, Outside, ServiceLoop
-from hitless.errors import AddressInUse, HitlessError, UnknownRollout, UnknownService
+from hitless.errors import AddressInUse, HitlessError, NotAllowedNow, UnknownRollout, UnknownService
 from hitless.journal.record import Entry, document
+from hitless.preflight.rules import judge
 from hitless.rollout.inputs import Abort, Command, Deploy, Pause, Promote, Resume, Undo
-from hitless.rollout.spec import ServiceSpec, StrategyName, Version
+from hitless.rollout.spec import PreflightSpec, ServiceSpec, StrategyName, Version
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
-from hitless.rollout.strategy import compile_rollout
-from hitless.view.models import JournalRecordView, PlanView, RolloutView, ServiceView, VerifyView
+from hitless.rollout.strategy import compile_rollout, stable_world
+from hitless.view.models import JournalRecordView, PlanView, PreflightView, RolloutView, ServiceView, VerifyView
 from hitless.view.plan import plan_view
+from hitless.view.preflight import preflight_view
 from hitless.view.service import rollout_view, service_view
 
 Verb = Literal["promote", "promote_full", "pause", "resume", "abort", "undo"]
@@ -40,6 +42,7 @@ class Controller:
     specs: dict[str, ServiceSpec] = field(default_factory=dict)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _examining: set[asyncio.Task[PreflightView]] = field(default_factory=set)
     _telling: set[asyncio.Task[None]] = field(default_factory=set)
     _lost: asyncio.Future[None] | None = None
 
@@ -114,6 +117,8 @@ class Controller:
     async def stop_loops(self) -> None:
         """Decide nothing more; what is being decided is committed first."""
         tasks, self._tasks = self._tasks, {}
+        for examining in self._examining:
+            examining.cancel()
         for loop in self.loops.values():
             loop.stop()
         lease = tasks.pop(LEASE, None)
@@ -141,7 +146,15 @@ class Controller:
     # Commands
 
     async def deploy(
-        self, *, service: str, version: str, strategy: str | None, supersede: bool, actor: str, reason: str | None
+        self,
+        *,
+        service: str,
+        version: str,
+        strategy: str | None,
+        supersede: bool,
+        skip_preflight: bool = False,
+        actor: str,
+        reason: str | None,
     ) -> RolloutView:
         """Begin a rollout with the settings that stand in `hitless.yaml` now; nothing has changed if this raises."""
         spec = self._settings_of(service)
@@ -152,6 +165,7 @@ class Controller:
             spec=spec,
             strategy=StrategyName(strategy) if strategy else spec.strategy.default,
             supersede=supersede,
+            skip_preflight=skip_preflight,
         )
         known = self.loops.get(service)
         if known is not None:
@@ -179,6 +193,37 @@ class Controller:
         """Carry out a verb on the service's rollout."""
         loop = self._loop(service)
         return self._rollout_view(loop, await loop.ask(_command(verb, actor=actor, reason=reason)))
+
+    async def preflight(self, *, service: str, version: str, actor: str, reason: str | None) -> PreflightView:
+        """Examine a version with the settings that stand in `hitless.yaml` now; what serves is left alone."""
+        spec = self._settings_of(service)
+        task = asyncio.create_task(self._examine(spec, Version(version), actor=actor, reason=reason))
+        self._examining.add(task)
+        task.add_done_callback(self._examining.discard)
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+        if task.cancelled():
+            raise NotAllowedNow(
+                f"{service}: the control plane ended while {version} was examined",
+                hints=("hitless up", f"hitless preflight {service} --version {version}"),
+            )
+        return task.result()
+
+    async def _examine(self, spec: ServiceSpec, version: Version, *, actor: str, reason: str | None) -> PreflightView:
+        spec = replace(spec, preflight=spec.preflight or PreflightSpec())
+        report = judge(await self.outside.preflighter.examine(spec=spec, version=version))
+        view = preflight_view(report, service=spec.name, version=version)
+        entry = Entry(
+            at=self.outside.clock.now(),
+            type="preflight.examined",
+            subject=subject_of(spec.name),
+            actor=actor,
+            data={"version": version, "reason": reason, "findings": view["findings"]},
+        )
+        await self.keeper.commit(entries=[entry])
+        return view
 
     async def give_up(self, *, actor: str) -> None:
         """Decide nothing more; the next start begins with what served before a rollout that is going on now."""
@@ -233,7 +278,13 @@ class Controller:
         chosen = StrategyName(strategy) if strategy else spec.strategy.default
         loop = self.loops.get(service)
         baseline, candidate = loop.state.stable if loop else None, Version(version)
-        plan = compile_rollout(spec, strategy=chosen, baseline=baseline, candidate=candidate)
+        plan = compile_rollout(
+            spec,
+            strategy=chosen,
+            baseline=baseline,
+            candidate=candidate,
+            standing=stable_world(spec, baseline),
+        )
         return plan_view(plan, spec=spec, strategy=chosen, baseline=baseline, candidate=candidate)
 
     async def changed(self, after_seq: int, timeout_s: float) -> int:

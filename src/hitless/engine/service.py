@@ -19,7 +19,9 @@ from hitless.engine.codec import dump_rollout, dump_state, entry_of, subject_of
 from hitless.engine.keeper import Keeper
 from hitless.errors import Fenced, HitlessError
 from hitless.journal.record import Entry
-from hitless.ports import Checker, Clock, Fleet, Router, Run
+from hitless.ports import Checker, Clock, Fleet, Preflighter, Router, Run
+from hitless.preflight.finding import PreflightReport
+from hitless.preflight.rules import judge, not_examined
 from hitless.rollout import machine
 from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ENGINE, InstanceRetired, evolve
@@ -41,7 +43,19 @@ class Outside:
     fleet: Fleet
     router: Router
     checker: Checker
+    preflighter: Preflighter
     clock: Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answers:
+    """What came back of what a stage asks; None = no answer yet, or not asked."""
+
+    checks: tuple[str, ...] | None = None
+    preflight: PreflightReport | None = None
+
+
+NO_ANSWERS = _Answers()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,8 +79,8 @@ class ServiceLoop:
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: bool = False
-    _checking: asyncio.Task[tuple[str, ...]] | None = None
-    _checked_stage: tuple[str, int] | None = None
+    _asking: asyncio.Task[_Answers] | None = None
+    _asked_stage: tuple[str, int] | None = None
 
     @property
     def name(self) -> str:
@@ -113,10 +127,13 @@ class ServiceLoop:
         Raises:
             Fenced: another controller has taken over.
         """
-        while not self._stopping:
-            is_moving = await self.turn()
-            if not self._stopping:
-                await self._pause(is_moving=is_moving)
+        try:
+            while not self._stopping:
+                is_moving = await self.turn()
+                if not self._stopping:
+                    await self._pause(is_moving=is_moving)
+        finally:
+            await self._drop_question()
 
     def stop(self) -> None:
         """End `run` after the present turn: a decision that is being committed is never left half known."""
@@ -146,13 +163,15 @@ class ServiceLoop:
         self._asked.clear()
         self.observed = await self._observe()
         async with self._deciding:
-            step = machine.observe(self.state, Observed(observation=self.observed, checks=self._check_outcome()))
+            answers = self._answers()
+            seen = Observed(observation=self.observed, checks=answers.checks, preflight=answers.preflight)
+            step = machine.observe(self.state, seen)
             await self._commit(step)
         troubles = await self._act(step)
         await self._tell(troubles)
         routing = [view.problem for view in self.observed.routing.values() if view.problem]
         self.problems = tuple(dict.fromkeys([*troubles, *routing]))
-        self._begin_checks()
+        self._ask_what_the_stage_asks()
         return not troubles and (bool(step.events or step.effects) or self._is_about_to_move())
 
     async def _observe(self) -> Observation:
@@ -241,7 +260,7 @@ class ServiceLoop:
                 self.name,
                 region=effect.region,
                 table=effect.table,
-                specs=decided.specs,
+                specs=decided.routing_specs(),
                 fence=self.keeper.lease.fence,
                 revision=decided.revision,
                 hurry=self._asked,
@@ -254,14 +273,21 @@ class ServiceLoop:
                 spec=spec, instance=effect.instance, version=effect.version, region=effect.region
             )
 
-    # Synthetic checks
+    # What a stage asks of the new version: synthetic checks, the preflight
 
-    def _check_outcome(self) -> tuple[str, ...] | None:
-        """Return the outcome for the present stage, once."""
-        if self._checking is None or not self._checking.done() or self._checked_stage != self._stage():
-            return None
-        fault = self._checking.exception()
-        return self._checking.result() if fault is None else (f"could not be asked: {_words(fault)}",)
+    def _answers(self) -> _Answers:
+        """Return the answer for the present stage, as soon as it is there."""
+        asking, rollout = self._asking, self.state.rollout
+        if asking is None or rollout is None or not asking.done() or asking.cancelled():
+            return NO_ANSWERS
+        if self._asked_stage != self._stage():
+            return NO_ANSWERS
+        fault = asking.exception()
+        if fault is None:
+            return asking.result()
+        if rollout.current_stage.is_preflight:
+            return _Answers(preflight=not_examined(self.name, _words(fault)))
+        return _Answers(checks=(f"could not be asked: {_words(fault)}",))
 
     def _stage(self) -> tuple[str, int] | None:
         rollout = self.state.rollout
@@ -269,20 +295,32 @@ class ServiceLoop:
             return None
         return rollout.id, rollout.stage
 
-    def _begin_checks(self) -> None:
+    def _ask_what_the_stage_asks(self) -> None:
         stage, rollout = self._stage(), self.state.rollout
-        if stage is None or rollout is None or not rollout.current_stage.checks or self._checked_stage == stage:
+        if self._asking is not None and self._asked_stage != stage:
+            self._asking.cancel()  # nobody waits for the answer any more, and nobody waits for its end
+        if stage is None or rollout is None or not rollout.current_stage.asks or self._asked_stage == stage:
             return
         if rollout.record.settled_at is None or rollout.record.checks_passed is not None:
             return
-        self._checked_stage = stage
-        self._checking = asyncio.create_task(self._check(rollout))
-        self._checking.add_done_callback(lambda _: self.wake())
+        self._asked_stage = stage
+        ask = self._examine if rollout.current_stage.is_preflight else self._check
+        self._asking = asyncio.create_task(ask(rollout))
+        self._asking.add_done_callback(lambda _: self.wake())
 
-    async def _check(self, rollout: Rollout) -> tuple[str, ...]:
+    async def _drop_question(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait({self._asking})
+
+    async def _examine(self, rollout: Rollout) -> _Answers:
+        spec = self.state.specs[rollout.candidate]
+        return _Answers(preflight=judge(await self.outside.preflighter.examine(spec=spec, version=rollout.candidate)))
+
+    async def _check(self, rollout: Rollout) -> _Answers:
         checks = rollout.current_stage.checks
         results = await self.outside.checker.run(checks=checks, targets=self._targets(rollout))
-        return tuple(f"{one.check.path}: {one.problem}" for one in results if one.problem)
+        return _Answers(checks=tuple(f"{one.check.path}: {one.problem}" for one in results if one.problem))
 
     def _targets(self, rollout: Rollout) -> tuple[Address, ...]:
         """Ask every instance of the candidate, not one that a balancer happens to pick."""

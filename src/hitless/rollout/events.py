@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from hitless.preflight.finding import PreflightReport
 from hitless.rollout.spec import InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.stage import Plan, StageRecord
 from hitless.rollout.state import Ordered, Outcome, Rollout, RolloutPhase, ServiceState
@@ -30,7 +31,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutStarted(Event):
-    """A rollout began; the first stage is entered."""
+    """A rollout began; the first stage is entered. `skipped_preflight`: who deployed did not want one."""
 
     kind: Literal["rollout.started"] = "rollout.started"
     rollout: str
@@ -42,6 +43,7 @@ class RolloutStarted(Event):
     baseline_spec: ServiceSpec | None
     plan: Plan
     reason: str | None = None
+    skipped_preflight: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,15 @@ class ChecksFinished(Event):
     kind: Literal["checks.finished"] = "checks.finished"
     stage: int
     problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreflightFinished(Event):
+    """The new version was examined out of rotation; a refusal among the findings turns the rollout back."""
+
+    kind: Literal["preflight.finished"] = "preflight.finished"
+    stage: int
+    report: PreflightReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +212,7 @@ ServiceEvent = (
     | StageUnsettled
     | StageProgressed
     | ChecksFinished
+    | PreflightFinished
     | StagePromoted
     | RolloutPaused
     | RolloutResumed
@@ -233,6 +245,7 @@ def _started(state: ServiceState, event: RolloutStarted) -> ServiceState:
         started_at=event.at,
         actor=event.actor,
         reason=event.reason,
+        skipped_preflight=event.skipped_preflight,
         record=StageRecord(entered_at=event.at),
     )
     return replace(
@@ -247,6 +260,7 @@ def _started(state: ServiceState, event: RolloutStarted) -> ServiceState:
             event.candidate: event.spec,
         },
         failures={version: some for version, some in state.failures.items() if version in used - {event.candidate}},
+        keep_alives_s={version: some for version, some in state.keep_alives_s.items() if version in used},
     )
 
 
@@ -284,6 +298,17 @@ def _checked(state: ServiceState, event: ChecksFinished) -> ServiceState:
     if rollout is None or event.stage != rollout.stage:
         return state
     return _with_record(state, rollout, checks_passed=not event.problems)
+
+
+def _examined(state: ServiceState, event: PreflightFinished) -> ServiceState:
+    rollout = _running(state)
+    if rollout is None or event.stage != rollout.stage or state.phase is RolloutPhase.ROLLING_BACK:
+        return state
+    measured = event.report.keep_alive_s
+    others = {version: some for version, some in state.keep_alives_s.items() if version != rollout.candidate}
+    keep_alives_s = others if measured is None else {**others, rollout.candidate: measured}
+    state = replace(state, keep_alives_s=keep_alives_s)
+    return _with_record(state, replace(rollout, preflight=event.report), checks_passed=event.report.passed)
 
 
 def _promoted(state: ServiceState, event: StagePromoted) -> ServiceState:
@@ -399,6 +424,7 @@ _FOLDS: Mapping[type[Event], Callable[[ServiceState, Any], ServiceState]] = {
     StageUnsettled: _unsettled,
     StageProgressed: _progressed,
     ChecksFinished: _checked,
+    PreflightFinished: _examined,
     StagePromoted: _promoted,
     RolloutPaused: _paused,
     RolloutResumed: _resumed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hitless.preflight.finding import PreflightReport
 from hitless.rollout.spec import ServiceSpec, StrategyName, Version
 from hitless.rollout.world import Observation
 
@@ -18,12 +19,18 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deploy(Command):
-    """Bring a version in; `supersede` takes the place of a rollout that is going on."""
+    """Bring a version in.
+
+    Attributes:
+        supersede: take the place of a rollout that is going on.
+        skip_preflight: do not examine it before, whatever its settings say.
+    """
 
     version: Version
     spec: ServiceSpec
     strategy: StrategyName
     supersede: bool = False
+    skip_preflight: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +62,16 @@ class Undo(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """The world was looked at; `checks`: outcome of the current stage's synthetic checks, None = not asked."""
+    """The world was looked at.
+
+    Attributes:
+        checks: problems that the current stage's synthetic checks found; None = no answer yet.
+        preflight: what the preflight found, in its stage; None = no answer yet.
+    """
 
     observation: Observation
     checks: tuple[str, ...] | None = None
+    preflight: PreflightReport | None = None
 
 
 Input = Deploy | Promote | Pause | Resume | Abort | Undo | Observed

@@ -10,7 +10,8 @@ from it.
 Rules.
 * A failing candidate turns the rollout back in every waiting phase; a pause or an approval never masks it.
 * Turning back is one more world (the old version alone) and goes through `converge` like any other.
-* A stage is left only when all its conditions hold at once; `promote` waives waiting, never readiness, routing, checks.
+* A stage is left only when all its conditions hold at once; `promote` waives waiting, never readiness, routing, checks
+  or the preflight.
 
 To add an input: a dataclass in `inputs.py`, a column in `TRANSITIONS` (a test insists), a verb in the control plane.
 """
@@ -22,7 +23,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from hitless.errors import AlreadyRunning, NoRollout, NotAllowedNow, NothingToUndo, RolloutInProgress
+from hitless.errors import (
+    AlreadyRunning,
+    NoRollout,
+    NotAllowedNow,
+    NothingToUndo,
+    RolloutInProgress,
+)
+from hitless.rollout.admission import refuse_to_end_sessions, standing_world
 from hitless.rollout.converge import converge, is_same
 from hitless.rollout.effects import Effect, Start, Stop
 from hitless.rollout.events import (
@@ -32,6 +40,7 @@ from hitless.rollout.events import (
     InstanceGone,
     InstanceOrdered,
     InstanceRetired,
+    PreflightFinished,
     RollbackStarted,
     RolloutFinished,
     RolloutPaused,
@@ -105,13 +114,17 @@ def _deploy(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[Servi
     is_settings = asked.version == state.stable
     if known is not None:
         _refuse_same(state, asked, known, is_settings=is_settings)
+    if not is_settings and not asked.skip_preflight:
+        refuse_to_end_sessions(state, asked)
+    salt = f"{asked.version}.{state.rollouts + 1}"
     plan = compile_rollout(
         asked.spec,
         strategy=asked.strategy,
         baseline=state.stable,
         candidate=asked.version,
         baseline_instances=state.specs[state.stable].instances if state.stable else None,
-        salt=f"{asked.version}.{state.rollouts + 1}",
+        salt=salt,
+        standing=None if asked.skip_preflight else standing_world(state, salt=salt),
     )
     strategy = "settings" if is_settings else asked.strategy.value
     yield _start(state, asked, now, plan=plan, strategy=strategy, candidate=asked.version, spec=asked.spec)
@@ -155,6 +168,7 @@ def _start(
         baseline_spec=state.specs.get(state.stable) if state.stable else None,
         plan=plan,
         reason=asked.reason,
+        skipped_preflight=isinstance(asked, Deploy) and asked.skip_preflight and asked.spec.preflight is not None,
     )
 
 
@@ -193,6 +207,7 @@ def _serves_everybody(state: ServiceState, rollout: Rollout) -> bool:
     return (
         state.phase is not RolloutPhase.ROLLING_BACK
         and rollout.is_last_stage
+        and bool(tables)
         and all(table.weight_bp(rollout.candidate) == ALL_TRAFFIC_BP for table in tables)
     )
 
@@ -209,11 +224,11 @@ def _promote(state: ServiceState, asked: Promote, now: datetime) -> Iterator[Ser
 
 
 def _refuse_unchecked(state: ServiceState, rollout: Rollout) -> None:
-    asks = [stage.name for stage in rollout.plan.stages[rollout.stage :] if stage.checks]
+    asks = [stage.name for stage in rollout.plan.stages[rollout.stage :] if stage.asks]
     if asks and not (asks == [rollout.current_stage.name] and rollout.record.checks_passed):
         raise NotAllowedNow(
             f"{state.service}: the checks of stage `{asks[0]}` have not passed",
-            evidence=("promote waives waiting, never checks",),
+            evidence=("promote waives waiting, never checks and never the preflight",),
             hints=(f"hitless rollout get {state.service} --watch",),
         )
 
@@ -291,6 +306,8 @@ def _watch(state: ServiceState, seen: Observed, now: datetime) -> Iterator[Servi
     yield from _book_settling(rollout, rollout.current_stage, state, seen, now, settled=settled)
     if seen.checks is not None and rollout.record.checks_passed is None:
         yield ChecksFinished(at=now, stage=rollout.stage, problems=seen.checks)
+    if seen.preflight is not None and rollout.record.checks_passed is None:
+        yield PreflightFinished(at=now, stage=rollout.stage, report=seen.preflight)
     cause = _cause_to_turn_back(state, seen, now, settled=settled)
     if cause:
         yield _turn_back(state, now, cause=cause)
@@ -319,6 +336,8 @@ def _cause_to_turn_back(state: ServiceState, seen: Observed, now: datetime, *, s
         last = f"; last: {causes[-1]}" if causes else ""
         instances = "1 instance" if failures.count == 1 else f"{failures.count} instances"
         return f"{instances} of {rollout.candidate} failed{last}"
+    if seen.preflight is not None and not seen.preflight.passed:
+        return f"refused by the preflight: {seen.preflight.cause}"
     if seen.checks:
         return f"checks failed: {'; '.join(seen.checks)}"
     if certain := all_requests_fail(seen.observation, candidate=rollout.candidate, baseline=rollout.baseline):
@@ -364,14 +383,19 @@ def way_back(rollout: Rollout, desired: Mapping[Any, Any]) -> Stage:
 def _return_home(state: ServiceState, seen: Observed, now: datetime) -> Iterator[ServiceEvent]:
     rollout, stage = _rollout(state), way_back(_rollout(state), state.desired)
     if is_settled(stage, observed=seen.observation, limits=_limits(state)):
-        outcome = Outcome.ROLLED_BACK if rollout.baseline else Outcome.FAILED
-        yield RolloutFinished(at=now, rollout=rollout.id, outcome=outcome)
+        yield RolloutFinished(at=now, rollout=rollout.id, outcome=_outcome_of_return(rollout))
     elif _is_overdue(rollout, now):
         missing = _what_is_missing(stage, rollout, seen.observation, _limits(state))
         cause = f"{rollout.cause}; and the way back got no further in {stage.deadline_s:g} s: {missing}"
         yield RolloutFinished(at=now, rollout=rollout.id, outcome=Outcome.FAILED, cause=cause)
     else:
         yield from _book_settling(rollout, stage, state, seen, now, settled=False)
+
+
+def _outcome_of_return(rollout: Rollout) -> Outcome:
+    if rollout.preflight is not None and not rollout.preflight.passed:
+        return Outcome.REFUSED
+    return Outcome.ROLLED_BACK if rollout.baseline else Outcome.FAILED
 
 
 def _nothing(_state: ServiceState, _seen: Observed, _now: datetime) -> Decision:

@@ -197,9 +197,28 @@ class StrategySpecs:
     canary: CanarySpec = CanarySpec()
 
 
+class Sessions(StrEnum):
+    """Where the state of users' sessions is."""
+
+    EXTERNAL = "external"
+    IN_PROCESS = "in_process"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreflightSpec:
+    """What is asked of a version before users meet it; `paths` are pages as users ask them, with GET."""
+
+    paths: tuple[str, ...] = ("/",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
-    """One service as `hitless.yaml` describes it, with all defaults filled in."""
+    """One service as `hitless.yaml` describes it, with all defaults filled in.
+
+    Attributes:
+        preflight: None = new versions are not examined.
+        sessions: None = nobody has said.
+    """
 
     name: str
     instances: int
@@ -209,3 +228,5 @@ class ServiceSpec:
     drain: DrainSpec = DrainSpec()
     strategy: StrategySpecs = StrategySpecs()
     progress_deadline_s: float = 600.0
+    preflight: PreflightSpec | None = PreflightSpec()
+    sessions: Sessions | None = None

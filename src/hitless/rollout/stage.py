@@ -64,7 +64,14 @@ class Approved:
     kind: Literal["approved"] = "approved"
 
 
-Condition = Ready | Routed | Drained | Held | Passed | Approved
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """The preflight of the new version has found nothing that users would suffer from."""
+
+    kind: Literal["examined"] = "examined"
+
+
+Condition = Ready | Routed | Drained | Held | Passed | Approved | Examined
 Settling = Ready | Routed | Drained
 
 
@@ -81,6 +88,16 @@ class Stage:
     def checks(self) -> tuple[CheckSpec, ...]:
         """All synthetic checks of this stage."""
         return tuple(check for one in self.until if isinstance(one, Passed) for check in one.checks)
+
+    @property
+    def is_preflight(self) -> bool:
+        """Tell whether the new version is examined out of rotation in this stage."""
+        return any(isinstance(one, Examined) for one in self.until)
+
+    @property
+    def asks(self) -> bool:
+        """Tell whether this stage is left only when what was asked of the new version has passed."""
+        return self.is_preflight or bool(self.checks)
 
     @property
     def hold_s(self) -> float:
@@ -105,7 +122,7 @@ class StageRecord:
         unsettled_at: since when it is not any more.
         progress: the furthest that settling came, as `progress` counts it, and when that was.
         promoted: a person said go on: hold and approval are waived, the world and the checks are not.
-        checks_passed: None = not asked yet.
+        checks_passed: of synthetic checks or of the preflight; None = no answer yet.
     """
 
     entered_at: datetime
@@ -195,7 +212,11 @@ def _not_drained(_wanted: RegionWorld, pools: Pools, limits: Limits) -> Iterator
         yield f"{len(left)} retiring: {names}"
 
 
-def _record_finding(condition: Held | Passed | Approved, record: StageRecord, now: datetime) -> Finding:
+def _record_finding(condition: Held | Passed | Approved | Examined, record: StageRecord, now: datetime) -> Finding:
+    if isinstance(condition, Examined):
+        words = {None: "instances out of rotation are looked at", True: "passed", False: "refused"}
+        detail = words[record.checks_passed]
+        return Finding(condition=condition, met=record.checks_passed is True, detail=detail)
     if isinstance(condition, Passed):
         detail = {None: "not asked yet", True: "passed", False: "failed"}[record.checks_passed]
         return Finding(condition=condition, met=record.checks_passed is True, detail=detail)

@@ -6,10 +6,11 @@ Folded from events, never edited.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from hitless.preflight.finding import PreflightReport
 from hitless.rollout.spec import InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.stage import Plan, Stage, StageRecord
 from hitless.rollout.world import NOWHERE, Failures, Limits, Table, World
@@ -30,6 +31,7 @@ class Outcome(StrEnum):
     COMPLETED = "completed"
     ROLLED_BACK = "rolled_back"
     SUPERSEDED = "superseded"
+    REFUSED = "refused"  # by the preflight: nothing had changed
     FAILED = "failed"
 
 
@@ -41,6 +43,8 @@ class Rollout:
         strategy: name for people: a strategy, `undo` or `settings`.
         baseline: the version to return to, None for a first release; with its settings.
         cause: why it turned back or failed.
+        preflight: what was found before users met it; None = not examined (yet).
+        skipped_preflight: who deployed did not want one.
     """
 
     id: str
@@ -57,6 +61,8 @@ class Rollout:
     cause: str | None = None
     outcome: Outcome | None = None
     finished_at: datetime | None = None
+    preflight: PreflightReport | None = None
+    skipped_preflight: bool = False
 
     @property
     def current_stage(self) -> Stage:
@@ -91,6 +97,7 @@ class ServiceState:
     Attributes:
         desired: what `converge` aims at, rollout or not.
         specs: settings by version, as they were when the version was deployed.
+        keep_alives_s: by version, keep-alive time-outs that were measured and are shorter than its settings say.
         stable: the version that completed last.
         previous: where `undo` returns to, unless the last rollout to complete changed settings alone: then to
             `settings_before`.
@@ -111,9 +118,18 @@ class ServiceState:
     previous: Version | None = None
     settings_before: ServiceSpec | None = None
     instances: Mapping[InstanceId, Ordered] = field(default_factory=dict)
+    keep_alives_s: Mapping[Version, float] = field(default_factory=dict)
     failures: Mapping[Version, Failures] = field(default_factory=dict)
     tables: Mapping[Region, Table] = field(default_factory=dict)
     revision: int = 0
     named: int = 0
     rollouts: int = 0
     rollout: Rollout | None = None
+
+    def routing_specs(self) -> Mapping[Version, ServiceSpec]:
+        """Return the settings by version as the proxy is told: what was measured counts, not what was written."""
+        return {version: self._as_measured(version, spec) for version, spec in self.specs.items()}
+
+    def _as_measured(self, version: Version, spec: ServiceSpec) -> ServiceSpec:
+        measured_s = min(self.keep_alives_s.get(version, spec.traffic.keep_alive_s), spec.traffic.keep_alive_s)
+        return replace(spec, traffic=replace(spec.traffic, keep_alive_s=measured_s))

@@ -18,7 +18,7 @@ from hitless.rollout.spec import (
     StrategyName,
     Version,
 )
-from hitless.rollout.stage import Approved, Condition, Drained, Held, Passed, Plan, Ready, Routed, Stage
+from hitless.rollout.stage import Approved, Condition, Drained, Examined, Held, Passed, Plan, Ready, Routed, Stage
 from hitless.rollout.world import Limits, RegionWorld, World
 
 
@@ -104,11 +104,13 @@ def compile_rollout(
     baseline_instances: int | None = None,
     regions: tuple[Region, ...] = (LOCAL,),
     salt: str = "",
+    standing: World | None = None,
 ) -> Plan:
     """Compile a rollout to stages and limits; the baseline has as many instances as the candidate unless told.
 
     Without a baseline (first release), or with the candidate as its own baseline (other settings), there is nothing
-    to stand beside: whatever the strategy, one stage remains.
+    to stand beside: whatever the strategy, one stage remains. With `standing`, the world as it is, the candidate is
+    examined first, as far as its settings say so, while that world stays.
     """
     beside = baseline_instances or spec.instances
     release = Release(
@@ -120,7 +122,15 @@ def compile_rollout(
         salt=salt or candidate,
     )
     before = () if baseline in {None, candidate} else tuple(STRATEGIES[strategy](release))
-    return Plan(stages=(*before, release.last_stage()), limits=limits_of(spec, strategy, beside=beside))
+    first = preflight(spec, standing) if baseline != candidate else ()
+    return Plan(stages=(*first, *before, release.last_stage()), limits=limits_of(spec, strategy, beside=beside))
+
+
+def preflight(spec: ServiceSpec, standing: World | None) -> tuple[Stage, ...]:
+    """Return the stage in which the candidate is examined, if there is one: it asks nothing of the world."""
+    if standing is None or spec.preflight is None:
+        return ()
+    return (Stage(name="preflight", desired=standing, until=(Examined(),), deadline_s=spec.progress_deadline_s),)
 
 
 def compile_return(

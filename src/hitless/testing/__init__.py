@@ -14,6 +14,7 @@ A test in virtual time:
 from hitless.testing.checker import Asked, FakeChecker
 from hitless.testing.clock import InlineExecutor, VirtualClock, settle
 from hitless.testing.fleet import Behaviour, FakeFleet, FleetEvent
+from hitless.testing.preflight import Examined, FakePreflighter, faultless
 from hitless.testing.router import Applied, FakeRouter, RouterFaults
 from hitless.testing.store import MemoryStore
 from hitless.testing.violations import Rule, Violation
@@ -22,8 +23,10 @@ __all__ = [
     "Applied",
     "Asked",
     "Behaviour",
+    "Examined",
     "FakeChecker",
     "FakeFleet",
+    "FakePreflighter",
     "FakeRouter",
     "FleetEvent",
     "InlineExecutor",
@@ -32,5 +35,6 @@ __all__ = [
     "Rule",
     "Violation",
     "VirtualClock",
+    "faultless",
     "settle",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from hitless.preflight.finding import PreflightReport
 from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ServiceEvent, TrafficRouted, evolve
 from hitless.rollout.inputs import Command, Observed
@@ -68,6 +69,7 @@ class Simulation:
         start_deadline_s: the fleet gives up on an instance after so long.
         answers: what the proxy counts, by version.
         violations: broken promises, in words; empty when all is well.
+        preflight: what every preflight finds, at once; None = it goes on and on.
     """
 
     service: str = "shop"
@@ -82,6 +84,7 @@ class Simulation:
     pending: Table | None = None
     answers: dict[Version, Answers] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
+    preflight: PreflightReport | None = PreflightReport()
     checks: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +104,7 @@ class Simulation:
         self._age()
         if self.acknowledges:
             self._acknowledge()
-        step = observe(self.state, Observed(observation=self.observation(), checks=self._asked_checks()))
+        step = observe(self.state, self._look())
         self._record(step.state, step.events)
         for index, effect in enumerate(step.effects):
             if index not in set(losing):
@@ -218,11 +221,14 @@ class Simulation:
         count = acts.streams + int(requests_left)
         return OpenRequests(count=count, is_quiet=count == 0, draining_since=one.drained_from)
 
-    def _asked_checks(self) -> tuple[str, ...] | None:
-        rollout = self.state.rollout
-        if rollout is None or not rollout.current_stage.checks or rollout.record.settled_at is None:
-            return None
-        return self.checks
+    def _look(self) -> Observed:
+        """Look, and bring what the stage has asked for, as far as it is there."""
+        rollout, seen = self.state.rollout, Observed(observation=self.observation())
+        if rollout is None or rollout.record.settled_at is None:
+            return seen
+        if rollout.current_stage.is_preflight:
+            return replace(seen, preflight=self.preflight)
+        return replace(seen, checks=self.checks) if rollout.current_stage.checks else seen
 
     # What the effects do, and what they may not
 

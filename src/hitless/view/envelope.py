@@ -15,6 +15,7 @@ Noun = Literal[
     "journal-check",
     "control-plane",
     "plan",
+    "preflight",
     "problem",
     "project",
     "explanation",

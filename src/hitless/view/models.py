@@ -10,8 +10,8 @@ from typing import Generic, Literal, TypedDict, TypeVar
 
 Payload = TypeVar("Payload")
 
-RolloutState = Literal["running", "paused", "completed", "rolled_back", "superseded", "failed"]
-"""`running` includes the way back (`phase` = `rolling_back`)."""
+RolloutState = Literal["running", "paused", "completed", "rolled_back", "refused", "superseded", "failed"]
+"""`running` includes the way back (`phase` = `rolling_back`); refused: by the preflight, nothing had changed."""
 
 Role = Literal["stable", "candidate", "retiring"]
 
@@ -64,8 +64,31 @@ class StageView(TypedDict):
     hold_s: float
 
 
+class PreflightFindingView(TypedDict):
+    """What a rule of the preflight found: a refusal turns the rollout back, a warning is told."""
+
+    rule: str
+    severity: Literal["refusal", "warning"]
+    sentence: str
+    evidence: list[str]
+    remedy: str
+
+
+class PreflightView(TypedDict):
+    """What a version showed out of rotation; `keep_alive_s`: measured, where it is shorter than the settings say."""
+
+    service: str
+    version: str
+    passed: bool
+    findings: list[PreflightFindingView]
+    keep_alive_s: float | None
+
+
 class RolloutView(TypedDict):
-    """One rollout. `next` lists commands that make sense now, ready to paste."""
+    """One rollout. `next` lists commands that make sense now, ready to paste.
+
+    `preflight` is None where there was none, or none yet.
+    """
 
     id: str
     service: str
@@ -81,6 +104,8 @@ class RolloutView(TypedDict):
     actor: str
     reason: str | None
     cause: str | None
+    preflight: PreflightView | None
+    skipped_preflight: bool
     next: list[str]
 
 

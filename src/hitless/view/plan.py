@@ -77,6 +77,8 @@ def _peak_instances(plan: Plan, baseline: Version | None) -> int:
 
 
 def _needs(plan: Plan, spec: ServiceSpec, peak: int) -> Iterator[str]:
+    if plan.stages[0].is_preflight:
+        yield "room for two more instances out of rotation, while the new version is examined"
     if peak > spec.instances:
         yield f"room for {peak} instances, {peak - spec.instances} more than usual"
     for number, stage in enumerate(plan.stages, 1):

@@ -15,6 +15,7 @@ from hitless.view.models import (
     ConditionView,
     Health,
     InstanceView,
+    PreflightView,
     Role,
     RolloutState,
     RolloutView,
@@ -23,6 +24,7 @@ from hitless.view.models import (
     VersionView,
 )
 from hitless.view.plan import checks_words, pools_of, weights_of
+from hitless.view.preflight import preflight_view
 
 
 def service_view(
@@ -63,8 +65,16 @@ def rollout_view(
         "actor": rollout.actor,
         "reason": rollout.reason,
         "cause": rollout.cause,
+        "preflight": _preflight(name, rollout),
+        "skipped_preflight": rollout.skipped_preflight,
         "next": list(_next(name, phase, rollout, state)),
     }
+
+
+def _preflight(service: str, rollout: Rollout) -> PreflightView | None:
+    if rollout.preflight is None:
+        return None
+    return preflight_view(rollout.preflight, service=service, version=rollout.candidate)
 
 
 def _rollout_phase(
@@ -85,6 +95,8 @@ def _rollout_state(rollout: Rollout, phase: str) -> RolloutState:
             return "rolled_back"
         case Outcome.SUPERSEDED:
             return "superseded"
+        case Outcome.REFUSED:
+            return "refused"
         case Outcome.FAILED:
             return "failed"
         case None:
@@ -161,6 +173,9 @@ def _next(name: str, phase: str, rollout: Rollout, state: ServiceState | None) -
         yield f"hitless rollout get {name} --watch"
     elif rollout.outcome is Outcome.COMPLETED and state is not None and (state.settings_before or state.previous):
         yield f"hitless rollout undo {name}"
+    elif rollout.outcome is Outcome.REFUSED:
+        yield f"hitless preflight {name} --version {rollout.candidate}"
+        yield f'hitless deploy {name} --version {rollout.candidate} --skip-preflight --reason "..."'
     elif rollout.outcome in {Outcome.ROLLED_BACK, Outcome.FAILED}:
         yield f"hitless logs {name}"
         yield f"hitless journal tail --service {name}"

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hitless.adapters.processes.file_names import KEPT_PER_SERVICE
-from hitless.adapters.processes.free_ports import FreePorts, candidate_ports, ephemeral_ports
+from hitless.adapters.processes.free_ports import FreePorts, usual_ports
 from hitless.adapters.processes.http import open_session
 from hitless.adapters.processes.identity import boot_id
 from hitless.adapters.processes.logs import cap_log, log_path, prune_logs
@@ -39,7 +39,15 @@ class ProcessFleet:
         faults: records that could not be read when watching began.
     """
 
-    def __init__(self, directory: Path, *, project: Path, clock: Clock, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        project: Path,
+        clock: Clock,
+        on_change: Callable[[], None],
+        ports: FreePorts | None = None,
+    ) -> None:
         """Prepare; nothing is read or started yet.
 
         Args:
@@ -47,13 +55,14 @@ class ProcessFleet:
             project: where `hitless.yaml` is; directories of services are relative to it.
             clock: time.
             on_change: called whenever an instance's phase changes, and when one is gone.
+            ports: where instances get theirs from, if others get theirs there too.
         """
         self.faults: tuple[RecordUnreadable, ...] = ()
         self._directory = directory
         self._project = project
         self._clock = clock
         self._on_change = on_change
-        self._ports = FreePorts(candidate_ports(ephemeral_ports()))
+        self._ports = ports or usual_ports()
         self._supervisors: dict[InstanceId, Supervisor] = {}
         self._endings: dict[str, dict[InstanceId, str]] = {}
         self._all_gone = asyncio.Event()

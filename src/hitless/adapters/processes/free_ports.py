@@ -61,6 +61,11 @@ class FreePorts:
         self._taken.discard(port)
 
 
+def usual_ports() -> FreePorts:
+    """Hand out the ports that this machine has for instances."""
+    return FreePorts(candidate_ports(ephemeral_ports()))
+
+
 def _is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         try:

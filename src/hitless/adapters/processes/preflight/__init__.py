@@ -1,0 +1,1 @@
+"""Examines a version: instances out of rotation, asked, loaded and ended before users meet it."""

@@ -1,0 +1,1 @@
+"""What an examined instance shows, and what follows from it. Pure."""
