@@ -37,6 +37,7 @@ health:
    max_failures: {max_failures}}}
 drain: {{requests: 1s, streams: 5s}}
 traffic: {{keep_alive: 30s}}
+preflight: off
 strategy:
   rolling: {{max_surge: 1, max_unavailable: 0}}
   blue_green: {{keep_warm: {hold}}}
