@@ -24,7 +24,7 @@ demo: $(READY)  ## Show the main job: three rollouts, two bad versions, a killed
 
 test: $(READY)  ## Run all checks and all tests
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 20
 
 check: $(READY)  ## Lint, format, types, floors and rooms
 	$(BIN)/ruff check

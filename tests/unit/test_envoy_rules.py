@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -208,13 +209,14 @@ def test_the_watch_budget_is_refused_with_figures_and_the_command_that_raises_it
 
 
 def test_a_deep_directory_gets_a_short_way_to_its_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    layout = Layout.of(tmp_path / ("d" * 120), LOCAL)
-    layout.ensure_short_way()
-    assert len(os.fsencode(layout.admin_socket)) <= SOCKET_PATH_MAX
-    assert layout.admin_socket.parent.resolve() == layout.root
-    layout.remove_short_way()
-    assert not layout.admin_socket.parent.exists()
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        monkeypatch.setattr("tempfile.tempdir", short)
+        layout = Layout.of(tmp_path / ("d" * 120), LOCAL)
+        layout.ensure_short_way()
+        assert len(os.fsencode(layout.admin_socket)) <= SOCKET_PATH_MAX
+        assert layout.admin_socket.parent.resolve() == layout.root
+        layout.remove_short_way()
+        assert not layout.admin_socket.parent.exists()
 
 
 def test_a_planted_short_way_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
