@@ -11,7 +11,15 @@ from urllib.parse import quote, urlencode
 
 from hitless.api.unix_socket import connect
 from hitless.cli.faults import NotAuthorised, ProblemReported, Unreachable
-from hitless.view.models import ControlPlaneView, JournalRecordView, PlanView, RolloutView, ServiceView, VerifyView
+from hitless.view.models import (
+    ControlPlaneView,
+    JournalRecordView,
+    PlanView,
+    RolloutRowView,
+    RolloutView,
+    ServiceView,
+    VerifyView,
+)
 
 Verb = Literal["promote", "promote_full", "pause", "resume", "abort", "undo"]
 
@@ -35,9 +43,9 @@ class Client:
         """Show one service; with `after`, as soon as something has changed since, or after `wait_s`."""
         return cast("ServiceView", self._get(f"/v1/services/{quote(name, safe='')}", after=after, wait=wait_s))
 
-    def rollouts(self, service: str | None) -> list[RolloutView]:
-        """List rollouts, newest first."""
-        return cast("list[RolloutView]", self._get("/v1/rollouts", service=service))
+    def rollouts(self, service: str | None, *, limit: int = 20, before: str | None = None) -> list[RolloutRowView]:
+        """List rollouts, newest first, only those begun before `before`."""
+        return cast("list[RolloutRowView]", self._get("/v1/rollouts", service=service, limit=limit, before=before))
 
     def rollout(self, rollout_id: str) -> RolloutView:
         """Show one rollout."""

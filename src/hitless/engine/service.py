@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 
 from hitless.engine.codec import dump_rollout, dump_state, entry_of, subject_of
+from hitless.engine.faults import in_words
 from hitless.engine.keeper import Keeper
 from hitless.errors import Fenced, HitlessError
 from hitless.journal.record import Entry
@@ -100,6 +101,15 @@ class ServiceLoop:
         """
         machine.command(self.state, asked, now=self.outside.clock.now())
 
+    async def take_up(self, *, revision: int) -> None:
+        """Compare what a new controller finds with what its store remembers, and commit what follows.
+
+        Args:
+            revision: of the newest routing decision that the data plane was told of.
+        """
+        instances = await self.outside.fleet.observe(self.name)
+        await self._commit(machine.take_up(self.state, instances, revision=revision, now=self.outside.clock.now()))
+
     async def retire_all(self, *, why: str) -> None:
         """Journal that every instance is about to end, so that the next start does not take it for a crash."""
         now = self.outside.clock.now()
@@ -132,7 +142,7 @@ class ServiceLoop:
             raise
         except (HitlessError, OSError) as error:
             is_moving = False
-            self.problems = (_words(error),)
+            self.problems = (in_words(error),)
         if before != self._sight():
             self.on_change()
         return is_moving
@@ -232,7 +242,7 @@ class ServiceLoop:
             except Fenced:
                 raise
             except (HitlessError, OSError) as error:
-                troubles.append(_words(error))
+                troubles.append(in_words(error))
         return tuple(troubles)
 
     async def _carry_out(self, effect: Effect, decided: ServiceState) -> None:
@@ -261,7 +271,7 @@ class ServiceLoop:
         if self._checking is None or not self._checking.done() or self._checked_stage != self._stage():
             return None
         fault = self._checking.exception()
-        return self._checking.result() if fault is None else (f"could not be asked: {_words(fault)}",)
+        return self._checking.result() if fault is None else (f"could not be asked: {in_words(fault)}",)
 
     def _stage(self) -> tuple[str, int] | None:
         rollout = self.state.rollout
@@ -303,7 +313,3 @@ def _grace_s(effect: Stop, decided: ServiceState) -> float:
     known = decided.instances.get(effect.instance)
     spec = decided.specs.get(known.version) if known else None
     return spec.drain.requests_s if spec else 30.0
-
-
-def _words(error: BaseException) -> str:
-    return error.message if isinstance(error, HitlessError) else f"{type(error).__name__}: {error}"

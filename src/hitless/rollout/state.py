@@ -100,6 +100,7 @@ class ServiceState:
         named: numbers given to instances so far.
         rollouts: number of rollouts so far.
         rollout: the present or last one.
+        is_found: it runs and the store does not know what was wanted of it; nothing is decided until it is adopted.
     """
 
     service: str
@@ -117,3 +118,4 @@ class ServiceState:
     named: int = 0
     rollouts: int = 0
     rollout: Rollout | None = None
+    is_found: bool = False

@@ -64,8 +64,8 @@ class StageView(TypedDict):
     hold_s: float
 
 
-class RolloutView(TypedDict):
-    """One rollout. `next` lists commands that make sense now, ready to paste."""
+class RolloutRowView(TypedDict):
+    """One rollout in a list."""
 
     id: str
     service: str
@@ -74,13 +74,18 @@ class RolloutView(TypedDict):
     candidate: str
     state: RolloutState
     phase: Literal["advancing", "paused", "rolling_back", "finished"]
-    stage: int
-    stages: list[StageView]
     started_at: str
     finished_at: str | None
     actor: str
     reason: str | None
     cause: str | None
+
+
+class RolloutView(RolloutRowView):
+    """One rollout. `next` lists commands that make sense now, ready to paste; `stage` counts from zero."""
+
+    stage: int
+    stages: list[StageView]
     next: list[str]
 
 
@@ -120,6 +125,7 @@ class ControlPlaneView(TypedDict):
     directory: str
     envoy: Literal["running", "starting", "down"]
     envoy_pid: int | None
+    problems: list[str]
     services: list[ServiceView]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hitless.adapters.processes.file_names import KEPT_PER_SERVICE
-from hitless.adapters.processes.free_ports import FreePorts, candidate_ports, ephemeral_ports
+from hitless.adapters.processes.free_ports import VARIABLE, FreePorts, configured_ports, ephemeral_ports
 from hitless.adapters.processes.http import open_session
 from hitless.adapters.processes.identity import boot_id
 from hitless.adapters.processes.logs import cap_log, log_path, prune_logs
@@ -39,7 +40,15 @@ class ProcessFleet:
         faults: records that could not be read when watching began.
     """
 
-    def __init__(self, directory: Path, *, project: Path, clock: Clock, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        project: Path,
+        clock: Clock,
+        on_change: Callable[[], None],
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Prepare; nothing is read or started yet.
 
         Args:
@@ -47,13 +56,15 @@ class ProcessFleet:
             project: where `hitless.yaml` is; directories of services are relative to it.
             clock: time.
             on_change: called whenever an instance's phase changes, and when one is gone.
+            may_write: says no while another controller may have taken over; what is seen is not written down then.
         """
         self.faults: tuple[RecordUnreadable, ...] = ()
         self._directory = directory
         self._project = project
         self._clock = clock
         self._on_change = on_change
-        self._ports = FreePorts(candidate_ports(ephemeral_ports()))
+        self._may_write = may_write
+        self._ports = FreePorts(configured_ports(os.environ.get(VARIABLE), ephemeral_ports()))
         self._supervisors: dict[InstanceId, Supervisor] = {}
         self._endings: dict[str, dict[InstanceId, str]] = {}
         self._all_gone = asyncio.Event()
@@ -125,9 +136,11 @@ class ProcessFleet:
             project=self._project,
             clock=self._clock,
             records=InstanceRecords(self._directory),
+            ports=self._ports.words,
             executor=ThreadPoolExecutor(_THREADS, thread_name_prefix="hitless-fleet"),
             session=open_session(),
             on_change=self._on_change,
+            may_write=self._may_write,
             on_gone=self._forget,
         )
 
