@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -19,6 +20,7 @@ from hitless.api.unix_socket import SOCKET_NAME, connect
 from hitless.testing.live import free_ports
 
 LEAKED = 16  # connections; more than the limit leaves room for
+TAKE_EVERY_S = 0.1
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 
@@ -147,17 +149,15 @@ def test_a_store_that_is_deleted_under_the_control_plane_is_told_and_what_runs_i
 
 @pytest.mark.fault("no file descriptor left")
 def test_without_descriptors_nobody_is_taken_for_ill_and_commands_say_why_they_fail(world: World) -> None:
-    soft, hard = world.controller.rlimit(psutil.RLIMIT_NOFILE)
-    with world.nobody_notices("no descriptors"), ExitStack() as leak:
-        before = world.instances()
-        highest = max(int(path.name) for path in Path(f"/proc/{world.controller.pid}/fd").iterdir())
-        world.controller.rlimit(psutil.RLIMIT_NOFILE, (highest + 4, hard))
-        for _ in range(LEAKED):
-            leak.enter_context(connect(world.state / SOCKET_NAME))
-        said = world.refused("deploy", "shop", "--version", "x", code="HL6111", exit_code=6).stderr
-        assert f"sudo prlimit --pid {world.controller.pid}" in said
-        world.refused("status", code="HL6111", exit_code=6)
-        world.controller.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+    before = world.instances()
+    highest = max(int(path.name) for path in Path(f"/proc/{world.controller.pid}/fd").iterdir())
+    with world.nobody_notices("no descriptors"):
+        with ExitStack() as leak, world.limited(psutil.RLIMIT_NOFILE, highest + 4):
+            for _ in range(LEAKED):
+                leak.enter_context(connect(world.state / SOCKET_NAME))
+            said = world.refused("deploy", "shop", "--version", "x", code="HL6111", exit_code=6).stderr
+            assert f"sudo prlimit --pid {world.controller.pid}" in said
+            world.refused("status", code="HL6111", exit_code=6)
         assert {one["id"] for one in world.healthy()["instances"]} == before
     world.deploy()
 
@@ -165,13 +165,11 @@ def test_without_descriptors_nobody_is_taken_for_ill_and_commands_say_why_they_f
 @pytest.mark.fault("disk full: state directory")
 def test_a_rollout_holds_while_nothing_can_be_written_and_goes_on_after(world: World) -> None:
     world.project.write(world.text(hold="1s"))
-    _, hard = world.controller.rlimit(psutil.RLIMIT_FSIZE)
     with world.nobody_notices("nothing can be written"):
         world.deploy("--strategy", "canary", "--detach")
-        world.controller.rlimit(psutil.RLIMIT_FSIZE, (1, hard))
-        world.told("the store")
-        world.refused("rollout", "pause", "shop", code="HL6303", exit_code=6)
-        world.controller.rlimit(psutil.RLIMIT_FSIZE, (hard, hard))
+        with world.limited(psutil.RLIMIT_FSIZE, 1):
+            world.shown("the store")  # its log has no room either
+            world.refused("rollout", "pause", "shop", code="HL6300", exit_code=6)
         assert world.ended()["state"] == "completed"
         world.healthy()
 
@@ -188,11 +186,22 @@ def test_without_inotify_instances_envoy_lives_and_the_rollout_goes_on_once_ther
 
 @contextmanager
 def inotify_instances_taken() -> Iterator[None]:
-    """Leave no more than the reserve, so that no other Envoy of this user is in danger."""
+    """Leave no more than the reserve, so that no other Envoy of this user is in danger; take what others give back."""
     libc, limit = ctypes.CDLL(None), int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
-    taken = [libc.inotify_init1(os.O_CLOEXEC) for _ in range(limit - RESERVE - instances_in_use(os.getuid()))]
+    taken: list[int] = []
+    is_over = threading.Event()
+
+    def keep_taking() -> None:
+        while not is_over.wait(TAKE_EVERY_S):
+            free = limit - RESERVE - instances_in_use(os.getuid())
+            taken.extend(libc.inotify_init1(os.O_CLOEXEC) for _ in range(free))
+
+    thread = threading.Thread(target=keep_taking)
+    thread.start()
     try:
         yield
     finally:
+        is_over.set()
+        thread.join()
         for descriptor in taken:
             os.close(descriptor)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -19,6 +21,7 @@ from hitless.testing.live import free_ports
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 
+HOLD_S = 10
 LIBFAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
@@ -186,29 +189,24 @@ def test_no_hold_ends_early_or_late_when_the_clock_jumps_by_an_hour(world: World
         "FAKETIME_NO_CACHE": "1",
     }
     world.project.up()
-    world.project.write(world.text(hold="6s"))
+    world.project.write(world.text(hold=f"{HOLD_S}s"))
     with world.nobody_notices("clock jumps"):
+        began_s = time.monotonic()
         world.deploy("--strategy", "canary", "--detach")
-        world.when(lambda: held(world))
         offset.write_text("+3600\n")
-        assert "ahead of hitless'" in world.told("the machine's clock is 36")
-        assert held(world)
+        assert "timedatectl" in world.told("the machine's clock is about 60 min ahead of hitless'")
         offset.write_text("-3600\n")
-        world.told("behind hitless'")
+        assert "timedatectl" in world.told("the machine's clock is about 60 min behind hitless'")
         rollout = world.ended()
     assert rollout["state"] == "completed"
+    assert time.monotonic() - began_s >= HOLD_S * 0.98
     begun, done = (datetime.fromisoformat(str(rollout[key])) for key in ("started_at", "finished_at"))
-    assert timedelta(seconds=6) <= done - begun <= timedelta(minutes=2)
+    assert timedelta(seconds=HOLD_S) <= done - begun <= timedelta(minutes=2)
+    assert world.controller.is_running()
     world.project.stop()
     world.project.control_environment = {}
     world.project.up()
     world.healthy()
-
-
-def held(world: World) -> bool:
-    stage = next(one for one in world.status()["rollout"]["stages"] if one["state"] == "current")
-    met = {one["name"]: one["met"] for one in stage["until"]}
-    return met == {"ready": True, "routed": True, "held 6 s": False}
 
 
 # Controllers
@@ -229,7 +227,7 @@ def test_the_second_stands_by_says_so_and_takes_over_when_the_first_ends(world: 
 @pytest.mark.fault("a control plane stands still for longer than its lease")
 def test_who_stood_still_for_longer_than_its_lease_ends_and_writes_nothing(world: World) -> None:
     with world.nobody_notices("stood still"):
-        first, journal = world.project.control_plane, world.project.json("journal", "tail", "-n", "1")[-1]["seq"]
+        first, journal = world.project.control_plane, world.status()["seq"]
         assert first is not None
         second = world.project.begin()
         world.when(lambda: "this one stands by" in world.log())
@@ -242,9 +240,11 @@ def test_who_stood_still_for_longer_than_its_lease_ends_and_writes_nothing(world
             first.send_signal(signal.SIGCONT)
         assert first.wait(30) == 7
         assert "another controller has taken over" in world.log()
-        records = world.project.json("journal", "tail", "-n", "200")
-        actors = {one["actor"] for one in records if one["seq"] > journal and one["subject"] == "control_plane"}
-        assert all(f":{second.pid}:" in actor for actor in actors)
+        lines = world.project.check("journal", "tail", "-n", "200", "--json").splitlines()
+        records = [one for line in lines for one in json.loads(line)["data"] if one["seq"] > journal]
+        actors = {one["actor"] for one in records if one["subject"] == "control_plane"}
+        assert len(actors) == 1
+        assert f":{second.pid}:" in actors.pop()
         world.deploy()
 
 

@@ -95,9 +95,13 @@ class World:
 
     def told(self, words: str) -> str:
         """Wait until `hitless status` and the log say so; return the problem."""
-        problem = self.when(lambda: next((one for one in self.status()["problems"] if words in one), None))
+        problem = self.shown(words)
         self.when(lambda: words in self.log())
-        return str(problem)
+        return problem
+
+    def shown(self, words: str) -> str:
+        """Wait until `hitless status` says so; return the problem."""
+        return str(self.when(lambda: next((one for one in self.status()["problems"] if words in one), None)))
 
     def over(self, words: str) -> None:
         """Wait until nobody says so any more."""
@@ -156,6 +160,16 @@ class World:
         yield self
         self.project.write(self.text())
         self.project.wrapper, self.project.control_environment = (), {}
+
+    @contextmanager
+    def limited(self, resource: int, limit: int) -> Iterator[None]:
+        """Let the control plane have no more than this of a resource."""
+        soft, hard = self.controller.rlimit(resource)
+        self.controller.rlimit(resource, (limit, hard))
+        try:
+            yield
+        finally:
+            self.controller.rlimit(resource, (soft, hard))
 
     def restart(self, *, kill: bool = False) -> None:
         """End the control plane and start the next one."""

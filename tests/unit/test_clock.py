@@ -94,7 +94,9 @@ def test_a_file_that_cannot_be_read_is_told_and_the_wall_clock_counts(
     assert "cannot be read" in caplog.text
 
 
-@pytest.mark.parametrize(("step_s", "words"), [(3600.0, "3600 s ahead of"), (-3600.0, "3600 s behind")])
+@pytest.mark.parametrize(
+    ("step_s", "words"), [(3600.0, "60 min ahead of"), (30.0, "30 s ahead of"), (-3600.0, "60 min behind")]
+)
 def test_a_clock_that_was_moved_is_told(machine: Machine, tmp_path: Path, step_s: float, words: str) -> None:
     clock = SteadyClock(tmp_path)
     machine.wall_off_s = step_s

@@ -28,6 +28,7 @@ TOLD_FROM_S = 5.0
 """A difference from the wall clock that people are told of: more than slewing leaves of a time server's corrections."""
 
 _KEPT_TO_S = 0.005
+_MINUTES_FROM_S = 120.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -82,8 +83,8 @@ class SteadyClock(SystemClock):
             return None
         way = "ahead of" if ahead_s > 0 else "behind"
         return (
-            f"the machine's clock is {abs(ahead_s):.0f} s {way} hitless', which follows at 1 % so that no hold, "
-            "deadline or drain ends early or late; see who moved it: timedatectl status"
+            f"the machine's clock is about {_roughly(abs(ahead_s))} {way} hitless', which follows at 1 % so that no "
+            "hold, deadline or drain ends early or late; see who moved it: timedatectl status"
         )
 
     def keep(self) -> None:
@@ -116,6 +117,11 @@ class SteadyClock(SystemClock):
 
     def _wanted_s(self) -> float:
         return (super().now() - _EPOCH).total_seconds() - _boot_s()
+
+
+def _roughly(seconds: float) -> str:
+    """Say a duration so that it does not change at every look."""
+    return f"{seconds / 60:.0f} min" if seconds >= _MINUTES_FROM_S else f"{seconds:.0f} s"
 
 
 def _boot_s() -> float:

@@ -20,7 +20,7 @@ from hitless.engine.faults import DescriptorsSpent
 from hitless.view.problem import problem_of
 
 _SPENT = frozenset({errno.EMFILE, errno.ENFILE})
-_REQUEST_WITHIN_S = 0.01  # a client of ours has sent its request before it is accepted; nobody may hold up the loop
+_REQUEST_WITHIN_S = 0.01  # nobody may hold up the loop
 _REQUEST_BYTES = 65_536
 _CLIENTS_AT_ONCE = 16
 
@@ -57,9 +57,10 @@ class Spare:
         self._give_up()
         try:
             for client in _waiting_clients(server):
-                with contextlib.suppress(OSError), client:  # it went away: no matter
-                    client.settimeout(_REQUEST_WITHIN_S)
-                    client.recv(_REQUEST_BYTES)
+                client.settimeout(_REQUEST_WITHIN_S)
+                with client, contextlib.suppress(OSError):  # it went away: no matter
+                    with contextlib.suppress(TimeoutError):  # whatever it asks for, the answer is the same
+                        client.recv(_REQUEST_BYTES)
                     client.sendall(_response())
         finally:
             self._take()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import quote, urlencode
@@ -122,9 +123,9 @@ def _exchange(path: Path, method: str, target: str, body: Any, timeout_s: float 
     connection = _Connection(path, timeout_s)
     try:
         content = None if body is None else json.dumps(body)
-        connection.request(
-            method, target, body=content, headers={"content-type": "application/json", "connection": "close"}
-        )
+        headers = {"content-type": "application/json", "connection": "close"}
+        with suppress(BrokenPipeError):  # an answer may be there already: that the control plane can take no request
+            connection.request(method, target, body=content, headers=headers)
         response = connection.getresponse()
         return response.status, response.read()
     finally:
