@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from worlds_stage import World, world_at
+from worlds_stage import World, render, world_at
 
-from hitless.testing.live import free_ports
+from hitless.testing.live import LiveProject, free_ports
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 
@@ -265,20 +265,19 @@ def test_what_is_at_the_sockets_place_is_left_alone_and_a_stale_socket_is_replac
 @pytest.mark.fault("services swapped their addresses while hitless was down")
 def test_two_services_swap_their_addresses_while_nothing_runs(tmp_path: Path) -> None:
     one, two = free_ports(2)
-    with world_at(tmp_path) as world:
-        world.load.finish()
 
-        def both(first: int, second: int) -> str:
-            texts = (world.text(port=first), world.text(port=second).replace("service: shop", "service: search"))
-            return "services:\n" + "".join("  - " + text.strip().replace("\n", "\n    ") + "\n" for text in texts)
+    def both(first: int, second: int) -> str:
+        texts = (
+            render(first, data=tmp_path),
+            render(second, data=tmp_path).replace("service: shop", "service: search"),
+        )
+        return "services:\n" + "".join("  - " + text.strip().replace("\n", "\n    ") + "\n" for text in texts)
 
-        world.project.check("down", "--yes")
-        world.project.write(both(one, two))
-        world.project.up()
-        world.project.check("deploy", "search", "--version", "v1")
-        world.project.check("down", "--yes")
-        world.project.write(both(two, one))
-        world.project.up()
-        world.healthy()
-        listening = {view["name"]: view["listen"] for view in world.project.json("status")}
-        assert listening == {"shop": f"127.0.0.1:{two}", "search": f"127.0.0.1:{one}"}
+    with LiveProject(directory=tmp_path / "project", configuration=both(one, two)) as project:
+        for name in ("shop", "search"):
+            project.check("deploy", name, "--version", "v1")
+        project.check("down", "--yes")
+        project.write(both(two, one))
+        project.up()
+        listening = {view["name"]: (view["listen"], view["problems"]) for view in project.json("status")}
+        assert listening == {"shop": (f"127.0.0.1:{two}", []), "search": (f"127.0.0.1:{one}", [])}

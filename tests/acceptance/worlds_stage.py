@@ -39,6 +39,10 @@ strategy:
 """
 
 
+def render(port: int, *, data: Path, hold: str = "200ms") -> str:
+    return CONFIGURATION.format(port=port, hold=hold, python=sys.executable, shop=SHOP, data=data)
+
+
 @dataclass(slots=True, kw_only=True)
 class World:
     """One project under load."""
@@ -65,7 +69,7 @@ class World:
 
     def text(self, *, port: int | None = None, hold: str = "200ms") -> str:
         """Render `hitless.yaml`."""
-        return CONFIGURATION.format(port=port or self.port, hold=hold, python=sys.executable, shop=SHOP, data=self.data)
+        return render(port or self.port, data=self.data, hold=hold)
 
     def deploy(self, *options: str, expect: int = 0) -> str:
         """Deploy the next version; return its name."""
