@@ -276,7 +276,7 @@ def test_two_services_swap_their_addresses_while_nothing_runs(tmp_path: Path) ->
     with LiveProject(directory=tmp_path / "project", configuration=both(one, two)) as project:
         for name in ("shop", "search"):
             project.check("deploy", name, "--version", "v1")
-        project.check("down", "--yes")
+        project.down()
         project.write(both(two, one))
         project.up()
         listening = {view["name"]: (view["listen"], view["problems"]) for view in project.json("status")}
