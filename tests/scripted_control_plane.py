@@ -25,6 +25,7 @@ from hitless.view.models import (
     JournalRecordView,
     PlanView,
     PreflightView,
+    RolloutRowView,
     RolloutView,
     ServiceView,
     StageView,
@@ -249,8 +250,9 @@ class ScriptedControlPlane:
         self.calls.append(("preflight", asked))
         return self.found
 
-    async def act(self, *, verb: str, **asked: Any) -> RolloutView:
+    async def act(self, *, verb: str, stage: int | None = None, **asked: Any) -> RolloutView:
         self._find(asked["service"])
+        asked |= {} if stage is None else {"stage": stage}
         return self._answer(verb, asked)
 
     async def services(self) -> list[ServiceView]:
@@ -259,8 +261,10 @@ class ScriptedControlPlane:
     async def service(self, name: str) -> ServiceView:
         return self._find(name)
 
-    async def rollouts(self, service: str | None) -> list[RolloutView]:
-        return [one for one in self._rollouts() if service in {None, one["service"]}]
+    async def rollouts(self, service: str | None, *, limit: int, before: str | None = None) -> list[RolloutRowView]:
+        names = [one["id"] for one in self._rollouts()]
+        older = self._rollouts()[names.index(before) + 1 :] if before else self._rollouts()
+        return [row_of(one) for one in older if service in {None, one["service"]}][:limit]
 
     async def rollout(self, rollout_id: str, /) -> RolloutView:
         for one in self._rollouts():
@@ -285,6 +289,7 @@ class ScriptedControlPlane:
             directory="/srv/shop",
             envoy="running",
             envoy_pid=4712,
+            problems=[],
             services=self.present,
         )
 
@@ -321,6 +326,10 @@ class ScriptedControlPlane:
 
     def _rollouts(self) -> list[RolloutView]:
         return [*(one["rollout"] for one in self.present if one["rollout"]), *self.past]
+
+
+def row_of(one: RolloutView) -> RolloutRowView:
+    return RolloutRowView(**{name: one[name] for name in RolloutRowView.__annotations__})  # type: ignore[literal-required, typeddict-item]
 
 
 def chained(*types: str) -> list[Record]:

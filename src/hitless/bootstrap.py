@@ -6,27 +6,33 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hitless import __version__
-from hitless.adapters.clock import SystemClock
+from hitless.adapters.clock import SteadyClock
 from hitless.adapters.envoy.router import EnvoyRouter
+from hitless.adapters.envoy.standing import newest_fence, read_standing
 from hitless.adapters.processes.checker import HttpChecker
 from hitless.adapters.processes.fleet import ProcessFleet
 from hitless.adapters.processes.free_ports import usual_ports
 from hitless.adapters.processes.holder import holder_name, is_alive
 from hitless.adapters.processes.logs import read_logs
 from hitless.adapters.processes.preflight.preflighter import ProcessPreflighter
-from hitless.adapters.store_sql.store import SqlStore, open_store
+from hitless.adapters.store_sql.faults import StoreFault
+from hitless.adapters.store_sql.store import FILE_NAME, SqlStore, open_store
 from hitless.api.server import serve as serve_api
 from hitless.cli.place import STATE_DIRECTORY, socket_path
 from hitless.config import load
-from hitless.engine.controller import Controller
-from hitless.engine.keeper import LEASE_S, Keeper
+from hitless.engine.controller import Controller, told_only
+from hitless.engine.faults import in_words
+from hitless.engine.keeper import LEASE_S, RENEW_S, Keeper
 from hitless.engine.service import Outside
+from hitless.engine.surroundings import LOOK_S, ProjectFile, Surroundings
+from hitless.engine.taking_up import standing_line
 from hitless.errors import LeaseHeld
 from hitless.ports import Lease
 from hitless.view.models import ControlPlaneView
@@ -34,7 +40,10 @@ from hitless.view.models import ControlPlaneView
 __all__ = ["read_logs", "serve"]
 
 WATCH_ENVOY_S = 0.1
+WAIT_FOR_LEASE_S = 0.5
+WAITING_TOLD_EVERY_S = 30.0
 END_GRACE_S = 10.0
+ENVOY = "envoy"
 
 log = logging.getLogger("hitless")
 
@@ -61,13 +70,15 @@ class LocalControlPlane(Controller):
             "directory": str(self.directory),
             "envoy": envoy.status,
             "envoy_pid": envoy.pid,
+            "problems": list(self.problems()),
             "services": await self.services(),
         }
 
     async def down(self) -> None:
         """End all instances and Envoy, then the control plane."""
         await self.give_up(actor="hitless down")
-        await self.journal_self("ended", instances=sum(len(loop.state.instances) for loop in self.loops.values()))
+        with told_only("the end of the control plane is not journaled"):
+            await self.journal_self("ended", instances=sum(len(loop.state.instances) for loop in self.loops.values()))
         await self.fleet.end_all(END_GRACE_S)
         async with self.envoy_lock:
             self.is_ending = True
@@ -87,8 +98,15 @@ class LocalControlPlane(Controller):
         try:
             await self.router.ensure_running()
         except OSError as error:
-            log.warning("cannot look after Envoy: %s", error)
+            log.warning("cannot look after Envoy: %s", in_words(error))
             await asyncio.sleep(1)
+
+
+async def look_around(surroundings: Surroundings) -> None:
+    """Look every few seconds at what could be wrong."""
+    while True:
+        await asyncio.to_thread(surroundings.look)
+        await asyncio.sleep(LOOK_S)
 
 
 def serve(project_path: Path, *, on_ready: Callable[[ControlPlaneView], None]) -> int:
@@ -111,18 +129,35 @@ async def _serve(project_path: Path, on_ready: Callable[[ControlPlaneView], None
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     directory = project_path.parent / STATE_DIRECTORY
-    load(project_path)  # a wrong file is told before anything starts
+    if not (directory / FILE_NAME).exists():
+        load(project_path)  # a wrong file is told before anything starts; later it keeps nobody from going on
     directory.mkdir(mode=0o700, exist_ok=True)
-    with open_store(directory) as store:
-        clock = SystemClock()
-        lease = await _take_lease(store, clock, stopping)
+    with _open_store(directory) as store:
+        clock = SteadyClock(directory)
+        lease = await _take_lease(store, clock, stopping, above=newest_fence(directory / ENVOY))
         if lease is None:
             return
         keeper = Keeper(store=store, clock=clock, lease=lease)
         try:
             await _run(project_path, directory, keeper, stopping, on_ready)
         finally:
-            await asyncio.to_thread(store.release_lease, keeper.lease)
+            with told_only("the lease was not given back and runs out by itself"):
+                await asyncio.to_thread(store.release_lease, keeper.lease)
+
+
+def _open_store(directory: Path) -> SqlStore:
+    """Open the store; if it cannot be used, say what serves on without it.
+
+    Raises:
+        StoreFault: with the services that go on, and every way on.
+    """
+    try:
+        return open_store(directory)
+    except StoreFault as fault:
+        standing = read_standing(directory / ENVOY).items()
+        serving = tuple(f"serves on: {standing_line(name, one)}" for name, one in standing)
+        fault.evidence = (*fault.evidence, *serving)
+        raise
 
 
 async def _run(
@@ -132,7 +167,9 @@ async def _run(
     stopping: asyncio.Event,
     on_ready: Callable[[ControlPlaneView], None],
 ) -> None:
-    router = EnvoyRouter(directory / "envoy", keeper.clock)
+    router = EnvoyRouter(directory / ENVOY, keeper.clock)
+    file = ProjectFile(path=project_path, read=lambda: load(project_path).services)
+    surroundings = _surroundings(directory, file, keeper)
     control: LocalControlPlane | None = None
     project, ports = project_path.parent, usual_ports()
     preflighter = ProcessPreflighter(directory, project=project, clock=keeper.clock, ports=ports)
@@ -142,9 +179,11 @@ async def _run(
         clock=keeper.clock,
         ports=ports,
         on_change=lambda: control.wake() if control else None,
+        may_write=keeper.is_sure,
     )
     control = LocalControlPlane(
-        settings=lambda: load(project_path).services,
+        settings=file.services,
+        surroundings=lambda: surroundings.problems,
         keeper=keeper,
         outside=Outside(fleet=fleet, router=router, checker=HttpChecker(), preflighter=preflighter, clock=keeper.clock),
         directory=project,
@@ -156,13 +195,26 @@ async def _run(
     await router.start()
     await fleet.start_watching()
     await preflighter.start()
+    looking = asyncio.create_task(look_around(surroundings))
     try:
         await control.open()
         await _run_until_stopped(control, on_ready)
     finally:
         await preflighter.close()
+        looking.cancel()
         await fleet.close()
         await router.close()
+
+
+def _surroundings(directory: Path, file: ProjectFile, keeper: Keeper) -> Surroundings:
+    clock = keeper.clock
+    assert isinstance(clock, SteadyClock)
+    return Surroundings(
+        file=file,
+        directories=(directory, directory / ENVOY, directory / "instances", directory / "logs"),
+        clock_problem=lambda: clock.problem,
+        keep_clock=clock.keep,
+    )
 
 
 async def _run_until_stopped(control: LocalControlPlane, on_ready: Callable[[ControlPlaneView], None]) -> None:
@@ -172,7 +224,13 @@ async def _run_until_stopped(control: LocalControlPlane, on_ready: Callable[[Con
         asyncio.create_task(control.run(until=control.stopping)),
         asyncio.create_task(control.watch_envoy()),
         asyncio.create_task(
-            serve_api(control, socket_path(control.directory), stopping=control.stopping, on_ready=serving.set)
+            serve_api(
+                control,
+                socket_path(control.directory),
+                stopping=control.stopping,
+                on_ready=serving.set,
+                takes_over=True,
+            )
         ),
     ]
     announce = asyncio.create_task(_announce(control, serving, on_ready))
@@ -208,20 +266,56 @@ async def _announce(
     on_ready(await control.control_plane())
 
 
-async def _take_lease(store: SqlStore, clock: SystemClock, stopping: asyncio.Event) -> Lease | None:
+async def _take_lease(store: SqlStore, clock: SteadyClock, stopping: asyncio.Event, *, above: int) -> Lease | None:
     """Wait for the right to write; a holder that is dead on this very machine is not waited for."""
-    owner, told = holder_name(os.getpid()), False
+    owner, patience = holder_name(os.getpid()), Patience()
     while not stopping.is_set():
         try:
-            return await asyncio.to_thread(store.acquire_lease, owner=owner, now=clock.now(), ttl_s=LEASE_S)
+            return await asyncio.to_thread(
+                store.acquire_lease, owner=owner, now=clock.now(), ttl_s=LEASE_S, above=above
+            )
         except LeaseHeld as held:
-            if is_alive(held.owner) is False:
+            if is_alive(held.owner) is False or patience.is_over(held):
                 left = Lease(owner=held.owner, fence=held.fence, until=clock.now())
                 await asyncio.to_thread(store.release_lease, left)
                 continue
-            if not told:
-                log.warning("%s; waiting", held.message)
-                told = True
+            patience.tell(held)
         with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), 0.5)
+            await asyncio.wait_for(stopping.wait(), WAIT_FOR_LEASE_S)
     return None
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long another controller's lease is waited for, judged by this process's own time.
+
+    A lease that nobody renews for as long as it lasts has run out, whatever the two clocks say.
+    """
+
+    began_s: float = field(default_factory=time.monotonic)
+    told_s: float | None = None
+    seen: str = ""
+    seen_s: float = 0.0
+
+    def is_over(self, held: LeaseHeld) -> bool:
+        """Tell whether it was not renewed for longer than it lasts."""
+        now_s = time.monotonic()
+        if held.message != self.seen:
+            self.seen, self.seen_s = held.message, now_s
+        return now_s - self.seen_s > LEASE_S + RENEW_S
+
+    def tell(self, held: LeaseHeld) -> None:
+        """Say who is waited for, at first and then now and again."""
+        now_s = time.monotonic()
+        if self.told_s is None:
+            log.warning(
+                "%s; this one stands by and takes over when that one ends or does not renew its lease for %g s. "
+                "To use the one that runs: hitless status; to give up waiting: Ctrl-C",
+                held.message,
+                LEASE_S,
+            )
+        elif now_s - self.told_s >= WAITING_TOLD_EVERY_S:
+            log.warning("still standing by, for %.0f s now: %s", now_s - self.began_s, held.owner)
+        else:
+            return
+        self.told_s = now_s

@@ -52,6 +52,11 @@ class HitlessError(Exception):
         self.evidence = evidence
         self.hints = hints
 
+    @property
+    def in_words(self) -> str:
+        """Cause and next step in one line, for lists of problems."""
+        return f"{self.message}; {self.hints[0]}" if self.hints else self.message
+
 
 class UserError(HitlessError):
     """The input is wrong."""
@@ -146,6 +151,18 @@ class SessionsWouldEnd(Refused):
                 f'if they may end: hitless deploy {service} --version {candidate} --skip-preflight --reason "..."',
             ),
         )
+
+
+class NotAdopted(Refused):
+    """The service runs, and the store does not know it: what runs must be adopted first."""
+
+    code = "HL4411"
+
+
+class StageMoved(Conflict):
+    """The rollout is in another stage than the one that was to be promoted."""
+
+    code = "HL4410"
 
 
 class RolloutInProgress(Conflict):

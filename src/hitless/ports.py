@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -52,8 +52,8 @@ class Run:
 class Store(Protocol):
     """Durable state and journal. Calls block; the engine keeps them off its loop."""
 
-    def acquire_lease(self, *, owner: str, now: datetime, ttl_s: float) -> Lease:
-        """Take or renew the lease.
+    def acquire_lease(self, *, owner: str, now: datetime, ttl_s: float, above: int | None = None) -> Lease:
+        """Take or renew the lease; its fence is higher than `above`, one that was seen in the data plane.
 
         Raises:
             LeaseHeld: another owner's lease has not run out; names it and the moment.
@@ -80,6 +80,17 @@ class Store(Protocol):
 
     def runs(self, kind: str) -> tuple[Run, ...]:
         """Read all state rows of a kind, oldest first."""
+        ...
+
+    def newest_runs(self, kind: str, *, limit: int, before: str | None = None, prefix: str = "") -> tuple[Run, ...]:
+        """Read a page of state rows of a kind, the last one that was begun first.
+
+        Args:
+            kind: of the rows.
+            limit: how many at most.
+            before: only those begun before this one; none when there is no such row.
+            prefix: how their ids begin.
+        """
         ...
 
     def journal(self, *, after: int = 0, subject: str | None = None, limit: int | None = None) -> tuple[Record, ...]:
@@ -119,8 +130,27 @@ class Fleet(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the data plane holds of one service, whoever told it.
+
+    Attributes:
+        listen: the address that is open; None = none is.
+        revision: of the newest routing decision that it was told of.
+        weights: basis points by version, of the table that was acknowledged last.
+    """
+
+    listen: Address | None
+    revision: int
+    weights: Mapping[Version, int] = field(default_factory=dict)
+
+
 class Router(Protocol):
     """The data plane of all services in one place."""
+
+    async def standing(self) -> Mapping[str, Standing]:
+        """List what is open and routed, by service, those of earlier controllers included."""
+        ...
 
     async def define(self, spec: ServiceSpec) -> None:
         """Open the service's addresses; known ones with the same settings are left alone, connections included."""

@@ -101,6 +101,10 @@ class Stage:
         """Make one more router of the same directory, as a later controller would."""
         return EnvoyRouter(self.directory, SystemClock(), **settings)
 
+    async def open_services(self) -> set[str]:
+        """Name the services whose addresses are open."""
+        return {name for name, one in (await self.router.standing()).items() if one.listen}
+
     async def serve(self, version: str, count: int = 1) -> tuple[Upstream, ...]:
         """Start instances of a version."""
         started = [Upstream(Version(version), InstanceId(f"{version}-{n}")) for n in range(len(self.upstreams), 100)]

@@ -111,7 +111,7 @@ async def test_a_key_that_does_not_fit_its_certificate_is_the_users_error(tmp_pa
             await built.router.define(service(tls=TlsSpec(cert=one.cert, key=other.key)))
         with pytest.raises(CertificateUnusable, match="No such file"):
             await built.router.define(service(tls=TlsSpec(cert="/no/such.pem", key=one.key)))
-        assert await built.router.services() == frozenset()
+        assert await built.open_services() == set()
 
 
 async def test_the_preview_address_shows_the_preview_and_nothing_else(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ async def test_a_port_taken_between_the_check_and_envoy_is_reported_and_taken_ba
             taken = Address(host="127.0.0.1", port=holder.getsockname()[1])
             with pytest.raises(EnvoyRejected, match=f"cannot bind '{taken}'"):
                 await built.router.define(service("other", listen=taken))
-        assert await built.router.services() == {"shop"}
+        assert await built.open_services() == {"shop"}
         assert (await built.view()).problem is None
         assert await get(client, listen) == (200, "v1 v1-0")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
-from envoy_stage import get, serving, stage, table, until
+from envoy_stage import SERVICE, get, service, serving, stage, table, until
 
 from hitless.adapters.envoy import watches
 from hitless.adapters.envoy.admin import Admin
@@ -215,12 +215,17 @@ async def test_a_deep_directory_works(tmp_path: Path) -> None:
     assert not built.router._layout.admin_socket.parent.exists()
 
 
-async def test_start_refuses_while_another_process_holds_a_service_address(tmp_path: Path) -> None:
+async def test_an_address_that_was_taken_while_envoy_was_down_keeps_no_other_from_starting(tmp_path: Path) -> None:
     async with serving(tmp_path, "v1") as (built, listen, _):
+        await built.router.define(service("other"))
         await built.router.stop()
-        with socket.create_server((listen.host, listen.port)), pytest.raises(AddressUnusable, match=str(listen)):
+        with socket.create_server((listen.host, listen.port)):
             await built.router.start()
-        await built.router.start()
+            assert await built.open_services() == {"other"}
+            with pytest.raises(AddressUnusable, match=str(listen)):
+                await built.router.define(service(listen=listen))
+        await built.router.define(service(listen=listen))
+        assert await built.open_services() == {"other", SERVICE}
 
 
 async def test_a_version_costs_envoy_one_inotify_instance_and_it_is_counted(tmp_path: Path) -> None:

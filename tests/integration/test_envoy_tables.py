@@ -242,7 +242,7 @@ async def test_two_services_change_at_the_same_time(tmp_path: Path) -> None:
         await asyncio.gather(*(roll(name) for name in names))
         for name in names:
             assert await get(client, specs[name].traffic.listen) == (200, f"v2 {pools[name][1].name}")
-        assert await built.router.services() == set(names)
+        assert await built.open_services() == set(names)
 
 
 async def test_a_removed_service_leaves_no_file_and_no_open_address(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ async def test_a_removed_service_leaves_no_file_and_no_open_address(tmp_path: Pa
         await built.router.define(service("other"))
         await built.router.remove(SERVICE)
         assert await built.router.observe(SERVICE) == {}
-        assert await built.router.services() == {"other"}
+        assert await built.open_services() == {"other"}
         root = tmp_path / LOCAL
         names = {path.name for folder in ("rds", "eds", "tables") for path in (root / folder).iterdir()}
         assert not any("shop" in name for name in names)

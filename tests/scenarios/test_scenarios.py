@@ -55,6 +55,7 @@ class Player:
         self.simulation = Simulation()
         self.spec = _service()
         self.told = 0
+        self.backup = self.simulation.state
 
     def play(self, text: str) -> str:
         lines: list[str] = []
@@ -96,10 +97,19 @@ class Player:
             )
         )
 
-    def do_ask(self, names: list[str], _: dict[str, str]) -> None:
+    def do_ask(self, names: list[str], values: dict[str, str]) -> None:
         kind = getattr(inputs, names[0].capitalize())
-        options = {"to_the_end": True} if "to_the_end" in names else {}
+        options: dict[str, object] = {"to_the_end": True} if "to_the_end" in names else {}
+        if "stage" in values:
+            options["stage"] = int(values["stage"]) - 1
         self.simulation.ask(kind(actor=ACTOR, **options))
+
+    def do_backup(self, _: list[str], __: dict[str, str]) -> None:
+        self.backup = self.simulation.state
+
+    def do_forget(self, names: list[str], _: dict[str, str]) -> None:
+        self.simulation.forget(back_to=self.backup if "restore" in names else None)
+        self.told = 0
 
     def do_checks(self, names: list[str], _: dict[str, str]) -> None:
         self.simulation.checks = tuple(names)

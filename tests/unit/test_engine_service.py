@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,9 @@ class Stage:
         await self.controller.deploy(
             service="shop", version=version, strategy="canary", supersede=False, actor="ann", reason=None
         )
+
+    async def rollout(self) -> Any:
+        return (await self.controller.service("shop"))["rollout"]
 
     async def idle(self) -> None:
         loop = self.controller.loops["shop"]
@@ -120,7 +124,7 @@ async def test_a_refusal_leaves_everything_as_it_was(stage: Stage) -> None:
     stage.preflighter.show("v2", ending=Ending(waited_s=5, still_ready=ready))
     await stage.deploy("v2")
     await stage.idle()
-    view = (await stage.controller.rollouts("shop"))[0]
+    view = await stage.rollout()
     assert view["state"] == "refused"
     assert view["cause"] is not None
     assert "it ignores SIGTERM: 5.0 s later" in view["cause"]
@@ -149,7 +153,7 @@ async def test_a_preflight_that_cannot_be_made_is_a_refusal_with_its_cause(
     monkeypatch.setattr(stage.preflighter, "examine", examine)
     await stage.deploy("v1")
     await stage.idle()
-    view = (await stage.controller.rollouts("shop"))[0]
+    view = await stage.rollout()
     assert view["state"] == "refused"
     assert view["cause"] is not None
     assert "No space left on device" in view["cause"]
@@ -160,7 +164,7 @@ async def test_the_proxy_lets_go_before_the_application_does(stage: Stage) -> No
     await stage.deploy("v1")
     await stage.idle()
     assert stage.controller.loops["shop"].state.routing_specs()[Version("v1")].traffic.keep_alive_s == 1.25
-    (warning,) = (await stage.controller.rollouts("shop"))[0]["preflight"]["findings"]
+    (warning,) = (await stage.rollout())["preflight"]["findings"]
     assert (warning["rule"], warning["severity"]) == ("keep_alive_is_shorter", "warning")
 
 

@@ -16,7 +16,17 @@ from fastapi.responses import JSONResponse
 
 from hitless.api import problems
 from hitless.api.control import ControlPlane, Verb
-from hitless.api.requests import ActRequest, After, DeployRequest, Last, Limit, PreflightRequest, Wait
+from hitless.api.requests import (
+    ActRequest,
+    After,
+    Before,
+    DeployRequest,
+    Last,
+    Limit,
+    Page,
+    PreflightRequest,
+    Wait,
+)
 from hitless.rollout.spec import StrategyName
 from hitless.view.envelope import Noun, envelope
 from hitless.view.models import (
@@ -26,6 +36,7 @@ from hitless.view.models import (
     PlanView,
     PreflightView,
     ProblemView,
+    RolloutRowView,
     RolloutView,
     ServiceView,
     VerifyView,
@@ -134,9 +145,9 @@ def _services(control: ControlPlane, waiting: _Waiting) -> APIRouter:
     @router.post("/{name}/{verb}", response_model=shape(Envelope[RolloutView]))
     async def act(name: str, verb: Verb, request: ActRequest) -> JSONResponse:
         """Act on the service's rollout; answers as soon as it is journaled."""
-        return _document(
-            "rollout", await control.act(service=name, verb=verb, actor=request.actor, reason=request.reason)
-        )
+        if request.stage is not None and not verb.startswith("promote"):
+            raise problems.InvalidRequest([{"loc": ("body", "stage"), "msg": f"{verb} takes no stage"}])
+        return _document("rollout", await control.act(service=name, verb=verb, **request.model_dump()))
 
     return router
 
@@ -144,10 +155,10 @@ def _services(control: ControlPlane, waiting: _Waiting) -> APIRouter:
 def _rollouts(control: ControlPlane) -> APIRouter:
     router = APIRouter(prefix="/rollouts", tags=["rollouts"])
 
-    @router.get("", response_model=shape(Envelope[list[RolloutView]]))
-    async def rollouts(service: str | None = None) -> JSONResponse:
+    @router.get("", response_model=shape(Envelope[list[RolloutRowView]]))
+    async def rollouts(service: str | None = None, limit: Page = 100, before: Before = None) -> JSONResponse:
         """List rollouts, newest first."""
-        return _document("rollouts", await control.rollouts(service))
+        return _document("rollouts", await control.rollouts(service, limit=limit, before=before))
 
     @router.get("/{rollout_id}", response_model=shape(Envelope[RolloutView]))
     async def rollout(rollout_id: str) -> JSONResponse:

@@ -9,6 +9,7 @@ from hitless.view.models import (
     JournalRecordView,
     PlanView,
     PreflightView,
+    RolloutRowView,
     RolloutView,
     ServiceView,
     VerifyView,
@@ -49,14 +50,19 @@ class ControlPlane(Protocol):
         """
         ...
 
-    async def act(self, *, service: str, verb: Verb, actor: str, reason: str | None) -> RolloutView:
+    async def act(
+        self, *, service: str, verb: Verb, actor: str, reason: str | None, stage: int | None = None
+    ) -> RolloutView:
         """Carry out `verb` on the service's rollout and return it as journaled; for `undo` that is the rollout back.
+
+        `stage` is the one, from zero, that is to be promoted.
 
         Raises:
             UnknownService: there is none of this name.
             NoRollout: none is going on.
             NotAllowedNow: the verb does not fit the present phase.
             NothingToUndo: no earlier version is known.
+            StageMoved: the rollout is in another stage than `stage`.
         """
         ...
 
@@ -72,8 +78,8 @@ class ControlPlane(Protocol):
         """
         ...
 
-    async def rollouts(self, service: str | None) -> list[RolloutView]:
-        """List rollouts, newest first; None = of all services."""
+    async def rollouts(self, service: str | None, *, limit: int, before: str | None = None) -> list[RolloutRowView]:
+        """List at most `limit` rollouts, newest first, only those begun before `before`; None = of all services."""
         ...
 
     async def rollout(self, rollout_id: str, /) -> RolloutView:

@@ -17,6 +17,8 @@ Wait = Annotated[
 ]
 After = Annotated[int | None, Query(ge=0, description="Sequence number that the client has seen.")]
 Limit = Annotated[int, Query(ge=1, le=MOST_RECORDS, description="Most records in one answer.")]
+Page = Annotated[int, Query(ge=1, le=MOST_RECORDS, description="Most rollouts in one answer.")]
+Before = Annotated[str | None, Query(description="Only rollouts begun before this one: the last of the page before.")]
 Last = Annotated[int | None, Query(ge=0, le=MOST_RECORDS, description="Only the newest so many; excludes `after`.")]
 
 
@@ -48,3 +50,7 @@ class PreflightRequest(_Request):
 
 class ActRequest(_Request):
     """Act on the service's rollout."""
+
+    stage: Annotated[
+        int | None, Field(ge=0, description="For `promote`: refused unless the rollout is in this stage, from zero.")
+    ] = None

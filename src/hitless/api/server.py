@@ -17,6 +17,7 @@ import uvicorn
 
 from hitless.api.app import create_app
 from hitless.api.control import ControlPlane
+from hitless.api.spare import Spare
 from hitless.api.unix_socket import listening
 
 if TYPE_CHECKING:
@@ -44,14 +45,27 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    control: ControlPlane, socket_path: Path, *, stopping: asyncio.Event, on_ready: Callable[[], None] = lambda: None
+    control: ControlPlane,
+    socket_path: Path,
+    *,
+    stopping: asyncio.Event,
+    on_ready: Callable[[], None] = lambda: None,
+    takes_over: bool = False,
 ) -> None:
     """Serve `control` at `socket_path` until `stopping` is set.
 
+    Args:
+        control: what does the work.
+        socket_path: where.
+        stopping: ends it.
+        on_ready: called once it serves.
+        takes_over: the caller holds the lease: a control plane that stands still there is not waited for.
+
     Raises:
         ControlPlaneRunning: another live process serves there.
+        SocketTaken: something that is no control plane is there.
     """
-    with listening(socket_path) as sock:
+    with listening(socket_path, takes_over=takes_over) as sock, Spare().answering(asyncio.get_running_loop()):
         config = uvicorn.Config(
             create_app(control, stopping=stopping),
             lifespan="off",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import quote, urlencode
@@ -16,6 +17,7 @@ from hitless.view.models import (
     JournalRecordView,
     PlanView,
     PreflightView,
+    RolloutRowView,
     RolloutView,
     ServiceView,
     VerifyView,
@@ -43,9 +45,9 @@ class Client:
         """Show one service; with `after`, as soon as something has changed since, or after `wait_s`."""
         return cast("ServiceView", self._get(f"/v1/services/{quote(name, safe='')}", after=after, wait=wait_s))
 
-    def rollouts(self, service: str | None) -> list[RolloutView]:
-        """List rollouts, newest first."""
-        return cast("list[RolloutView]", self._get("/v1/rollouts", service=service))
+    def rollouts(self, service: str | None, *, limit: int = 20, before: str | None = None) -> list[RolloutRowView]:
+        """List rollouts, newest first, only those begun before `before`."""
+        return cast("list[RolloutRowView]", self._get("/v1/rollouts", service=service, limit=limit, before=before))
 
     def rollout(self, rollout_id: str) -> RolloutView:
         """Show one rollout."""
@@ -127,9 +129,9 @@ def _exchange(path: Path, method: str, target: str, body: Any, timeout_s: float 
     connection = _Connection(path, timeout_s)
     try:
         content = None if body is None else json.dumps(body)
-        connection.request(
-            method, target, body=content, headers={"content-type": "application/json", "connection": "close"}
-        )
+        headers = {"content-type": "application/json", "connection": "close"}
+        with suppress(BrokenPipeError):  # an answer may be there already: that the control plane can take no request
+            connection.request(method, target, body=content, headers=headers)
         response = connection.getresponse()
         return response.status, response.read()
     finally:

@@ -19,19 +19,33 @@ from hitless.view.models import RolloutView
 NOT_FOUND = 404
 
 
-def list_rollouts(name: str | None = None, /, *, common: Common = DEFAULTS) -> int:
+def list_rollouts(
+    name: str | None = None,
+    /,
+    *,
+    limit: Annotated[int, Parameter(alias="-n")] = 20,
+    before: str | None = None,
+    common: Common = DEFAULTS,
+) -> int:
     """List rollouts, newest first.
 
     Args:
         name: Only this service's.
+        limit: How many at most, up to 1,000.
+        before: Only those begun before this rollout: the last line of the page before.
         common: Options of every command.
     """
     session = Session(common)
-    rollouts = session.client.rollouts(name)
+    rollouts = session.client.rollouts(name, limit=limit, before=before)
     if common.json:
         session.output.document("rollouts", rollouts)
     elif rollouts:
         session.output.show(rollouts_table(rollouts, session.output.canvas(session.clock)))
+        if len(rollouts) == limit:
+            command = " ".join(["hitless rollout list", *([name] if name else []), f"--before {rollouts[-1]['id']}"])
+            session.output.narrate(f"older ones: {command}")
+    elif before:
+        session.output.narrate(f"no rollout before {before}")
     else:
         session.output.narrate("no rollout yet; begin one: hitless deploy NAME --version VERSION")
     return DONE
@@ -63,6 +77,7 @@ def promote(
     /,
     *,
     full: bool = False,
+    stage: int | None = None,
     reason: str | None = None,
     wait: WaitOptions = WAIT,
     common: Common = DEFAULTS,
@@ -72,11 +87,13 @@ def promote(
     Args:
         name: Service; not needed when the project has only one.
         full: Go on to the end, through all stages.
+        stage: The stage that was looked at, from 1; refused (exit 7) if the rollout has gone on to another meanwhile.
         reason: Why, for the journal.
         wait: How to wait.
         common: Options of every command.
     """
-    return _act(common, name, "promote_full" if full else "promote", reason, wish="forward", wait=wait)
+    verb: Verb = "promote_full" if full else "promote"
+    return _act(common, name, verb, reason, wish="forward", wait=wait, stage=None if stage is None else stage - 1)
 
 
 def pause(name: str | None = None, /, *, reason: str | None = None, common: Common = DEFAULTS) -> int:
@@ -137,10 +154,12 @@ def _act(
     *,
     wish: Wish = "forward",
     wait: WaitOptions | None = None,
+    stage: int | None = None,
 ) -> int:
     """Carry out a verb; without `wait` it is done as soon as it is decided."""
     session = Session(common)
-    rollout = session.client.act(session.service_name(name), verb, actor=actor(), reason=reason)
+    expected = {} if stage is None else {"stage": stage}
+    rollout = session.client.act(session.service_name(name), verb, actor=actor(), reason=reason, **expected)
     if wait is None:
         return show_begun(session, rollout)
     is_way_back = rollout["phase"] == "rolling_back"  # undo of a rollout that is going on takes that one back
@@ -156,8 +175,8 @@ def _find(session: Session, name: str | None) -> RolloutView:
     except ProblemReported as error:
         if error.problem["status"] != NOT_FOUND:
             raise
-    if newest := session.client.rollouts(service)[:1]:
-        return newest[0]
+    if newest := session.client.rollouts(service, limit=1):
+        return session.client.rollout(newest[0]["id"])
     raise UnknownRollout(service)
 
 

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from hitless.cli.outcome import DONE
 from hitless.cli.session import DEFAULTS, Common, Session
 from hitless.cli.sight import sight_of
-from hitless.cli.tables import services_table
+from hitless.cli.tables import problem_lines, services_table
 from hitless.cli.tree import service_picture
 from hitless.view.models import ServiceView
 
@@ -50,3 +50,5 @@ def _show_pictures(session: Session, services: list[ServiceView]) -> None:
         output.show(service_picture(sight_of(services[0]), canvas, output.console))
     else:
         output.show(services_table(services, canvas))
+        for line in problem_lines(services):
+            output.raw(f"why  {line}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from hitless.view.models import RolloutView
+from hitless.view.models import RolloutRowView
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ MET = Symbol("✔", "met", "green")
 OPEN = Symbol("◌", "open", "yellow")
 
 
-def rollout_symbol(rollout: RolloutView) -> Symbol:
+def rollout_symbol(rollout: RolloutRowView) -> Symbol:
     """Choose the symbol of a rollout: the way back has its own."""
     return ROLLING_BACK if rollout["phase"] == "rolling_back" else ROLLOUTS[rollout["state"]]
 

@@ -13,7 +13,18 @@ from hitless.cli.figures import count, duration, moment, share, since, stamp
 from hitless.cli.sight import current_stage, is_finished
 from hitless.cli.symbols import HEALTH, Glyphs, mark, rollout_symbol
 from hitless.cli.tree import Canvas, columns
-from hitless.view.models import JournalRecordView, PlannedStageView, PlanView, RolloutView, ServiceView
+from hitless.view.models import JournalRecordView, PlannedStageView, PlanView, RolloutRowView, RolloutView, ServiceView
+
+
+def problem_lines(services: Sequence[ServiceView]) -> Iterator[str]:
+    """What is wrong, each problem once, whoever has it."""
+    held = {problem: [one["name"] for one in services if problem in one["problems"]] for problem in _problems(services)}
+    for problem, names in held.items():
+        yield problem if len(names) == len(services) else f"{', '.join(names)}: {problem}"
+
+
+def _problems(services: Sequence[ServiceView]) -> list[str]:
+    return list(dict.fromkeys(problem for service in services for problem in service["problems"]))
 
 
 def services_table(services: Sequence[ServiceView], canvas: Canvas) -> Table:
@@ -31,7 +42,7 @@ def services_table(services: Sequence[ServiceView], canvas: Canvas) -> Table:
     return table
 
 
-def rollouts_table(rollouts: Sequence[RolloutView], canvas: Canvas) -> Table:
+def rollouts_table(rollouts: Sequence[RolloutRowView], canvas: Canvas) -> Table:
     """One line per rollout."""
     table = columns("rollout", "service", "strategy", "versions", "state", "started", "took", "by")
     for rollout in rollouts:
@@ -110,7 +121,7 @@ def _rollout_cell(rollout: RolloutView | None, glyphs: Glyphs) -> Text:
     return cell
 
 
-def _took(rollout: RolloutView, canvas: Canvas) -> str:
+def _took(rollout: RolloutRowView, canvas: Canvas) -> str:
     if rollout["finished_at"] is None:
         return since(rollout["started_at"], canvas.now)
     return since(rollout["started_at"], moment(rollout["finished_at"]))

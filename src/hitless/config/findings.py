@@ -49,7 +49,8 @@ class InvalidConfiguration(UserError):
         self.findings = tuple(findings)
         first, more = self.findings[0], len(self.findings) - 1
         if not more:
-            super().__init__(first.message, place=first.place, hints=(first.hint,) if first.hint else ())
+            hint = first.hint or "hitless validate   # shows the line"
+            super().__init__(first.message, place=first.place, hints=(hint,))
             return
         super().__init__(
             f"{first.message}, and {more} more problem{'s' * (more > 1)}",

@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from hitless.engine.codec import load_rollout, load_state, subject_of
+from hitless.engine.faults import in_words
 from hitless.engine.keeper import Keeper
 from hitless.engine.service import ROLLOUT, SERVICE, Outside, ServiceLoop
-from hitless.errors import AddressInUse, HitlessError, NotAllowedNow, UnknownRollout, UnknownService
+from hitless.engine.taking_up import at_address_of, found_problem, open_elsewhere, spec_in_force, stranger_problem
+from hitless.errors import (
+    AddressInUse,
+    EnvironmentFault,
+    HitlessError,
+    NotAllowedNow,
+    UnknownRollout,
+    UnknownService,
+    UserError,
+)
 from hitless.journal.record import Entry, document
+from hitless.ports import Run, Standing
 from hitless.preflight.rules import judge
 from hitless.rollout.inputs import Abort, Command, Deploy, Pause, Promote, Resume, Undo
 from hitless.rollout.spec import PreflightSpec, ServiceSpec, StrategyName, Version
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.strategy import compile_rollout, stable_world
-from hitless.view.models import JournalRecordView, PlanView, PreflightView, RolloutView, ServiceView, VerifyView
+from hitless.view.models import (
+    JournalRecordView,
+    PlanView,
+    PreflightView,
+    RolloutRowView,
+    RolloutView,
+    ServiceView,
+    VerifyView,
+)
 from hitless.view.plan import plan_view
 from hitless.view.preflight import preflight_view
-from hitless.view.service import rollout_view, service_view
+from hitless.view.service import rollout_row, rollout_view, service_view
 
 Verb = Literal["promote", "promote_full", "pause", "resume", "abort", "undo"]
 Wanted = TypeVar("Wanted")
-LEASE = "the lease"  # no service can be called so
+MEND_S = 5.0
+TELL_S = 1.0
+
+log = logging.getLogger("hitless")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,14 +58,19 @@ class Controller:
 
     Attributes:
         settings: reads the services of the project anew; raises `UserError` with its place when they are wrong.
+        surroundings: what is wrong around the control plane at the moment, each with its next command.
     """
 
     settings: Callable[[], Mapping[str, ServiceSpec]]
     keeper: Keeper
     outside: Outside
+    surroundings: Callable[[], tuple[str, ...]] = tuple
     loops: dict[str, ServiceLoop] = field(default_factory=dict)
     specs: dict[str, ServiceSpec] = field(default_factory=dict)
-    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    strangers: tuple[str, ...] = ()
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _endless: list[asyncio.Task[None]] = field(default_factory=list)
+    _deploying: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _examining: set[asyncio.Task[PreflightView]] = field(default_factory=set)
     _telling: set[asyncio.Task[None]] = field(default_factory=set)
@@ -49,35 +79,65 @@ class Controller:
     # Life
 
     async def open(self) -> None:
-        """Take up every service of the store and the project; what is deployed keeps the settings it came with."""
-        wanted = dict(self.settings())
+        """Take up every service of the store, the project and the data plane.
+
+        What is deployed keeps the settings it came with; of what the store does not know, nothing is touched.
+        """
         newest = await self._read(self.keeper.store.last_record)
         self.keeper.seq = newest.seq if newest else 0
         stored = [load_state(run.state) for run in await self._read(lambda: self.keeper.store.runs(SERVICE))]
         known = {state.service: state for state in stored}
+        wanted = self._wanted(known)
+        standing = await self.outside.router.standing()
+        specs: dict[str, ServiceSpec] = {}
         for name in dict.fromkeys([*wanted, *known]):
             state = known.get(name, ServiceState(service=name))
-            await self._open(state, await self._spec_to_open(state, wanted.get(name)))
+            spec = await self._spec_to_open(state, wanted.get(name))
+            if spec is not None:
+                specs[name] = spec
+                await self._add(state).take_up(revision=standing[name].revision if name in standing else 0)
+        self.specs = specs
+        await self._close_moved(standing)
+        for name, loop in self.loops.items():
+            await self._open(loop, standing.get(name))
+        self.strangers = tuple(
+            stranger_problem(name, one) for name, one in standing.items() if one.weights and name not in specs
+        )
+
+    def _wanted(self, known: Mapping[str, ServiceState]) -> Mapping[str, ServiceSpec]:
+        """Read the project; a file that is wrong keeps nobody from looking after what is deployed."""
+        try:
+            return dict(self.settings())
+        except UserError:
+            if not any(state.rollouts for state in known.values()):
+                raise
+            return {}
 
     async def _spec_to_open(self, state: ServiceState, wanted: ServiceSpec | None) -> ServiceSpec | None:
         """Return the settings in force; of a service that nothing runs of, the address is the file's, or nothing is."""
-        now = _spec_in_force(state)
+        now = spec_in_force(state)
         if now is None or await self.outside.fleet.observe(state.service):
             return now or wanted
-        return _at_address_of(now, wanted) if wanted is not None else None
+        return at_address_of(now, wanted) if wanted is not None else None
 
-    async def _open(self, state: ServiceState, spec: ServiceSpec | None) -> None:
+    async def _close_moved(self, standing: Mapping[str, Standing]) -> None:
+        """Close the old addresses of what moves while nothing runs of it, so that two services may swap theirs."""
+        for name, spec in self.specs.items():
+            is_moved = name in standing and standing[name].listen not in {None, spec.traffic.listen}
+            if is_moved and not await self.outside.fleet.observe(name):
+                await self.outside.router.remove(name)
+
+    async def _open(self, loop: ServiceLoop, standing: Standing | None) -> None:
         """Open one service's addresses; one that cannot be opened does not keep the others from being looked after."""
-        if spec is None:
-            return
-        loop = self._add(state)
-        self.specs[state.service] = spec
+        spec = self.specs[loop.name]
+        if loop.state.is_found and standing and standing.listen not in {None, spec.traffic.listen}:
+            return  # its users are elsewhere; a deploy that would move it is refused
         try:
             await self.outside.router.define(spec)
         except HitlessError as error:
-            if not any(other.state.rollouts for other in self.loops.values()):
+            if not any(other.state.rollouts or other.state.is_found for other in self.loops.values()):
                 raise
-            loop.standing_problem = error.message
+            loop.standing_problem = error.in_words
 
     def _add(self, state: ServiceState) -> ServiceLoop:
         loop = ServiceLoop(state=state, keeper=self.keeper, outside=self.outside, on_change=self.notify)
@@ -91,9 +151,10 @@ class Controller:
             Fenced: another controller has taken over.
         """
         self._lost = asyncio.get_running_loop().create_future()
-        self._watch(asyncio.create_task(self.keeper.renew_forever()), LEASE)
+        for endless in (self.keeper.renew_forever(), self._mend_forever(), self._log_forever()):
+            self._endless.append(self._watched(endless))
         for loop in self.loops.values():
-            self._watch(asyncio.create_task(loop.run()), loop.name)
+            self._tasks.append(self._watched(loop.run()))
         stop = asyncio.ensure_future(_wait(until))
         try:
             await asyncio.wait({stop, self._lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -103,9 +164,10 @@ class Controller:
         if self._lost.done():
             self._lost.result()
 
-    def _watch(self, task: asyncio.Task[None], name: str) -> None:
-        self._tasks[name] = task
+    def _watched(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         task.add_done_callback(self._on_end)
+        return task
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
         if self._lost is None or self._lost.done() or task.cancelled():
@@ -116,16 +178,45 @@ class Controller:
 
     async def stop_loops(self) -> None:
         """Decide nothing more; what is being decided is committed first."""
-        tasks, self._tasks = self._tasks, {}
+        tasks, self._tasks = self._tasks, []
+        endless, self._endless = self._endless, []
         for examining in self._examining:
             examining.cancel()
         for loop in self.loops.values():
             loop.stop()
-        lease = tasks.pop(LEASE, None)
-        await asyncio.gather(*tasks.values(), return_exceptions=True)
-        if lease is not None:
-            lease.cancel()
-            await asyncio.gather(lease, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in endless:
+            task.cancel()
+        await asyncio.gather(*endless, return_exceptions=True)
+
+    async def _mend_forever(self) -> None:
+        """Try again to open what could not be opened."""
+        while True:
+            await self.outside.clock.sleep(MEND_S)
+            for loop in [one for one in self.loops.values() if one.standing_problem]:
+                async with self._deploying[loop.name]:
+                    await self._mend(loop)
+
+    async def _mend(self, loop: ServiceLoop) -> None:
+        try:
+            await self.outside.router.define(self.specs[loop.name])
+            loop.standing_problem = None
+        except (HitlessError, OSError) as error:
+            loop.standing_problem = in_words(error)
+        self.notify()
+
+    async def _log_forever(self) -> None:
+        """Log every problem once when it begins and once when it is over."""
+        told: set[str] = set()
+        while True:
+            now = {f"{name}: {one}" for name, loop in self.loops.items() for one in self._problems_of(loop)}
+            now |= set(self.problems())
+            for one in sorted(now - told):
+                log.warning("%s", one)
+            for one in sorted(told - now):
+                log.warning("over: %s", one)
+            told = now
+            await self.outside.clock.sleep(TELL_S)
 
     def wake(self) -> None:
         """Look at everything now."""
@@ -157,26 +248,57 @@ class Controller:
         reason: str | None,
     ) -> RolloutView:
         """Begin a rollout with the settings that stand in `hitless.yaml` now; nothing has changed if this raises."""
-        spec = self._settings_of(service)
-        asked = Deploy(
-            actor=actor,
-            reason=reason,
-            version=Version(version),
-            spec=spec,
-            strategy=StrategyName(strategy) if strategy else spec.strategy.default,
-            supersede=supersede,
-            skip_preflight=skip_preflight,
-        )
-        known = self.loops.get(service)
-        if known is not None:
-            if known.state.rollouts:
-                _refuse_other_addresses(service, self.specs[service], spec)
-            known.check(asked)
-        await self.outside.router.define(spec)
-        self.specs[service] = spec
-        loop = known or self._take_up(service)
+        async with self._deploying[service]:
+            spec = self._settings_of(service)
+            asked = Deploy(
+                actor=actor,
+                reason=reason,
+                version=Version(version),
+                spec=spec,
+                strategy=StrategyName(strategy) if strategy else spec.strategy.default,
+                supersede=supersede,
+                skip_preflight=skip_preflight,
+            )
+            known = self.loops.get(service)
+            if known is not None:
+                await self._refuse_other_addresses(known, spec)
+                known.check(asked)
+            await self.outside.router.define(spec)
+            return await self._begin(known or self._take_up(spec), asked)
+
+    async def _begin(self, loop: ServiceLoop, asked: Deploy) -> RolloutView:
+        """Decide; between the check and now somebody may have come first, or the store may have failed."""
+        try:
+            rollout = await loop.ask(asked)
+        except HitlessError:
+            await self.outside.router.define(self.specs[loop.name])
+            raise
+        self.specs[loop.name] = asked.spec
         loop.standing_problem = None
-        return self._rollout_view(loop, await loop.ask(asked))
+        return self._rollout_view(loop, rollout)
+
+    async def _refuse_other_addresses(self, loop: ServiceLoop, asked: ServiceSpec) -> None:
+        """Refuse to move a service: whoever knows the old address would be cut off, and no rollback brings it back.
+
+        Raises:
+            AddressInUse: it is open elsewhere.
+        """
+        now = self.specs[loop.name]
+        if loop.state.is_found:
+            standing = (await self.outside.router.standing()).get(loop.name)
+            now = open_elsewhere(asked, standing)
+        if not loop.state.rollouts and not loop.state.is_found:
+            return
+        if (now.traffic.listen, now.traffic.tls) == (asked.traffic.listen, asked.traffic.tls):
+            return
+        raise AddressInUse(
+            f"{loop.name} is open on {now.traffic.listen}; a rollout cannot move it to another address or certificate",
+            evidence=(f"hitless.yaml says {asked.traffic.listen}",),
+            hints=(
+                "to move it, open the new address as a service of another name, send users there, then remove this one",
+                "or, with an outage: hitless down, then hitless up",
+            ),
+        )
 
     def _settings_of(self, service: str) -> ServiceSpec:
         settings = self.settings()
@@ -184,15 +306,18 @@ class Controller:
             raise _unknown(service, settings)
         return settings[service]
 
-    def _take_up(self, service: str) -> ServiceLoop:
-        loop = self._add(ServiceState(service=service))
-        self._watch(asyncio.create_task(loop.run()), service)
+    def _take_up(self, spec: ServiceSpec) -> ServiceLoop:
+        loop = self._add(ServiceState(service=spec.name))
+        self.specs[spec.name] = spec
+        self._tasks.append(self._watched(loop.run()))
         return loop
 
-    async def act(self, *, service: str, verb: Verb, actor: str, reason: str | None) -> RolloutView:
-        """Carry out a verb on the service's rollout."""
+    async def act(
+        self, *, service: str, verb: Verb, actor: str, reason: str | None, stage: int | None = None
+    ) -> RolloutView:
+        """Carry out a verb on the service's rollout; `stage`: the one, from zero, that is to be promoted."""
         loop = self._loop(service)
-        return self._rollout_view(loop, await loop.ask(_command(verb, actor=actor, reason=reason)))
+        return self._rollout_view(loop, await loop.ask(_command(verb, actor=actor, reason=reason, stage=stage)))
 
     async def preflight(self, *, service: str, version: str, actor: str, reason: str | None) -> PreflightView:
         """Examine a version with the settings that stand in `hitless.yaml` now; what serves is left alone."""
@@ -229,9 +354,10 @@ class Controller:
         """Decide nothing more; the next start begins with what served before a rollout that is going on now."""
         await self.stop_loops()
         for loop in self.loops.values():
-            if loop.state.phase not in {RolloutPhase.IDLE, RolloutPhase.ROLLING_BACK}:
-                await loop.ask(Abort(actor=actor, reason="hitless down"))
-            await loop.retire_all(why="hitless down")
+            with told_only(f"the end of {loop.name} is not journaled"):
+                if loop.state.phase not in {RolloutPhase.IDLE, RolloutPhase.ROLLING_BACK}:
+                    await loop.ask(Abort(actor=actor, reason="hitless down"))
+                await loop.retire_all(why="hitless down")
 
     # Looking
 
@@ -243,11 +369,21 @@ class Controller:
         """Show one service."""
         return self._service_view(self._loop(name))
 
-    async def rollouts(self, service: str | None) -> list[RolloutView]:
-        """List rollouts, newest first."""
-        found = await self._read(lambda: self.keeper.store.runs(ROLLOUT))
-        rollouts = sorted((load_rollout(run.state) for run in found), key=lambda one: one.started_at, reverse=True)
-        return [self._any_rollout_view(one) for one in rollouts if service in {None, _service_of(one)}]
+    async def rollouts(self, service: str | None, *, limit: int, before: str | None = None) -> list[RolloutRowView]:
+        """List rollouts, newest first: at most `limit`, only those begun before `before`."""
+        found: list[RolloutRowView] = []
+        while page := await self._page(service, limit - len(found), before):
+            before = page[-1].id
+            rollouts = [load_rollout(run.state) for run in page]
+            found += [self._row(one) for one in rollouts if service in {None, _service_of(one)}]
+            if len(found) >= limit:
+                break
+        return found
+
+    async def _page(self, service: str | None, limit: int, before: str | None) -> tuple[Run, ...]:
+        prefix = "" if service is None else f"{service}-r"  # of a service `shop-r2` too: looked at again by name
+        store = self.keeper.store
+        return await self._read(lambda: store.newest_runs(ROLLOUT, limit=limit, before=before, prefix=prefix))
 
     async def rollout(self, rollout_id: str, /) -> RolloutView:
         """Show one rollout."""
@@ -322,13 +458,27 @@ class Controller:
             raise _unknown(service, self.loops)
         return self.loops[service]
 
+    def problems(self) -> tuple[str, ...]:
+        """Say what is wrong around all services, each with its next command."""
+        store = (self.keeper.fault.in_words,) if self.keeper.fault else ()
+        return (*store, *self.strangers, *self.surroundings())
+
+    def _problems_of(self, loop: ServiceLoop) -> Iterator[str]:
+        yield from loop.problems
+        if loop.standing_problem:
+            yield loop.standing_problem
+        if loop.state.is_found:
+            yield found_problem(loop.state)
+
     def _service_view(self, loop: ServiceLoop) -> ServiceView:
-        standing = [loop.standing_problem, self.keeper.fault.message if self.keeper.fault else None]
-        problems = [*loop.problems, *(one for one in standing if one)]
+        problems = dict.fromkeys([*self._problems_of(loop), *self.problems()])
         spec = self.specs[loop.name]
-        return service_view(
-            loop.state, spec=spec, observed=loop.observed, problems=dict.fromkeys(problems), seq=self.keeper.seq
-        )
+        return service_view(loop.state, spec=spec, observed=loop.observed, problems=problems, seq=self.keeper.seq)
+
+    def _row(self, rollout: Rollout) -> RolloutRowView:
+        loop = self.loops.get(_service_of(rollout))
+        is_present = loop is not None and loop.state.rollout is not None and loop.state.rollout.id == rollout.id
+        return rollout_row(rollout, service=_service_of(rollout), state=loop.state if loop and is_present else None)
 
     def _rollout_view(self, loop: ServiceLoop, rollout: Rollout) -> RolloutView:
         return rollout_view(rollout, state=loop.state, observed=loop.observed)
@@ -341,12 +491,20 @@ class Controller:
         return rollout_view(rollout, service=service, observed=None)
 
 
+@contextmanager
+def told_only(consequence: str) -> Iterator[None]:
+    """Let what must end end although the store cannot be written to; log what that means."""
+    try:
+        yield
+    except EnvironmentFault as fault:
+        log.warning("%s: %s", consequence, fault.in_words)
+
+
 async def _wait(event: asyncio.Event) -> None:
     await event.wait()
 
 
-_COMMANDS: Mapping[Verb, type[Promote | Pause | Resume | Abort | Undo]] = {
-    "promote": Promote,
+_COMMANDS: Mapping[Verb, type[Pause | Resume | Abort | Undo]] = {
     "pause": Pause,
     "resume": Resume,
     "abort": Abort,
@@ -354,45 +512,14 @@ _COMMANDS: Mapping[Verb, type[Promote | Pause | Resume | Abort | Undo]] = {
 }
 
 
-def _command(verb: Verb, *, actor: str, reason: str | None) -> Command:
-    if verb == "promote_full":
-        return Promote(actor=actor, reason=reason, to_the_end=True)
+def _command(verb: Verb, *, actor: str, reason: str | None, stage: int | None) -> Command:
+    if verb in {"promote", "promote_full"}:
+        return Promote(actor=actor, reason=reason, to_the_end=verb == "promote_full", stage=stage)
     return _COMMANDS[verb](actor=actor, reason=reason)
 
 
 def _service_of(rollout: Rollout) -> str:
     return rollout.id.rsplit("-r", 1)[0]
-
-
-def _spec_in_force(state: ServiceState) -> ServiceSpec | None:
-    rollout = state.rollout
-    candidates = [rollout.candidate] if rollout is not None and rollout.outcome is None else []
-    names = [*candidates, state.stable]
-    return next((state.specs[name] for name in names if name is not None and name in state.specs), None)
-
-
-def _refuse_other_addresses(service: str, now: ServiceSpec, asked: ServiceSpec) -> None:
-    """Refuse to move a service: whoever knows the old address would be cut off, and no rollback brings it back.
-
-    Raises:
-        AddressInUse: it is open elsewhere.
-    """
-    if (now.traffic.listen, now.traffic.tls) == (asked.traffic.listen, asked.traffic.tls):
-        return
-    raise AddressInUse(
-        f"{service} is open on {now.traffic.listen}; a rollout cannot move it to another address or certificate",
-        evidence=(f"hitless.yaml says {asked.traffic.listen}",),
-        hints=(
-            "to move it, open the new address as a service of another name, send users there, then remove this one",
-            "or, with an outage: hitless down, then hitless up",
-        ),
-    )
-
-
-def _at_address_of(spec: ServiceSpec, other: ServiceSpec | None) -> ServiceSpec:
-    if other is None:
-        return spec
-    return replace(spec, traffic=replace(spec.traffic, listen=other.traffic.listen, tls=other.traffic.tls))
 
 
 def _unknown(service: str, known: Mapping[str, object]) -> UnknownService:

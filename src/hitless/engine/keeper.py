@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hitless.errors import EnvironmentFault, Fenced
+from hitless.errors import EnvironmentFault, Fenced, LeaseHeld
 from hitless.journal.record import Entry, Record
 from hitless.ports import Clock, Lease, Run, Store
 
@@ -29,6 +29,10 @@ class Keeper:
     seq: int = 0
     fault: EnvironmentFault | None = None
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def is_sure(self) -> bool:
+        """Tell whether nobody else can hold the lease at this moment."""
+        return self.lease.until > self.clock.now()
 
     async def commit(self, *, runs: Sequence[Run] = (), entries: Sequence[Entry] = ()) -> tuple[Record, ...]:
         """Write state rows and entries in one transaction.
@@ -64,13 +68,18 @@ class Keeper:
             except EnvironmentFault as fault:
                 self.fault = fault  # every commit is guarded by the fence, so trying on is safe
                 continue
+            except LeaseHeld as held:
+                raise self._overtaken(f"{held.owner} has fence {held.fence}") from held
             if renewed.fence != self.lease.fence:
-                raise Fenced(
-                    "another controller held the lease meanwhile; this one writes nothing more",
-                    evidence=(f"fence then {self.lease.fence}, now {renewed.fence}",),
-                    hints=("hitless status", "hitless up"),
-                )
+                raise self._overtaken(f"the newest fence is {renewed.fence}")
             self.lease, self.fault = renewed, None
+
+    def _overtaken(self, by: str) -> Fenced:
+        return Fenced(
+            "another controller has taken over while this one stood still; this one writes nothing more and ends",
+            evidence=(by, f"{self.lease.owner} has fence {self.lease.fence}"),
+            hints=("see which controller is at work: hitless status",),
+        )
 
     def _renew(self) -> Lease:
         return self.store.acquire_lease(owner=self.lease.owner, now=self.clock.now(), ttl_s=LEASE_S)

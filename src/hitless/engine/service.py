@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 
 from hitless.engine.codec import dump_rollout, dump_state, entry_of, subject_of
+from hitless.engine.faults import in_words
 from hitless.engine.keeper import Keeper
 from hitless.errors import Fenced, HitlessError
 from hitless.journal.record import Entry
@@ -114,6 +115,15 @@ class ServiceLoop:
         """
         machine.command(self.state, asked, now=self.outside.clock.now())
 
+    async def take_up(self, *, revision: int) -> None:
+        """Compare what a new controller finds with what its store remembers, and commit what follows.
+
+        Args:
+            revision: of the newest routing decision that the data plane was told of.
+        """
+        instances = await self.outside.fleet.observe(self.name)
+        await self._commit(machine.take_up(self.state, instances, revision=revision, now=self.outside.clock.now()))
+
     async def retire_all(self, *, why: str) -> None:
         """Journal that every instance is about to end, so that the next start does not take it for a crash."""
         now = self.outside.clock.now()
@@ -149,7 +159,7 @@ class ServiceLoop:
             raise
         except (HitlessError, OSError) as error:
             is_moving = False
-            self.problems = (_words(error),)
+            self.problems = (in_words(error),)
         if before != self._sight():
             self.on_change()
         return is_moving
@@ -251,7 +261,7 @@ class ServiceLoop:
             except Fenced:
                 raise
             except (HitlessError, OSError) as error:
-                troubles.append(_words(error))
+                troubles.append(in_words(error))
         return tuple(troubles)
 
     async def _carry_out(self, effect: Effect, decided: ServiceState) -> None:
@@ -286,8 +296,8 @@ class ServiceLoop:
         if fault is None:
             return asking.result()
         if rollout.current_stage.is_preflight:
-            return _Answers(preflight=not_examined(self.name, _words(fault)))
-        return _Answers(checks=(f"could not be asked: {_words(fault)}",))
+            return _Answers(preflight=not_examined(self.name, in_words(fault)))
+        return _Answers(checks=(f"could not be asked: {in_words(fault)}",))
 
     def _stage(self) -> tuple[str, int] | None:
         rollout = self.state.rollout
@@ -341,7 +351,3 @@ def _grace_s(effect: Stop, decided: ServiceState) -> float:
     known = decided.instances.get(effect.instance)
     spec = decided.specs.get(known.version) if known else None
     return spec.drain.requests_s if spec else 30.0
-
-
-def _words(error: BaseException) -> str:
-    return error.message if isinstance(error, HitlessError) else f"{type(error).__name__}: {error}"

@@ -200,7 +200,8 @@ def route(situation: Situation, draft: Draft) -> None:
     for one in (one for some in pools.kept.values() for one in some):
         if one.phase is Phase.READY and draft.state(one) is not EndpointState.ACTIVE:
             draft.put(one, EndpointState.ACTIVE)
-    versions = {one.version for one in pools.all}
+    oldest_first = sorted(pools.all, key=lambda one: (one.started_at, one.id))
+    versions = dict.fromkeys(one.version for one in oldest_first)  # of two that leave, the older one carries more
     serving = {version: len(pools.serving(version)) for version in versions}
     weights = carried_weights(wanted.weights, serving=serving, full_strength=situation.limits.ready_floor)
     if weights or not wanted.weights:

@@ -99,11 +99,12 @@ class PreflightFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePromoted(Event):
-    """A person waived the hold or gave the approval."""
+    """A person waived the hold or gave the approval; `expected`: the stage that the person said it is, from zero."""
 
     kind: Literal["stage.promoted"] = "stage.promoted"
     stage: int
     reason: str | None = None
+    expected: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +206,35 @@ class TrafficRouted(Event):
     cut: Mapping[InstanceId, int | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceFound(Event):
+    """The data plane and the fleet hold more of the service than the store remembers: it was lost, or is a backup.
+
+    What runs is taken as it is; nothing is decided about it until a version is adopted.
+
+    Attributes:
+        why: what was found that the store does not know.
+        instances: all that are there.
+        number: the highest that any of them was named with.
+        revision: above every routing decision that was found.
+    """
+
+    kind: Literal["service.found"] = "service.found"
+    why: str
+    instances: Mapping[InstanceId, Ordered]
+    number: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionAdopted(Event):
+    """A person said which version of a service that was found is the one to keep; it is the stable one from now on."""
+
+    kind: Literal["version.adopted"] = "version.adopted"
+    version: Version
+    spec: ServiceSpec
+
+
 ServiceEvent = (
     RolloutStarted
     | StageEntered
@@ -223,6 +253,8 @@ ServiceEvent = (
     | InstanceRetired
     | InstanceGone
     | TrafficRouted
+    | ServiceFound
+    | VersionAdopted
 )
 
 
@@ -404,6 +436,26 @@ def _routed(state: ServiceState, event: TrafficRouted) -> ServiceState:
     return replace(state, tables={**state.tables, event.region: event.table}, revision=event.revision)
 
 
+def _found(state: ServiceState, event: ServiceFound) -> ServiceState:
+    if event.revision <= state.revision:
+        return state
+    return ServiceState(
+        service=state.service,
+        instances=event.instances,
+        named=max(state.named, event.number),
+        revision=event.revision,
+        rollouts=state.rollouts,
+        rollout=state.rollout,
+        is_found=True,
+    )
+
+
+def _adopted(state: ServiceState, event: VersionAdopted) -> ServiceState:
+    if not state.is_found:
+        return state
+    return replace(state, stable=event.version, specs={event.version: event.spec}, is_found=False)
+
+
 def _running(state: ServiceState) -> Rollout | None:
     return None if state.phase is RolloutPhase.IDLE else state.rollout
 
@@ -435,4 +487,6 @@ _FOLDS: Mapping[type[Event], Callable[[ServiceState, Any], ServiceState]] = {
     InstanceRetired: _retired,
     InstanceGone: _gone,
     TrafficRouted: _routed,
+    ServiceFound: _found,
+    VersionAdopted: _adopted,
 }

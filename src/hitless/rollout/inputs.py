@@ -35,9 +35,10 @@ class Deploy(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promote(Command):
-    """Go on now; `to_the_end` goes to the last stage at once."""
+    """Go on now; `to_the_end` goes to the last stage at once; `stage`: the one that was looked at, from zero."""
 
     to_the_end: bool = False
+    stage: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ To add an input: a dataclass in `inputs.py`, a column in `TRANSITIONS` (a test i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -26,9 +27,11 @@ from typing import Any
 from hitless.errors import (
     AlreadyRunning,
     NoRollout,
+    NotAdopted,
     NotAllowedNow,
     NothingToUndo,
     RolloutInProgress,
+    StageMoved,
 )
 from hitless.rollout.admission import refuse_to_end_sessions, standing_world
 from hitless.rollout.converge import converge, is_same
@@ -47,21 +50,23 @@ from hitless.rollout.events import (
     RolloutResumed,
     RolloutStarted,
     ServiceEvent,
+    ServiceFound,
     StageEntered,
     StageProgressed,
     StagePromoted,
     StageSettled,
     StageUnsettled,
     TrafficRouted,
+    VersionAdopted,
     evolve,
 )
 from hitless.rollout.hard_facts import all_requests_fail
 from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
 from hitless.rollout.spec import ALL_TRAFFIC_BP, ServiceSpec, StrategyName, Version
 from hitless.rollout.stage import Drained, Plan, Ready, Routed, Stage, findings, is_settled, progress
-from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
+from hitless.rollout.state import Ordered, Outcome, Rollout, RolloutPhase, ServiceState
 from hitless.rollout.strategy import compile_return, compile_rollout, limits_of, stable_world
-from hitless.rollout.world import EMPTY_TABLE, Limits, Observation, Phase
+from hitless.rollout.world import EMPTY_TABLE, Instance, Limits, Observation, Phase
 
 LASTED = timedelta(seconds=10)
 """An instance that failed sooner after its start did not last: the next start of its version waits longer."""
@@ -99,6 +104,40 @@ def observe(state: ServiceState, seen: Observed) -> Step:
     return Step(state=step.state, events=(*events, *step.events), effects=effects)
 
 
+def take_up(state: ServiceState, instances: Iterable[Instance], *, revision: int, now: datetime) -> Step:
+    """Compare what a new controller finds with what its store remembers; where more is found, that is what counts.
+
+    Every instance and every table is decided on in the store first. So one that the store does not know was decided on
+    in a store that was lost, or after the backup that stands in its place: whatever the store wants is out of date.
+
+    Args:
+        state: as the store has it.
+        instances: as the fleet lists them.
+        revision: of the newest routing decision that the data plane was told of.
+        now: the moment.
+    """
+    listed = {one.id: one for one in instances}
+    alive = [one for one in listed.values() if one.phase not in {Phase.FAILED, Phase.STOPPING}]
+    unknown = [one.id for one in alive if one.id not in state.instances]
+    if not alive or (not unknown and revision <= state.revision):
+        return Step(state=state, events=())
+    facts = [f"instances {', '.join(unknown)}"] if unknown else []
+    facts += [f"routing decision {revision}, its own last one is {state.revision}"] if revision > state.revision else []
+    return _commit(state, _find(state, listed.values(), revision, now, why="; ".join(facts)))
+
+
+def _find(
+    state: ServiceState, listed: Iterable[Instance], revision: int, now: datetime, *, why: str
+) -> Iterator[ServiceEvent]:
+    if state.phase is not RolloutPhase.IDLE:
+        rollout, cause = _rollout(state), "the store was replaced by an older one"
+        yield RolloutFinished(at=now, rollout=rollout.id, outcome=Outcome.FAILED, cause=cause)
+    instances = {one.id: Ordered(version=one.version, region=one.region) for one in listed}
+    numbers = [int(name.rpartition("-")[2]) for name in instances]
+    newest = max(revision, state.revision) + 1
+    yield ServiceFound(at=now, why=why, instances=instances, number=max(numbers), revision=newest)
+
+
 def _commit(state: ServiceState, decided: Decision) -> Step:
     events = tuple(decided)
     for event in events:
@@ -110,6 +149,9 @@ def _commit(state: ServiceState, decided: Decision) -> Step:
 
 
 def _deploy(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[ServiceEvent]:
+    if state.is_found:
+        yield from _adopt(state, asked, now)
+        return
     known = state.specs.get(asked.version)
     is_settings = asked.version == state.stable
     if known is not None:
@@ -128,6 +170,22 @@ def _deploy(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[Servi
     )
     strategy = "settings" if is_settings else asked.strategy.value
     yield _start(state, asked, now, plan=plan, strategy=strategy, candidate=asked.version, spec=asked.spec)
+
+
+def _adopt(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[ServiceEvent]:
+    """Keep a version that runs: nothing is started for it that is there, and its rollout has itself to return to."""
+    counts = Counter(one.version for one in state.instances.values())
+    if asked.version not in counts:
+        raise NotAdopted(
+            f"{state.service} runs, and the store does not know what was wanted of it: adopt what runs first",
+            evidence=tuple(f"{version}: {count} instances" for version, count in counts.items()),
+            hints=tuple(f"hitless deploy {state.service} --version {version}" for version in counts),
+        )
+    adopted = VersionAdopted(at=now, actor=asked.actor, version=asked.version, spec=asked.spec)
+    yield adopted
+    plan = compile_rollout(asked.spec, strategy=asked.strategy, baseline=asked.version, candidate=asked.version)
+    state = evolve(state, adopted)
+    yield _start(state, asked, now, plan=plan, strategy="adopt", candidate=asked.version, spec=asked.spec)
 
 
 def _refuse_same(state: ServiceState, asked: Deploy, known: ServiceSpec, *, is_settings: bool) -> None:
@@ -177,7 +235,10 @@ def _deploy_over(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[
     if not asked.supersede:
         raise RolloutInProgress(
             f"{state.service}: rollout {rollout.id} to {rollout.candidate} is going on",
-            evidence=(f"stage {rollout.stage + 1} of {len(rollout.plan.stages)}: {rollout.current_stage.name}",),
+            evidence=(
+                f"stage {rollout.stage + 1} of {len(rollout.plan.stages)}: {rollout.current_stage.name}",
+                f"begun by {rollout.actor} at {rollout.started_at.isoformat(timespec='seconds')}",
+            ),
             hints=(
                 f"wait for it: hitless rollout get {rollout.id} --watch",
                 f"take its place: hitless deploy {state.service} --version {asked.version} --supersede",
@@ -190,12 +251,13 @@ def _deploy_over(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[
             hints=(f"return to it: hitless rollout abort {state.service}",),
         )
     is_done = _serves_everybody(state, rollout)
+    causes = [rollout.cause, None if is_done else f"superseded by {asked.version}"]
     finished = RolloutFinished(
         at=now,
         actor=asked.actor,
         rollout=rollout.id,
         outcome=Outcome.COMPLETED if is_done else Outcome.SUPERSEDED,
-        cause=None if is_done else f"superseded by {asked.version}",
+        cause="; ".join(cause for cause in causes if cause) or None,
     )
     yield finished
     yield from _deploy(evolve(state, finished), asked, now)
@@ -214,13 +276,25 @@ def _serves_everybody(state: ServiceState, rollout: Rollout) -> bool:
 
 def _promote(state: ServiceState, asked: Promote, now: datetime) -> Iterator[ServiceEvent]:
     rollout = _rollout(state)
+    _refuse_other_stage(state, rollout, asked.stage)
     if asked.to_the_end:
         _refuse_unchecked(state, rollout)
     if state.phase is RolloutPhase.PAUSED:
         yield RolloutResumed(at=now, actor=asked.actor, reason=asked.reason)
-    yield StagePromoted(at=now, actor=asked.actor, stage=rollout.stage, reason=asked.reason)
+    yield StagePromoted(at=now, actor=asked.actor, stage=rollout.stage, reason=asked.reason, expected=asked.stage)
     if asked.to_the_end and not rollout.is_last_stage:
         yield StageEntered(at=now, actor=asked.actor, stage=len(rollout.plan.stages) - 1)
+
+
+def _refuse_other_stage(state: ServiceState, rollout: Rollout, stage: int | None) -> None:
+    if stage in {None, rollout.stage}:
+        return
+    here = f"stage {rollout.stage + 1} of {len(rollout.plan.stages)}: {rollout.current_stage.name}"
+    raise StageMoved(
+        f"{state.service}: rollout {rollout.id} is not in the stage that was to be promoted",
+        evidence=(f"asked for: stage {(stage or 0) + 1}", f"it is in {here}"),
+        hints=(f"hitless rollout get {state.service}",),
+    )
 
 
 def _refuse_unchecked(state: ServiceState, rollout: Rollout) -> None:

@@ -107,6 +107,7 @@ class ServiceState:
         named: numbers given to instances so far.
         rollouts: number of rollouts so far.
         rollout: the present or last one.
+        is_found: it runs and the store does not know what was wanted of it; nothing is decided until it is adopted.
     """
 
     service: str
@@ -125,6 +126,7 @@ class ServiceState:
     named: int = 0
     rollouts: int = 0
     rollout: Rollout | None = None
+    is_found: bool = False
 
     def routing_specs(self) -> Mapping[Version, ServiceSpec]:
         """Return the settings by version as the proxy is told: what was measured counts, not what was written."""

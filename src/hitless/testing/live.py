@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,11 +40,15 @@ class LiveProject:
 
     Attributes:
         environment: added to that of every process.
+        wrapper: what the control plane alone is started through, such as `prlimit`.
+        control_environment: added to that of the control plane alone.
     """
 
     directory: Path
     configuration: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    wrapper: Sequence[str] = ()
+    control_environment: Mapping[str, str] = field(default_factory=dict)
     control_plane: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -67,16 +71,20 @@ class LiveProject:
         Raises:
             RuntimeError: it ended, or did not answer in time; holds what it said.
         """
-        with self.log_path.open("ab") as log:
-            self.control_plane = subprocess.Popen(
-                self.command("up"), stdout=log, stderr=log, env=self._environment(), start_new_session=True
-            )
+        self.control_plane = self.begin()
         deadline = time.monotonic() + START_WITHIN_S
         while self.run("status", "--json").returncode:
             if self.control_plane.poll() is not None or time.monotonic() > deadline:
                 self.control_plane.kill()
                 raise RuntimeError(f"hitless up: {self.log_path.read_text()}")
             time.sleep(0.05)
+
+    def begin(self) -> subprocess.Popen[bytes]:
+        """Start a control plane and return at once."""
+        command = [*self.wrapper, *self.command("up")]
+        environment = {**self._environment(), **self.control_environment}
+        with self.log_path.open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
     def stop(self) -> int:
         """End the control plane alone, as Ctrl-C does; services live on."""

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hitless.errors import Fenced, Refused
-from hitless.ports import Clock
-from hitless.rollout.spec import LOCAL, InstanceId, Region, ServiceSpec, Version
+from hitless.ports import Clock, Standing
+from hitless.rollout.spec import LOCAL, Address, InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.world import Answers, EndpointState, Instance, OpenRequests, Phase, RoutingView, Table
 from hitless.testing.fleet import FakeFleet
 from hitless.testing.violations import Change, Rule, Violation, broken_rules, problem_of_weights
@@ -54,6 +54,7 @@ class _Line:
 
     service: str
     region: Region
+    listen: Address
     deadline_s: float
     acknowledged: Table | None = None
     pending: Table | None = None
@@ -66,6 +67,10 @@ class _Line:
     @property
     def live(self) -> tuple[Table, ...]:
         return tuple(table for table in (self.acknowledged, self.pending) if table is not None)
+
+    def standing(self) -> Standing:
+        weights = self.acknowledged.weights if self.acknowledged else {}
+        return Standing(listen=self.listen, revision=self.newest[1], weights=weights)
 
     def acknowledge(self, moment: datetime) -> None:
         assert self.pending is not None
@@ -160,8 +165,13 @@ class FakeRouter:
         for region in self._regions:
             known = self._lines.get((spec.name, region))
             if known is None:
-                line = _Line(service=spec.name, region=region, deadline_s=spec.drain.streams_s)
+                listen, deadline_s = spec.traffic.listen, spec.drain.streams_s
+                line = _Line(service=spec.name, region=region, listen=listen, deadline_s=deadline_s)
                 self._lines[spec.name, region] = line
+
+    async def standing(self) -> Mapping[str, Standing]:
+        """List what is open and routed, by service."""
+        return {line.service: line.standing() for line in self._lines.values()}
 
     async def remove(self, service: str) -> None:
         """Close the service's addresses."""

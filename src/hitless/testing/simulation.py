@@ -15,7 +15,7 @@ from hitless.preflight.finding import PreflightReport
 from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ServiceEvent, TrafficRouted, evolve
 from hitless.rollout.inputs import Command, Observed
-from hitless.rollout.machine import command, observe
+from hitless.rollout.machine import command, observe, take_up
 from hitless.rollout.spec import ALL_TRAFFIC_BP, LOCAL, Address, DrainSpec, InstanceId, Version
 from hitless.rollout.state import Outcome, RolloutPhase, ServiceState
 from hitless.rollout.world import (
@@ -96,6 +96,14 @@ class Simulation:
     def ask(self, asked: Command) -> None:
         """Give a command; `Refused` passes through, and nothing has changed then."""
         step = command(self.state, asked, now=self.now)
+        self._record(step.state, step.events)
+
+    def forget(self, *, back_to: ServiceState | None = None) -> None:
+        """Lose the store, or have a backup in its place; the next controller takes up what it finds."""
+        found = [one.seen for one in self.fleet.values()]
+        remembered = back_to or ServiceState(service=self.service)
+        step = take_up(remembered, found, revision=self.state.revision, now=self.now)
+        self.journal.clear()
         self._record(step.state, step.events)
 
     def tick(self, seconds: float = 0.1, *, losing: Iterable[int] = ()) -> None:

@@ -29,15 +29,15 @@ class MemoryStore:
         """Let the next `times` writes (lease or commit) raise `error` and write nothing."""
         self._faults.extend([error] * times)
 
-    def acquire_lease(self, *, owner: str, now: datetime, ttl_s: float) -> Lease:
-        """Take or renew the lease.
+    def acquire_lease(self, *, owner: str, now: datetime, ttl_s: float, above: int | None = None) -> Lease:
+        """Take or renew the lease; its fence is higher than `above`.
 
         Raises:
             LeaseHeld: another owner's lease has not run out; names it and the moment.
         """
         with self._lock:
             self._fail_on_demand()
-            self._lease = next_lease(self._lease, fence=self._fence, owner=owner, now=now, ttl_s=ttl_s)
+            self._lease = next_lease(self._lease, fence=self._fence, owner=owner, now=now, ttl_s=ttl_s, above=above)
             self._fence = self._lease.fence
             return self._lease
 
@@ -73,6 +73,14 @@ class MemoryStore:
         """Read all state rows of a kind, in the order of their first write."""
         with self._lock:
             return tuple(run for run in self._runs.values() if run.kind == kind)
+
+    def newest_runs(self, kind: str, *, limit: int, before: str | None = None, prefix: str = "") -> tuple[Run, ...]:
+        """Read state rows of a kind, the last one that was begun first; only those begun before `before`."""
+        with self._lock:
+            names = list(self._runs)
+            older = names if before is None else names[: names.index(before)] if before in self._runs else []
+            fitting = (self._runs[name] for name in reversed(older) if name.startswith(prefix))
+            return tuple(itertools.islice((run for run in fitting if run.kind == kind), limit))
 
     def journal(self, *, after: int = 0, subject: str | None = None, limit: int | None = None) -> tuple[Record, ...]:
         """Read records with a sequence number above `after`, oldest first."""

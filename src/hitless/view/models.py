@@ -84,11 +84,8 @@ class PreflightView(TypedDict):
     keep_alive_s: float | None
 
 
-class RolloutView(TypedDict):
-    """One rollout. `next` lists commands that make sense now, ready to paste.
-
-    `preflight` is None where there was none, or none yet.
-    """
+class RolloutRowView(TypedDict):
+    """One rollout in a list."""
 
     id: str
     service: str
@@ -97,13 +94,21 @@ class RolloutView(TypedDict):
     candidate: str
     state: RolloutState
     phase: Literal["advancing", "paused", "rolling_back", "finished"]
-    stage: int
-    stages: list[StageView]
     started_at: str
     finished_at: str | None
     actor: str
     reason: str | None
     cause: str | None
+
+
+class RolloutView(RolloutRowView):
+    """One rollout. `next` lists commands that make sense now, ready to paste; `stage` counts from zero.
+
+    `preflight` is None where there was none, or none yet.
+    """
+
+    stage: int
+    stages: list[StageView]
     preflight: PreflightView | None
     skipped_preflight: bool
     next: list[str]
@@ -145,6 +150,7 @@ class ControlPlaneView(TypedDict):
     directory: str
     envoy: Literal["running", "starting", "down"]
     envoy_pid: int | None
+    problems: list[str]
     services: list[ServiceView]
 
 

@@ -17,6 +17,7 @@ from hitless.view.models import (
     InstanceView,
     PreflightView,
     Role,
+    RolloutRowView,
     RolloutState,
     RolloutView,
     ServiceView,
@@ -51,23 +52,31 @@ def rollout_view(
     name = service or (state.service if state else "")
     phase = _rollout_phase(rollout, state)
     return {
+        **rollout_row(rollout, service=name, state=state),
+        "stage": rollout.stage,
+        "stages": _stages(rollout, phase, state, observed),
+        "preflight": _preflight(name, rollout),
+        "skipped_preflight": rollout.skipped_preflight,
+        "next": list(_next(name, phase, rollout, state)),
+    }
+
+
+def rollout_row(rollout: Rollout, *, service: str, state: ServiceState | None) -> RolloutRowView:
+    """Render a rollout for a list; with `state` as the service's present one, without as it ended."""
+    phase = _rollout_phase(rollout, state)
+    return {
         "id": rollout.id,
-        "service": name,
+        "service": service,
         "strategy": rollout.strategy,
         "baseline": rollout.baseline,
         "candidate": rollout.candidate,
         "state": _rollout_state(rollout, phase),
         "phase": phase,
-        "stage": rollout.stage,
-        "stages": _stages(rollout, phase, state, observed),
         "started_at": _moment(rollout.started_at),
         "finished_at": _moment(rollout.finished_at) if rollout.finished_at else None,
         "actor": rollout.actor,
         "reason": rollout.reason,
         "cause": rollout.cause,
-        "preflight": _preflight(name, rollout),
-        "skipped_preflight": rollout.skipped_preflight,
-        "next": list(_next(name, phase, rollout, state)),
     }
 
 
@@ -182,6 +191,8 @@ def _next(name: str, phase: str, rollout: Rollout, state: ServiceState | None) -
 
 
 def _health(state: ServiceState, observed: Observation | None) -> Health:
+    if state.is_found:
+        return "degraded" if observed and _reaches_users(observed) else "down"
     if state.rollouts == 0:
         return "idle"
     if observed is None or not _reaches_users(observed):

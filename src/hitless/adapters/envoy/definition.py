@@ -176,6 +176,15 @@ def check_free(address: Address) -> None:
             raise AddressUnusable(address, reason, evidence=tuple(_holders(address.port))) from error
 
 
+def is_free(address: Address) -> bool:
+    """Tell whether nobody listens on an address."""
+    try:
+        check_free(address)
+    except AddressUnusable:
+        return False
+    return True
+
+
 def _holders(port: int) -> Iterator[str]:
     with contextlib.suppress(psutil.Error, OSError):  # evidence is a courtesy; the kernel hides other users' processes
         for one in psutil.net_connections(kind="tcp"):

@@ -96,15 +96,24 @@ class FencedFiles:
             yield
 
     def _compare(self, fence: int) -> None:
-        path = self.root / "fence"
-        newest = int(path.read_text()) if path.exists() else -1
+        newest = read_fence(self.root)
         if fence < newest:
             raise Fenced(
                 "another controller writes the routing now; this one writes nothing more",
                 evidence=(f"fence of this controller: {fence}", f"newest fence seen: {newest}"),
             )
         if fence > newest:
-            write_whole(path, str(fence).encode())
+            write_whole(_fence_of(self.root), str(fence).encode())
+
+
+def read_fence(root: Path) -> int:
+    """Read the newest fence that has written in a region's directory, -1 when none has."""
+    path = _fence_of(root)
+    return int(path.read_text()) if path.exists() else -1
+
+
+def _fence_of(root: Path) -> Path:
+    return root / "fence"
 
 
 @contextmanager

@@ -89,6 +89,10 @@ class Layout:
         """Tables written and acknowledged, for the next controller."""
         return self.root / "tables" / f"{service}.json"
 
+    def records(self) -> Iterator[Path]:
+        """List the records of all services."""
+        return (self.root / "tables").glob("*.json")
+
     def access_log(self, service: str) -> Path:
         """One JSON line per request."""
         return self.root / "logs" / f"{service}.jsonl"

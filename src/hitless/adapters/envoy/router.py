@@ -19,7 +19,7 @@ from hitless.adapters.envoy.admin import Admin, Snapshot
 from hitless.adapters.envoy.answers import AnswerMeter, Counts, look_every_s
 from hitless.adapters.envoy.bootstrap import default_concurrency
 from hitless.adapters.envoy.change import Change, Plane, Versions
-from hitless.adapters.envoy.definition import Definition, check_free
+from hitless.adapters.envoy.definition import Definition, is_free
 from hitless.adapters.envoy.drain import QuietMeter
 from hitless.adapters.envoy.files import FencedFiles, Stamp, read_resources
 from hitless.adapters.envoy.layout import Layout
@@ -29,9 +29,10 @@ from hitless.adapters.envoy.process import EnvoyProcess, Status
 from hitless.adapters.envoy.refusals import EnvoySilent, NotDefined, UnknownRegion, check_table
 from hitless.adapters.envoy.report import routing_view, unconfirmed
 from hitless.adapters.envoy.resources import listened_address
+from hitless.adapters.envoy.standing import read_standing
 from hitless.adapters.envoy.watches import check_budget
 from hitless.errors import HitlessError
-from hitless.ports import Clock
+from hitless.ports import Clock, Standing
 from hitless.rollout.spec import LOCAL, Region, ServiceSpec, Version
 from hitless.rollout.world import Answers, RoutingView, Table
 
@@ -108,11 +109,10 @@ class EnvoyRouter:
 
         Raises:
             EnvoyDidNotStart: not ready within 5 s; with the last lines of its log.
-            AddressUnusable: someone else took a service's address while Envoy was down.
             WatchBudgetSpent: it would abort at once.
         """
         if not self._process.find():
-            await asyncio.to_thread(self._check_addresses)
+            await asyncio.to_thread(self._close_taken)
         await self._process.start(within_s=START_WITHIN_S)
 
     async def ensure_running(self) -> EnvoyState:
@@ -137,10 +137,9 @@ class EnvoyRouter:
         """Let go of Envoy; it serves on."""
         await self._admin.close()
 
-    async def services(self) -> frozenset[str]:
-        """Name the services whose addresses are open, those of earlier controllers included."""
-        _, listeners = await asyncio.to_thread(read_resources, self._layout.listeners)
-        return frozenset(name.partition("@")[0] for name in listeners)
+    async def standing(self) -> Mapping[str, Standing]:
+        """List what is open and routed, by service, those of earlier controllers included."""
+        return await asyncio.to_thread(read_standing, self._layout.root.parent, region=self._region)
 
     async def define(self, spec: ServiceSpec) -> None:
         """Open the service's addresses; known ones with the same settings are left alone, connections included.
@@ -300,9 +299,12 @@ class EnvoyRouter:
             self._logs_seen_at = time.monotonic()
             await rotate(self._layout, self._admin)
 
-    def _check_addresses(self) -> None:
-        for listener in read_resources(self._layout.listeners)[1].values():
-            check_free(listened_address(listener))
+    def _close_taken(self) -> None:
+        """Close what somebody else took while Envoy was down; `define` says so, and the other services start."""
+        listening = read_resources(self._layout.listeners)[1]
+        free = {name: one for name, one in listening.items() if is_free(listened_address(one))}
+        if len(free) < len(listening):
+            self._plane.files.update(self._layout.listeners, lambda _: free, Stamp(None, 0))
 
 
 def _with_routes(ledger: Ledger, routes: Versions) -> Versions:

@@ -47,6 +47,7 @@ class ProcessFleet:
         clock: Clock,
         on_change: Callable[[], None],
         ports: FreePorts | None = None,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         """Prepare; nothing is read or started yet.
 
@@ -56,12 +57,14 @@ class ProcessFleet:
             clock: time.
             on_change: called whenever an instance's phase changes, and when one is gone.
             ports: where instances get theirs from, if others get theirs there too.
+            may_write: says no while another controller may have taken over; what is seen is not written down then.
         """
         self.faults: tuple[RecordUnreadable, ...] = ()
         self._directory = directory
         self._project = project
         self._clock = clock
         self._on_change = on_change
+        self._may_write = may_write
         self._ports = ports or usual_ports()
         self._supervisors: dict[InstanceId, Supervisor] = {}
         self._endings: dict[str, dict[InstanceId, str]] = {}
@@ -134,9 +137,11 @@ class ProcessFleet:
             project=self._project,
             clock=self._clock,
             records=InstanceRecords(self._directory),
+            ports=self._ports.words,
             executor=ThreadPoolExecutor(_THREADS, thread_name_prefix="hitless-fleet"),
             session=open_session(),
             on_change=self._on_change,
+            may_write=self._may_write,
             on_gone=self._forget,
         )
 

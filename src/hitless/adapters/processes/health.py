@@ -18,10 +18,14 @@ from hitless.rollout.world import Phase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a probe found; `detail` is evidence for people."""
+    """What a probe found; `detail` is evidence for people.
+
+    `is_ours`: it could not even be asked, for lack of descriptors, ports or memory here; that says nothing about it.
+    """
 
     passed: bool
     detail: str
+    is_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,8 @@ class Health:
 
     def after(self, *, ready: Answer, live: Answer | None, spec: HealthSpec) -> Health:
         """Take one round of answers into account; `live` is None where liveness is not asked."""
+        if ready.is_ours or (live is not None and live.is_ours):
+            return self
         counted = replace(
             self,
             passed=self.passed + 1 if ready.passed else 0,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 
 import aiohttp
@@ -9,6 +10,7 @@ from hitless.adapters.processes.health import Answer
 from hitless.rollout.spec import Address
 
 _EXCERPT_BYTES = 120
+_SPENT_HERE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 _SUCCESS = range(200, 300)
 
 
@@ -35,7 +37,7 @@ async def ask(session: aiohttp.ClientSession, url: str, *, timeout_s: float) -> 
                 return Answer(passed=True, detail=str(response.status))
             return Answer(passed=False, detail=await _describe(response))
     except (aiohttp.ClientError, OSError, ValueError) as fault:
-        return Answer(passed=False, detail=problem(fault, timeout_s=timeout_s))
+        return Answer(passed=False, detail=problem(fault, timeout_s=timeout_s), is_ours=_is_ours(fault))
 
 
 def problem(fault: Exception, *, timeout_s: float) -> str:
@@ -48,6 +50,11 @@ def problem(fault: Exception, *, timeout_s: float) -> str:
     if isinstance(fault, aiohttp.ServerDisconnectedError):
         return "connection closed without an answer"
     return f"{type(fault).__name__}: {fault}"
+
+
+def _is_ours(fault: Exception) -> bool:
+    known = fault.os_error if isinstance(fault, aiohttp.ClientConnectorError) else fault
+    return isinstance(known, OSError) and known.errno in _SPENT_HERE
 
 
 async def _describe(response: aiohttp.ClientResponse) -> str:

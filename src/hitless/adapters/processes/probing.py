@@ -50,7 +50,7 @@ class Probing:
     async def _round(self, health: Health) -> Health:
         ready, live = await self._ask(health.phase)
         after = health.after(ready=ready, live=live, spec=self.spec)
-        if after.phase is Phase.STARTING and self._start_time_left_s() <= 0:
+        if after.phase is Phase.STARTING and not ready.is_ours and self._start_time_left_s() <= 0:
             cause = f"not ready within {self.spec.start_deadline_s:g} s: {self.spec.ready} last said: {ready.detail}"
             return replace(after, phase=Phase.FAILED, cause=cause)
         return after

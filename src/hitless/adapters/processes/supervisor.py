@@ -23,6 +23,7 @@ import aiohttp
 from hitless.adapters.processes.adoption import find_process
 from hitless.adapters.processes.ending import Ending
 from hitless.adapters.processes.exit_watch import ExitStatus, ExitWatch
+from hitless.adapters.processes.free_ports import VARIABLE
 from hitless.adapters.processes.health import Health
 from hitless.adapters.processes.identity import ProcessIdentity, ProcessTree, read_stat
 from hitless.adapters.processes.launch import LaunchError, plan_launch, spawn
@@ -48,9 +49,11 @@ class Surroundings:
     project: Path
     clock: Clock
     records: InstanceRecords
+    ports: str
     executor: Executor
     session: aiohttp.ClientSession
     on_change: Callable[[], None]
+    may_write: Callable[[], bool]
     on_gone: Callable[[InstanceRecord, str], None]
     unfinished: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -160,7 +163,10 @@ class Supervisor:
         records = self._around.records
         records.write(self.record)
         if self.record.port == 0:
-            raise LaunchError("no free port on 127.0.0.1")
+            raise LaunchError(
+                f"no free port on 127.0.0.1 in {self._around.ports}; see who has them: ss -ltn, "
+                f"or start the control plane with others: {VARIABLE}=FIRST-LAST hitless up"
+            )
         launch = plan_launch(run, record=self.record, project=self._around.project, inherited=os.environ)
         return spawn(launch, claim=records.claim_path(self.record.id), log=self._log)
 
@@ -302,6 +308,8 @@ class Supervisor:
         await self._around.finish(self._write())
 
     async def _write(self) -> None:
+        if not self._around.may_write():
+            return  # the record may be another controller's by now
         async with self._writing:  # one after the other, and always the newest: an older one cannot come last
             try:
                 await self._around.offload(lambda: self._around.records.write(self.record))

@@ -101,12 +101,17 @@ class StoreCorrupt(StoreFault):
     @classmethod
     def ways_on(cls, path: Path) -> tuple[str, ...]:
         """Return the commands that help."""
-        file = quote(str(path))
         return (
-            f"see what is wrong: sqlite3 {file} 'pragma integrity_check'",
-            f"save what can be read: sqlite3 {file} .recover | sqlite3 {file}.recovered",
-            "then stop hitless and put the recovered file, or a backup, in its place",
+            f"put a backup in its place, if there is one: {_aside(path)} && cp BACKUP {quote(str(path))}; hitless up",
+            f"or begin a new one; what runs is kept: {_aside(path)}; hitless up",
+            "then adopt what runs, as hitless status says: hitless deploy NAME --version VERSION",
         )
+
+
+def _aside(path: Path) -> str:
+    """Return the command that puts the store away, with the files that SQLite would read into its successor."""
+    folder = quote(str(path.with_name("damaged")))
+    return f"mkdir -p {folder} && mv {quote(str(path))}* {folder}/"
 
 
 class StoreVanished(StoreFault):
@@ -123,8 +128,8 @@ class StoreVanished(StoreFault):
     def ways_on(cls, path: Path) -> tuple[str, ...]:
         """Return the commands that help."""
         return (
-            f"put the file back where it was: {quote(str(path))}",
-            "then start the control plane again: hitless up (users notice nothing)",
+            f"put it back, or a backup, at {quote(str(path))}, then start the control plane again (Ctrl-C, hitless up)",
+            "without one, start it again too; then adopt what runs: hitless deploy NAME --version VERSION",
         )
 
 

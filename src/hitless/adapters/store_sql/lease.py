@@ -14,12 +14,15 @@ from hitless.journal.record import timestamp
 from hitless.ports import Lease
 
 
-def next_lease(held: Lease | None, *, fence: int, owner: str, now: datetime, ttl_s: float) -> Lease:
+def next_lease(
+    held: Lease | None, *, fence: int, owner: str, now: datetime, ttl_s: float, above: int | None = None
+) -> Lease:
     """Take or renew the lease.
 
     Args:
         held: the present lease, run out or not; None when it was given back.
-        fence: the newest one that was given out.
+        fence: the newest one that was given out, as far as the store knows.
+        above: a fence that was seen elsewhere: the store may have been lost or replaced by an older one.
         owner: who asks.
         now: the moment.
         ttl_s: seconds that the lease lasts.
@@ -29,8 +32,9 @@ def next_lease(held: Lease | None, *, fence: int, owner: str, now: datetime, ttl
     """
     if held and held.owner != owner and held.until > now:
         raise _held(held)
-    is_renewal = held is not None and held.owner == owner
-    return Lease(owner=owner, fence=fence if is_renewal else fence + 1, until=now + timedelta(seconds=ttl_s))
+    is_renewal = held is not None and held.owner == owner and (above is None or above <= fence)
+    newest = fence if is_renewal else max(fence, above or 0) + 1
+    return Lease(owner=owner, fence=newest, until=now + timedelta(seconds=ttl_s))
 
 
 def check_fence(lease: Lease, *, newest: int, holder: str | None) -> None:

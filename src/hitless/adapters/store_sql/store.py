@@ -77,15 +77,15 @@ class SqlStore:
             with self._writing() as connection:
                 migrate(connection, path=self._database.path)
 
-    def acquire_lease(self, *, owner: str, now: datetime, ttl_s: float) -> Lease:
-        """Take or renew the lease.
+    def acquire_lease(self, *, owner: str, now: datetime, ttl_s: float, above: int | None = None) -> Lease:
+        """Take or renew the lease; its fence is higher than `above`.
 
         Raises:
             LeaseHeld: another owner's lease has not run out; names it and the moment.
         """
         with self._writing() as connection:
             row = _lease_row(connection)
-            lease = next_lease(lease_of(row), fence=row["fence"], owner=owner, now=now, ttl_s=ttl_s)
+            lease = next_lease(lease_of(row), fence=row["fence"], owner=owner, now=now, ttl_s=ttl_s, above=above)
             changed = {"owner": lease.owner, "fence": lease.fence, "until": timestamp(lease.until)}
             connection.execute(LEASE.update().values(changed))
         return lease
@@ -124,6 +124,15 @@ class SqlStore:
         with self._reading() as connection:
             wanted = select(RUN).where(RUN.c.kind == kind).order_by(RUN.c.number)
             return tuple(run_of(row) for row in connection.execute(wanted).mappings())
+
+    def newest_runs(self, kind: str, *, limit: int, before: str | None = None, prefix: str = "") -> tuple[Run, ...]:
+        """Read state rows of a kind, the last one that was begun first; only those begun before `before`."""
+        with self._reading() as connection:
+            wanted = select(RUN).where(RUN.c.kind == kind, RUN.c.id.startswith(prefix, autoescape=True))
+            if before is not None:
+                wanted = wanted.where(RUN.c.number < select(RUN.c.number).where(RUN.c.id == before).scalar_subquery())
+            page = wanted.order_by(RUN.c.number.desc()).limit(limit)
+            return tuple(run_of(row) for row in connection.execute(page).mappings())
 
     def journal(self, *, after: int = 0, subject: str | None = None, limit: int | None = None) -> tuple[Record, ...]:
         """Read records with a sequence number above `after`, oldest first."""

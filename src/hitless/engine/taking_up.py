@@ -1,0 +1,60 @@
+"""What a new controller does with what it finds: whose settings are in force, and what to say of what nobody knows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hitless.ports import Standing
+from hitless.rollout.spec import ServiceSpec, Version
+from hitless.rollout.state import ServiceState
+
+
+def spec_in_force(state: ServiceState) -> ServiceSpec | None:
+    """Return the settings of the version that is coming in, or else of the stable one."""
+    rollout = state.rollout
+    candidates = [rollout.candidate] if rollout is not None and rollout.outcome is None else []
+    names = [*candidates, state.stable]
+    return next((state.specs[name] for name in names if name is not None and name in state.specs), None)
+
+
+def at_address_of(spec: ServiceSpec, other: ServiceSpec) -> ServiceSpec:
+    """Return `spec` with the address and the certificate of `other`."""
+    return replace(spec, traffic=replace(spec.traffic, listen=other.traffic.listen, tls=other.traffic.tls))
+
+
+def open_elsewhere(spec: ServiceSpec, standing: Standing | None) -> ServiceSpec:
+    """Return `spec` with the address where it is open now."""
+    if standing is None or standing.listen is None:
+        return spec
+    return replace(spec, traffic=replace(spec.traffic, listen=standing.listen))
+
+
+def found_problem(state: ServiceState) -> str:
+    """Say what stands of a service that the store does not know, and how to go on."""
+    counts = Counter(one.version for one in state.instances.values())
+    there = ", ".join(f"{version} x {count}" for version, count in counts.items())
+    commands = " or ".join(f"hitless deploy {state.service} --version {version}" for version in counts)
+    return (
+        f"{state.service} runs ({there}) and the store does not know what was wanted of it: it serves on untouched, "
+        f"but nobody replaces an instance that fails until a version is adopted: {commands}"
+    )
+
+
+def stranger_problem(service: str, standing: Standing) -> str:
+    """Say what is served that neither the store nor the project knows."""
+    where = f" on {standing.listen}" if standing.listen else ""
+    return (
+        f"Envoy serves {service}{where} ({_shares(standing.weights)}), and neither the store nor hitless.yaml knows "
+        f"it: write it into hitless.yaml again, then: hitless up, hitless deploy {service} --version VERSION"
+    )
+
+
+def standing_line(service: str, standing: Standing) -> str:
+    """Say what is served, as evidence."""
+    return f"{service} on {standing.listen or 'no address'}: {_shares(standing.weights)}"
+
+
+def _shares(weights: Mapping[Version, int]) -> str:
+    return ", ".join(f"{version} {share / 100:g} %" for version, share in weights.items()) or "no version"
