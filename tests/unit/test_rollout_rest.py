@@ -23,7 +23,8 @@ from hitless.rollout.spec import (
     TrafficSpec,
     Version,
 )
-from hitless.rollout.world import Phase
+from hitless.rollout.state import RolloutPhase
+from hitless.rollout.world import Answers, Phase
 from hitless.testing.simulation import Behaviour, Simulation
 
 V1, V2 = Version("v1"), Version("v2")
@@ -145,3 +146,18 @@ def test_where_nothing_can_have_changed_nothing_is_decided(monkeypatch: pytest.M
     simulation.run(5.0)
     assert 0 < len(steps) < 20
     assert all(one.seen.phase is Phase.READY for one in simulation.fleet.values())
+
+
+def test_a_rest_ends_when_every_request_to_the_candidate_fails() -> None:
+    simulation = serving()
+    deploy(simulation, V2, StrategyName.CANARY)
+    while simulation.state.rollout is None or simulation.state.rollout.record.settled_at is None:
+        simulation.tick()
+    simulation.run(2.0)
+    simulation.answers = {
+        V1: Answers(total=900, recent_total=90),
+        V2: Answers(total=90, failed=90, recent_total=90, recent_failed=90),
+    }
+    simulation.tick()
+    assert simulation.violations == []
+    assert simulation.state.phase is RolloutPhase.ROLLING_BACK

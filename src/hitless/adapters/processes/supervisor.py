@@ -69,6 +69,7 @@ class Supervisor:
 
     Attributes:
         record: what is known; replaced on every change.
+        address: where the instance listens.
         launched: set when the start has succeeded or failed.
         seen: set when the instance has been looked at once since its start or adoption.
         witness: what the proxy's health check says of it.
@@ -76,6 +77,7 @@ class Supervisor:
 
     def __init__(self, record: InstanceRecord, around: Surroundings) -> None:
         self.record = record
+        self.address = Address(host="127.0.0.1", port=record.port)
         self.launched = asyncio.Event()
         self.seen = asyncio.Event()
         self.witness = Witness()
@@ -313,11 +315,6 @@ class Supervisor:
                 # The view in memory stays right. A later controller that finds the older record looks for itself, and
                 # the engine orders a stop again that is not on disk.
                 logger.exception("record of instance %s was not written", self.record.id)
-
-    @property
-    def address(self) -> Address:
-        """Where the instance listens."""
-        return Address(host="127.0.0.1", port=self.record.port)
 
     @property
     def _log(self) -> Path:
