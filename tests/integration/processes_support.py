@@ -68,7 +68,7 @@ def with_environment(spec: ServiceSpec, **environment: str) -> ServiceSpec:
 
 
 @asynccontextmanager
-async def fleet_at(home: Path, on_change: Callable[[], None] = lambda: None) -> AsyncIterator[ProcessFleet]:
+async def fleet_at(home: Path, on_change: Callable[[str], None] = lambda _service: None) -> AsyncIterator[ProcessFleet]:
     """A fleet with its state in `home`; ends all its instances at the end."""
     fleet = ProcessFleet(home / ".hitless", project=home, clock=SystemClock(), on_change=on_change)
     await fleet.start_watching()
@@ -82,7 +82,7 @@ async def fleet_at(home: Path, on_change: Callable[[], None] = lambda: None) -> 
 @asynccontextmanager
 async def passing_fleet_at(home: Path) -> AsyncIterator[ProcessFleet]:
     """A fleet that lets go of its instances at the end, as a controller does that is restarted."""
-    fleet = ProcessFleet(home / ".hitless", project=home, clock=SystemClock(), on_change=lambda: None)
+    fleet = ProcessFleet(home / ".hitless", project=home, clock=SystemClock(), on_change=lambda _service: None)
     await fleet.start_watching()
     try:
         yield fleet

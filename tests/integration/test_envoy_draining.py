@@ -13,7 +13,7 @@ from envoy_stage import get, open_requests, serving, table, until
 async def test_slow_requests_and_websockets_outlive_the_drain_and_are_counted(tmp_path: Path) -> None:
     async with serving(tmp_path, "v1", "v2") as (built, listen, (v1, v2)), aiohttp.ClientSession() as client:
         socket = await client.ws_connect(f"http://{listen}/ws")
-        slow = asyncio.create_task(get(client, listen, "/slow?s=1"))
+        slow = asyncio.create_task(get(client, listen, "/slow?s=3"))
 
         async def has_open(count: int) -> bool:
             return open_requests(await built.view(), v1).count == count
@@ -79,3 +79,33 @@ async def test_one_look_at_envoy_serves_all_services_of_a_tick(tmp_path: Path) -
         built.router._snapshot = None
         await asyncio.gather(*(built.router.observe("shop") for _ in range(20)))
         assert looks <= 2
+
+
+async def test_a_look_that_began_before_a_change_is_not_held_against_it(tmp_path: Path) -> None:
+    async with serving(tmp_path, "v1", "v2") as (built, _, (v1, v2)):
+        snapshot, begun, may_end = built.router._admin.snapshot, asyncio.Event(), asyncio.Event()
+
+        async def slow() -> object:
+            found = await snapshot()
+            begun.set()
+            await may_end.wait()
+            return found
+
+        built.router._look_afresh()
+        built.router._admin.snapshot = slow
+        looking = asyncio.create_task(built.router.look())
+        await begun.wait()
+        built.router._admin.snapshot = snapshot
+        wanted = table({"v2": 10_000}, [v1, v2])
+        changing = asyncio.create_task(built.apply(wanted))
+
+        async def is_settled() -> bool:
+            return built.router._ledgers["shop"].acknowledged == wanted
+
+        await until(is_settled)
+        may_end.set()
+        await looking
+        view = await changing
+        assert view.acknowledged == wanted
+        assert view.pending is None
+        assert view.problem is None

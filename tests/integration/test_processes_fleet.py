@@ -50,7 +50,7 @@ def open_files(pid: int | str) -> dict[int, str]:
 
 async def test_an_instance_starts_becomes_ready_and_is_seen_by_the_engine(tmp_path: Path) -> None:
     changes: list[float] = []
-    async with fleet_at(tmp_path, on_change=lambda: changes.append(time.monotonic())) as fleet:
+    async with fleet_at(tmp_path, on_change=lambda _service: changes.append(time.monotonic())) as fleet:
         await start(fleet, web_spec())
         started = await find(fleet)
         assert started is not None
@@ -292,7 +292,7 @@ async def test_a_redirect_is_not_readiness(tmp_path: Path) -> None:
 async def test_a_killed_instance_is_noticed_at_once_and_leaves_no_zombie(tmp_path: Path) -> None:
     slow_interval = replace(HEALTH, interval_s=60.0)
     seen_s: list[float] = []
-    async with fleet_at(tmp_path, on_change=lambda: seen_s.append(time.monotonic())) as fleet:
+    async with fleet_at(tmp_path, on_change=lambda _service: seen_s.append(time.monotonic())) as fleet:
         await start(fleet, web_spec(health=slow_interval))
         await settled(fleet, WEB_1, Phase.READY)
         process = await main_process(tmp_path)

@@ -191,7 +191,7 @@ class Story:
 def test_no_promise_is_broken_and_every_rollout_ends(
     specs: tuple[ServiceSpec, ServiceSpec], acts: dict[Version, Behaviour], story: list[tuple[str, Any]]
 ) -> None:
-    simulation = Simulation(behaviours=dict(acts))
+    simulation = Simulation(behaviours=dict(acts), doubts=True)
     player = Story(simulation, specs)
     player.do_deploy((VERSIONS[0], StrategyName.ROLLING, False, False))
     simulation.run_until_idle(limit_s=60, growth=1.3)

@@ -88,7 +88,10 @@ class Health(Section):
         "requests.",
         default=_HEALTH.ready,
     )
-    interval: PositiveDuration = setting("Time between two probes.", default=write_duration(_HEALTH.interval_s))
+    interval: PositiveDuration = setting(
+        "Time between two probes. While Envoy's own pass, hitless asks readiness every 10 s only.",
+        default=write_duration(_HEALTH.interval_s),
+    )
     timeout: PositiveDuration = setting(
         "A probe without an answer for so long has failed.", default=write_duration(_HEALTH.timeout_s)
     )

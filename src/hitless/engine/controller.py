@@ -218,10 +218,11 @@ class Controller:
             told = now
             await self.outside.clock.sleep(TELL_S)
 
-    def wake(self) -> None:
-        """Look at everything now."""
-        for loop in self.loops.values():
-            loop.wake()
+    def wake(self, service: str | None = None) -> None:
+        """Look at a service now; None = at all of them."""
+        for name, loop in self.loops.items():
+            if service in {None, name}:
+                loop.wake()
 
     async def journal_self(self, kind: str, **data: object) -> None:
         """Journal something about the control plane itself."""

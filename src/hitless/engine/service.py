@@ -27,12 +27,15 @@ from hitless.rollout import machine
 from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ENGINE, InstanceRetired, evolve
 from hitless.rollout.inputs import Command, Observed
+from hitless.rollout.rest import Rest, rest_after
 from hitless.rollout.spec import Address
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.world import Observation, Phase
 
-BUSY_S, WATCHFUL_S, IDLE_S = 0.02, 0.2, 1.0
-"""Between turns: while something moves, while a rollout or a drain waits, otherwise. The fleet wakes the loop."""
+BUSY_S, WATCHFUL_S, IDLE_S, RESTING_S = 0.02, 0.2, 1.0, 5.0
+"""Between turns: while something moves, while a rollout or a drain waits, while something is wrong or asked for again,
+and otherwise. Fleet and router wake the loop, so the last one only guards against what nobody told; how many requests
+are open is shown at most so late."""
 
 SERVICE, ROLLOUT = "service", "rollout"
 
@@ -82,6 +85,7 @@ class ServiceLoop:
     _stopping: bool = False
     _asking: asyncio.Task[_Answers] | None = None
     _asked_stage: tuple[str, int] | None = None
+    _rest: Rest | None = None
 
     @property
     def name(self) -> str:
@@ -175,7 +179,7 @@ class ServiceLoop:
         async with self._deciding:
             answers = self._answers()
             seen = Observed(observation=self.observed, checks=answers.checks, preflight=answers.preflight)
-            step = machine.observe(self.state, seen)
+            step = self._decide(seen)
             await self._commit(step)
         troubles = await self._act(step)
         await self._tell(troubles)
@@ -183,6 +187,13 @@ class ServiceLoop:
         self.problems = tuple(dict.fromkeys([*troubles, *routing]))
         self._ask_what_the_stage_asks()
         return not troubles and (bool(step.events or step.effects) or self._is_about_to_move())
+
+    def _decide(self, seen: Observed) -> machine.Step:
+        if self._rest is not None and self._rest.covers(self.state, seen):
+            return machine.Step(state=self.state, events=())
+        step = machine.observe(self.state, seen)
+        self._rest = rest_after(step, seen)
+        return step
 
     async def _observe(self) -> Observation:
         outside = self.outside
@@ -208,8 +219,7 @@ class ServiceLoop:
         )
 
     async def _pause(self, *, is_moving: bool) -> None:
-        pace_s = BUSY_S if is_moving else WATCHFUL_S if self._is_unsettled() else IDLE_S
-        sleep = asyncio.ensure_future(self.outside.clock.sleep(pace_s))
+        sleep = asyncio.ensure_future(self.outside.clock.sleep(self._pace_s(is_moving=is_moving)))
         woken = asyncio.ensure_future(self._wake.wait())
         try:
             await asyncio.wait({sleep, woken}, return_when=asyncio.FIRST_COMPLETED)
@@ -217,6 +227,16 @@ class ServiceLoop:
             sleep.cancel()
             woken.cancel()
         self._wake.clear()
+
+    def _pace_s(self, *, is_moving: bool) -> float:
+        if is_moving or self._is_unsettled():
+            return BUSY_S if is_moving else WATCHFUL_S
+        if self._rest is None or self.problems:
+            return IDLE_S
+        if self._rest.until is None:
+            return RESTING_S
+        left_s = (self._rest.until - self.outside.clock.now()).total_seconds()
+        return min(max(left_s, BUSY_S), RESTING_S)
 
     # Commit
 

@@ -224,7 +224,7 @@ def _in_order_of_age(
 def drain(situation: Situation, draft: Draft) -> None:
     """Stop sending requests to surplus instances, as many as the rest can spare."""
     pools = situation.pools
-    serving = sum(pools.serves(one) for one in pools.all)
+    serving = sum(len(some) for some in pools.in_rotation.values())
     for one in sorted(pools.surplus, key=lambda one: (one.started_at, one.id)):
         if draft.state(one) is not EndpointState.ACTIVE or one.phase is not Phase.READY:
             continue

@@ -63,7 +63,7 @@ from hitless.rollout.events import (
 from hitless.rollout.hard_facts import all_requests_fail
 from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
 from hitless.rollout.spec import ALL_TRAFFIC_BP, ServiceSpec, StrategyName, Version
-from hitless.rollout.stage import Drained, Plan, Ready, Routed, Stage, findings, is_settled, progress
+from hitless.rollout.stage import Drained, Plan, Ready, Routed, Stage, findings, is_released, is_settled, progress
 from hitless.rollout.state import Ordered, Outcome, Rollout, RolloutPhase, ServiceState
 from hitless.rollout.strategy import compile_return, compile_rollout, limits_of, stable_world
 from hitless.rollout.world import EMPTY_TABLE, Instance, Limits, Observation, Phase
@@ -359,14 +359,14 @@ def _too_late(state: ServiceState, asked: Command, _now: datetime) -> Decision:
 
 
 def _advance(state: ServiceState, seen: Observed, now: datetime) -> Iterator[ServiceEvent]:
-    watched = _commit(state, _watch(state, seen, now))
+    settled = _is_settled(state, seen)
+    watched = _commit(state, _judge(state, seen, now, settled=settled))
     yield from watched.events
     state = watched.state
-    if state.phase is not RolloutPhase.ADVANCING:
+    if state.phase is not RolloutPhase.ADVANCING or not settled:
         return
-    rollout, limits = _rollout(state), _limits(state)
-    judged = findings(rollout.current_stage, rollout.record, observed=seen.observation, limits=limits)
-    if not all(one.met for one in judged):
+    rollout = _rollout(state)
+    if not is_released(rollout.current_stage, rollout.record, now=now):
         return
     if rollout.is_last_stage:
         yield RolloutFinished(at=now, rollout=rollout.id, outcome=Outcome.COMPLETED)
@@ -375,8 +375,15 @@ def _advance(state: ServiceState, seen: Observed, now: datetime) -> Iterator[Ser
 
 
 def _watch(state: ServiceState, seen: Observed, now: datetime) -> Iterator[ServiceEvent]:
+    yield from _judge(state, seen, now, settled=_is_settled(state, seen))
+
+
+def _is_settled(state: ServiceState, seen: Observed) -> bool:
+    return is_settled(_rollout(state).current_stage, observed=seen.observation, limits=_limits(state))
+
+
+def _judge(state: ServiceState, seen: Observed, now: datetime, *, settled: bool) -> Iterator[ServiceEvent]:
     rollout = _rollout(state)
-    settled = is_settled(rollout.current_stage, observed=seen.observation, limits=_limits(state))
     yield from _book_settling(rollout, rollout.current_stage, state, seen, now, settled=settled)
     if seen.checks is not None and rollout.record.checks_passed is None:
         yield ChecksFinished(at=now, stage=rollout.stage, problems=seen.checks)
@@ -533,8 +540,10 @@ def _rollout(state: ServiceState) -> Rollout:
 
 def _limits(state: ServiceState) -> Limits:
     """Return the limits in force, with the drains that users of each version were promised."""
-    assert state.limits is not None
-    return replace(state.limits, drain_of={version: spec.drain for version, spec in state.specs.items()})
+    limits = state.limits
+    assert limits is not None
+    differing = {version: spec.drain for version, spec in state.specs.items() if spec.drain != limits.drain}
+    return replace(limits, drain_of=differing) if differing else limits
 
 
 Handler = Callable[[ServiceState, Any, datetime], Decision]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 
 from hitless.rollout.spec import InstanceId, Region, Version
 from hitless.rollout.world import (
@@ -25,6 +26,7 @@ from hitless.rollout.world import (
 )
 
 _UNKNOWN = OpenRequests()
+_IN, _OUT, _NOWHERE = ({EndpointState.ACTIVE}, {EndpointState.DRAINING}, {None})
 _ALIVE = {Phase.READY: 0, Phase.STARTING: 2, Phase.UNREADY: 3}  # best first; 1: ready, but on its way out
 
 
@@ -33,41 +35,37 @@ class Pools:
     """One region's instances, sorted.
 
     Attributes:
+        all: every instance of the region, kept ones first.
         states: what the tables that may be in force say of each instance; None = not listed.
+        in_rotation: who is ready and gets new requests for certain, by version.
+        tables: every table that may be in force.
         view: None when nothing is known of the region's routing.
     """
 
     kept: Mapping[Version, tuple[Instance, ...]]
     surplus: tuple[Instance, ...]
+    all: tuple[Instance, ...]
     states: Mapping[InstanceId, frozenset[EndpointState | None]]
+    in_rotation: Mapping[Version, list[Instance]]
+    tables: tuple[Table, ...]
     view: RoutingView | None
     observed: Observation
 
-    @property
-    def all(self) -> tuple[Instance, ...]:
-        """Every instance of the region."""
-        return (*(one for some in self.kept.values() for one in some), *self.surplus)
-
-    @property
-    def tables(self) -> tuple[Table, ...]:
-        """Every table that may be in force."""
-        return self.view.live() if self.view else ()
-
     def is_active(self, instance: Instance) -> bool:
         """Tell whether it gets new requests, whichever table is in force."""
-        return self.states[instance.id] == {EndpointState.ACTIVE}
+        return self.states[instance.id] == _IN
 
     def is_draining(self, instance: Instance) -> bool:
         """Tell whether it gets no new request but is still listed, whichever table is in force."""
-        return self.states[instance.id] == {EndpointState.DRAINING}
+        return self.states[instance.id] == _OUT
 
     def is_out(self, instance: Instance) -> bool:
         """Tell whether no table that may be in force lists it."""
-        return self.view is not None and self.states[instance.id] <= {None}
+        return self.view is not None and self.states[instance.id] <= _NOWHERE
 
     def serving(self, version: Version) -> list[Instance]:
         """Return the instances of a version that are ready and get new requests for certain."""
-        return [one for one in self.all if one.version == version and self.serves(one)]
+        return self.in_rotation.get(version, [])
 
     def serves(self, instance: Instance) -> bool:
         """Tell whether it is ready and gets new requests for certain."""
@@ -90,23 +88,47 @@ class Pools:
 
 
 def split_pools(wanted: RegionWorld, *, observed: Observation, region: Region) -> Pools:
-    """Sort the region's instances into kept and surplus."""
-    here = tuple(one for one in observed.instances if one.region == region)
+    """Sort the region's instances into kept and surplus, once for every wish."""
+    wish, pools = observed.sorted_by.get(region, (None, None))
+    if wish is not wanted:
+        pools = _sort(wanted, observed, region)
+        observed.sorted_by[region] = (wanted, pools)
+    return cast("Pools", pools)
+
+
+def _sort(wanted: RegionWorld, observed: Observation, region: Region) -> Pools:
+    here = [one for one in observed.instances if one.region == region]
     view = observed.routing.get(region)
-    states = {one.id: _states(one, view) for one in here}
+    tables = view.live() if view else ()
+    states = {one.id: _states(one, tables) for one in here}
     kept = {version: _best(here, states, version)[:count] for version, count in wanted.pools.items()}
-    names = {one.id for some in kept.values() for one in some}
+    chosen = [one for some in kept.values() for one in some]
+    names = {one.id for one in chosen}
     surplus = tuple(one for one in here if one.id not in names)
-    return Pools(kept=kept, surplus=surplus, states=states, view=view, observed=observed)
+    everyone = (*chosen, *surplus)
+    in_rotation: dict[Version, list[Instance]] = {}
+    for one in everyone:
+        if one.phase is Phase.READY and states[one.id] == _IN:
+            in_rotation.setdefault(one.version, []).append(one)
+    return Pools(
+        kept=kept,
+        surplus=surplus,
+        all=everyone,
+        states=states,
+        in_rotation=in_rotation,
+        tables=tables,
+        view=view,
+        observed=observed,
+    )
 
 
-def _states(instance: Instance, view: RoutingView | None) -> frozenset[EndpointState | None]:
-    ends = (table.endpoint(instance.version, instance.id) for table in (view.live() if view else ()))
-    return frozenset(end.state if end else None for end in ends)
+def _states(instance: Instance, tables: tuple[Table, ...]) -> frozenset[EndpointState | None]:
+    ends = [table.endpoint(instance.version, instance.id) for table in tables]
+    return frozenset([end.state if end else None for end in ends])
 
 
 def _best(
-    here: tuple[Instance, ...], states: Mapping[InstanceId, frozenset[EndpointState | None]], version: Version
+    here: list[Instance], states: Mapping[InstanceId, frozenset[EndpointState | None]], version: Version
 ) -> tuple[Instance, ...]:
     def rank(one: Instance) -> tuple[int, datetime, str]:
         on_its_way_out = one.phase is Phase.READY and EndpointState.DRAINING in states[one.id]

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from hitless.rollout.pools import Pools, split_pools
-from hitless.rollout.spec import CheckSpec, Version
+from hitless.rollout.spec import CheckSpec, Region, Version
 from hitless.rollout.world import EMPTY_TABLE, Limits, Observation, RegionWorld, World
 
 
@@ -151,37 +151,45 @@ class Finding:
 
 def is_settled(stage: Stage, *, observed: Observation, limits: Limits) -> bool:
     """Tell whether the world is as the stage wants it."""
-    return all(_world_finding(one, stage, observed, limits).met for one in stage.until if isinstance(one, Settling))
+    return all(one.met for one in _world_findings(stage, observed, limits))
+
+
+def is_released(stage: Stage, record: StageRecord, *, now: datetime) -> bool:
+    """Tell whether everything is met that is asked of a settled stage."""
+    return all(_record_finding(one, record, now).met for one in stage.until if not isinstance(one, Settling))
 
 
 def progress(stage: Stage, *, observed: Observation, limits: Limits) -> int:
     """Count instances that came in and those that left: it only falls back when the world does."""
     done = 0
-    for region, wanted in stage.desired.items():
-        pools = split_pools(wanted, observed=observed, region=region)
+    for pools in _sorted_for(stage, observed).values():
         leaving = sum(not pools.is_held_by_streams(one, limits) for one in pools.surplus)
-        done += sum(len(pools.serving(version)) for version in wanted.pools) - leaving
+        done += sum(len(pools.serving(version)) for version in pools.kept) - leaving
     return done
 
 
 def findings(stage: Stage, record: StageRecord, *, observed: Observation, limits: Limits) -> tuple[Finding, ...]:
     """Judge every condition of the stage, in the order in which it names them."""
+    of_world = {one.condition.kind: one for one in _world_findings(stage, observed, limits)}
     return tuple(
-        _world_finding(one, stage, observed, limits)
-        if isinstance(one, Settling)
-        else _record_finding(one, record, observed.now)
+        of_world[one.kind] if isinstance(one, Settling) else _record_finding(one, record, observed.now)
         for one in stage.until
     )
 
 
-def _world_finding(condition: Settling, stage: Stage, observed: Observation, limits: Limits) -> Finding:
-    judge = {"ready": _not_ready, "routed": _not_routed, "drained": _not_drained}[condition.kind]
-    missing = [
-        problem
-        for region, wanted in stage.desired.items()
-        for problem in judge(wanted, split_pools(wanted, observed=observed, region=region), limits)
-    ]
-    return Finding(condition=condition, met=not missing, detail="; ".join(missing))
+def _sorted_for(stage: Stage, observed: Observation) -> dict[Region, Pools]:
+    return {region: split_pools(wish, observed=observed, region=region) for region, wish in stage.desired.items()}
+
+
+def _world_findings(stage: Stage, observed: Observation, limits: Limits) -> Iterator[Finding]:
+    pools = _sorted_for(stage, observed)
+    for one in stage.until:
+        if isinstance(one, Settling):
+            judge = _JUDGES[one.kind]
+            missing = [
+                problem for region, wish in stage.desired.items() for problem in judge(wish, pools[region], limits)
+            ]
+            yield Finding(condition=one, met=not missing, detail="; ".join(missing))
 
 
 def _not_ready(wanted: RegionWorld, pools: Pools, _limits: Limits) -> Iterator[str]:
@@ -210,6 +218,9 @@ def _not_drained(_wanted: RegionWorld, pools: Pools, limits: Limits) -> Iterator
     if left:
         names = ", ".join(one.id for one in left)
         yield f"{len(left)} retiring: {names}"
+
+
+_JUDGES = {"ready": _not_ready, "routed": _not_routed, "drained": _not_drained}
 
 
 def _record_finding(condition: Held | Passed | Approved | Examined, record: StageRecord, now: datetime) -> Finding:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from hitless.rollout.spec import ALL_TRAFFIC_BP, Address, DrainSpec, InstanceId, Region, Version
 
@@ -118,7 +119,8 @@ class Table:
 
     def endpoint(self, version: Version, instance: InstanceId) -> Endpoint | None:
         """Look up one endpoint."""
-        return self.endpoints.get(version, {}).get(instance)
+        ends = self.endpoints.get(version)
+        return ends.get(instance) if ends else None
 
     def active(self, version: Version) -> Iterator[InstanceId]:
         """Instances of `version` that get new requests."""
@@ -219,7 +221,7 @@ class RoutingView:
 
     def live(self) -> tuple[Table, ...]:
         """Every table that may be in force right now; rules must hold for all of them."""
-        return tuple(table for table in (self.acknowledged, self.pending) if table is not None)
+        return tuple([table for table in (self.acknowledged, self.pending) if table is not None])
 
 
 FAILURE_WINDOW = timedelta(minutes=10)
@@ -254,12 +256,17 @@ class Observation:
         instances: of this service, in all regions.
         routing: by region; a region that is missing is unknown.
         endings: how instances that are listed no more have ended, as far as it is known.
+        sorted_by: what `split_pools` made of it, by region; several rules of one step ask for the same.
     """
 
     now: datetime
     instances: tuple[Instance, ...] = ()
     routing: Mapping[Region, RoutingView] = field(default_factory=dict)
     endings: Mapping[InstanceId, str] = field(default_factory=dict)
+
+    sorted_by: dict[Region, tuple[RegionWorld, Any]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def answers(self, version: Version) -> Answers:
         """Return what became of a version's requests, in all regions."""

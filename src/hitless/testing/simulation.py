@@ -15,7 +15,8 @@ from hitless.preflight.finding import PreflightReport
 from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ServiceEvent, TrafficRouted, evolve
 from hitless.rollout.inputs import Command, Observed
-from hitless.rollout.machine import command, observe, take_up
+from hitless.rollout.machine import Step, command, observe, take_up
+from hitless.rollout.rest import Rest, rest_after
 from hitless.rollout.spec import ALL_TRAFFIC_BP, LOCAL, Address, DrainSpec, InstanceId, Version
 from hitless.rollout.state import Outcome, RolloutPhase, ServiceState
 from hitless.rollout.world import (
@@ -31,6 +32,8 @@ from hitless.rollout.world import (
 )
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+_IN, _OUT, _NOWHERE = ({EndpointState.ACTIVE}, {EndpointState.DRAINING}, {None})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +53,30 @@ class Behaviour:
     streams: int = 0
 
 
+_USUAL = Behaviour()
+
+
 @dataclass(slots=True, kw_only=True)
 class SimulatedInstance:
-    """One process of the simulated fleet."""
+    """One process of the simulated fleet.
+
+    Attributes:
+        drained_from: when the proxy confirmed that it gets no new request.
+        states: what the tables that may be in force say of it.
+        open: what is open at it; None = to be counted anew.
+    """
 
     seen: Instance
     number: int
     was_listed: bool = False
     drained_from: datetime | None = None
+    states: frozenset[EndpointState | None] = frozenset({None})
+    open: OpenRequests | None = None
+
+    @property
+    def serves(self) -> bool:
+        """Tell whether it is ready and gets requests whichever table is in force."""
+        return self.seen.phase is Phase.READY and self.states == _IN
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +87,7 @@ class Simulation:
         acknowledges: whether the proxy confirms what is written.
         start_deadline_s: the fleet gives up on an instance after so long.
         answers: what the proxy counts, by version.
+        doubts: decide even where nothing can have changed; a decision then is a violation.
         violations: broken promises, in words; empty when all is well.
         preflight: what every preflight finds, at once; None = it goes on and on.
     """
@@ -76,6 +96,7 @@ class Simulation:
     behaviours: dict[Version, Behaviour] = field(default_factory=dict)
     acknowledges: bool = True
     start_deadline_s: float = 20.0
+    doubts: bool = False
     now: datetime = BEGINNING
     state: ServiceState = field(init=False)
     journal: list[ServiceEvent] = field(default_factory=list)
@@ -86,6 +107,7 @@ class Simulation:
     violations: list[str] = field(default_factory=list)
     preflight: PreflightReport | None = PreflightReport()
     checks: tuple[str, ...] | None = None
+    _rest: Rest | None = None
 
     def __post_init__(self) -> None:
         """Begin with a service that nothing was ever deployed of."""
@@ -112,12 +134,26 @@ class Simulation:
         self._age()
         if self.acknowledges:
             self._acknowledge()
-        step = observe(self.state, self._look())
+        step = self._decide(self._look())
+        if step is None:
+            return
         self._record(step.state, step.events)
+        lost = set(losing)
         for index, effect in enumerate(step.effects):
-            if index not in set(losing):
+            if index not in lost:
                 self._act(effect)
         self._check_tables()
+
+    def _decide(self, seen: Observed) -> Step | None:
+        """Take a step as the engine does: none while the last one's rest covers what is seen."""
+        is_covered = self._rest is not None and self._rest.covers(self.state, seen)
+        if is_covered and not self.doubts:
+            return None
+        step = observe(self.state, seen)
+        if is_covered and (step.events or step.effects):
+            self._violation(f"decided although nothing had changed: {step}")
+        self._rest = rest_after(step, seen)
+        return step
 
     def run(self, seconds: float, *, tick_s: float = 0.1) -> None:
         """Let time pass in ticks."""
@@ -158,7 +194,7 @@ class Simulation:
                 self._violation(f"folding {event.kind} twice is not folding it once")
         if rebuilt != self.state:
             self._violation("state rebuilt from the journal differs")
-        self.state = rebuilt
+        self.state, self._rest = rebuilt, None
 
     def observation(self) -> Observation:
         """Look at the world as the controller does."""
@@ -174,28 +210,33 @@ class Simulation:
 
     def tables(self) -> tuple[Table, ...]:
         """Every table that may be in force."""
-        return tuple(table for table in (self.acknowledged, self.pending) if table is not None)
+        return tuple([table for table in (self.acknowledged, self.pending) if table is not None])
 
     def in_rotation(self) -> int:
         """Count instances that are ready and get requests whichever table is in force."""
-        return sum(self._serves(one.seen) for one in self.fleet.values())
+        return sum(one.serves for one in self.fleet.values())
 
     # How the world goes on
 
     def _behaviour(self, version: Version) -> Behaviour:
-        return self.behaviours.get(version, Behaviour())
+        return self.behaviours.get(version, _USUAL)
 
     def _age(self) -> None:
         for name, one in list(self.fleet.items()):
-            acts, age_s = self._behaviour(one.seen.version), (self.now - one.seen.started_at).total_seconds()
-            if one.seen.phase is Phase.STOPPING:
+            phase, acts = one.seen.phase, self._behaviour(one.seen.version)
+            if phase is Phase.STOPPING:
                 del self.fleet[name]
-            elif one.seen.phase is Phase.FAILED:
+            elif phase is Phase.FAILED or (phase is not Phase.STARTING and acts.exits_after_s is None):
                 continue
-            elif acts.exits_after_s is not None and age_s >= acts.exits_after_s:
-                self._enter(one, Phase.FAILED, cause="exited with code 1")
-            elif one.seen.phase is Phase.STARTING:
-                self._warm_up(one, acts, age_s)
+            else:
+                self._grow_older(one, acts)
+
+    def _grow_older(self, one: SimulatedInstance, acts: Behaviour) -> None:
+        age_s = (self.now - one.seen.started_at).total_seconds()
+        if acts.exits_after_s is not None and age_s >= acts.exits_after_s:
+            self._enter(one, Phase.FAILED, cause="exited with code 1")
+        elif one.seen.phase is Phase.STARTING:
+            self._warm_up(one, acts, age_s)
 
     def _warm_up(self, one: SimulatedInstance, acts: Behaviour, age_s: float) -> None:
         if acts.ready_after_s is not None and age_s >= acts.ready_after_s:
@@ -205,21 +246,36 @@ class Simulation:
 
     def _enter(self, one: SimulatedInstance, phase: Phase, *, cause: str | None = None) -> None:
         one.seen = replace(one.seen, phase=phase, since=self.now, cause=cause)
+        one.open = None
 
     def _acknowledge(self) -> None:
-        if self.pending is not None:
-            self.acknowledged, self.pending = self.pending, None
+        if self.pending is None:
+            return
+        self.acknowledged, self.pending = self.pending, None
+        self._note_states()
         for one in self.fleet.values():
-            states = self._states(one.seen)
-            if states == {EndpointState.DRAINING}:
+            if one.states == _OUT:
                 one.drained_from = one.drained_from or self.now
-            elif EndpointState.ACTIVE in states:
+            elif EndpointState.ACTIVE in one.states:
                 one.drained_from = None
+            one.open = None
+
+    def _note_states(self) -> None:
+        """Look up once per table, not once per question, what the tables in force say of each instance."""
+        tables = self.tables()
+        for one in self.fleet.values():
+            ends = [table.endpoint(one.seen.version, one.seen.id) for table in tables]
+            one.states = frozenset([end.state if end else None for end in ends] or [None])
 
     def _open_requests(self) -> Mapping[InstanceId, OpenRequests]:
         return {name: self._open(one) for name, one in self.fleet.items()}
 
     def _open(self, one: SimulatedInstance) -> OpenRequests:
+        if one.open is None or (one.drained_from is not None and not one.open.is_quiet):
+            one.open = self._count_open(one)
+        return one.open
+
+    def _count_open(self, one: SimulatedInstance) -> OpenRequests:
         acts = self._behaviour(one.seen.version)
         if one.seen.phase is Phase.FAILED:
             return OpenRequests(count=0, is_quiet=True, draining_since=one.drained_from)
@@ -263,13 +319,14 @@ class Simulation:
             started_at=self.now,
         )
         self.fleet[effect.instance] = SimulatedInstance(seen=seen, number=number)
+        self._note_states()
         self._check_ceiling()
 
     def _stop(self, effect: Stop) -> None:
         one = self.fleet.get(effect.instance)
         if one is None:
             return
-        if self._states(one.seen) != {None} and self.tables():
+        if one.states != _NOWHERE and self.tables():
             self._violation(f"{effect.instance} stopped while a table in force lists it")
         left = self._open(one).count
         if one.was_listed and left and not self._was_cut(effect.instance):
@@ -281,12 +338,13 @@ class Simulation:
 
     def _route(self, effect: Route) -> None:
         before = self.in_rotation()
-        admitted = [one.seen for one in self.fleet.values() if self._is_admitted(one.seen, effect.table)]
+        admitted = [one.seen for one in self.fleet.values() if self._is_admitted(one, effect.table)]
         self.violations += [f"{one.id} admitted while {one.phase}" for one in admitted if one.phase is not Phase.READY]
         self._check_cut(effect)
         if self.pending is not None and self.acknowledges:
             self._acknowledge()
         self.pending = effect.table
+        self._note_states()
         for one in self.fleet.values():
             one.was_listed |= effect.table.endpoint(one.seen.version, one.seen.id) is not None
         limits = self.state.limits
@@ -295,9 +353,9 @@ class Simulation:
         if after < min(before, floor):
             self._violation(f"ready in rotation went from {before} to {after}, promised {floor}")
 
-    def _is_admitted(self, one: Instance, table: Table) -> bool:
-        end = table.endpoint(one.version, one.id)
-        newly = EndpointState.ACTIVE not in self._states(one)
+    def _is_admitted(self, one: SimulatedInstance, table: Table) -> bool:
+        end = table.endpoint(one.seen.version, one.seen.id)
+        newly = EndpointState.ACTIVE not in one.states
         return newly and end is not None and end.state is EndpointState.ACTIVE
 
     def _check_cut(self, effect: Route) -> None:
@@ -333,17 +391,10 @@ class Simulation:
     def _counts(self, one: SimulatedInstance, requests_s: float) -> bool:
         held = (
             one.drained_from is not None
-            and self._states(one.seen) == {EndpointState.DRAINING}
+            and one.states == _OUT
             and (self.now - one.drained_from).total_seconds() >= requests_s
         )
         return one.seen.phase is not Phase.FAILED and not held
-
-    def _states(self, one: Instance) -> set[EndpointState | None]:
-        ends = (table.endpoint(one.version, one.id) for table in self.tables())
-        return {end.state if end else None for end in ends} or {None}
-
-    def _serves(self, one: Instance) -> bool:
-        return one.phase is Phase.READY and self._states(one) == {EndpointState.ACTIVE}
 
     def _record(self, state: ServiceState, events: Iterable[ServiceEvent]) -> None:
         self.journal += events

@@ -1,5 +1,7 @@
 """A small web application that does as files in its directory and words on its command line say.
 
+With `count` it writes a dot to the file `count` for every request.
+
 Files: `unready` (the ready path answers 503), `dead` (the live path answers 500), `hang` (nothing is answered).
 """
 
@@ -19,6 +21,9 @@ SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if "count" in sys.argv:
+            with Path("count").open("a") as count:
+                count.write(".")
         while Path("hang").exists():
             time.sleep(0.05)
         if self.path == "/ready" and Path("unready").exists():

@@ -47,7 +47,7 @@ def arm(point: str) -> None:
 
 
 async def main(home: Path, point: str, words: list[str]) -> None:
-    fleet = ProcessFleet(home / ".hitless", project=home, clock=SystemClock(), on_change=lambda: None)
+    fleet = ProcessFleet(home / ".hitless", project=home, clock=SystemClock(), on_change=lambda _service: None)
     await fleet.start_watching()
     arm(point)
     name = InstanceId("web-1")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hitless.adapters.envoy.admin import Admin, Snapshot
-from hitless.adapters.envoy.files import read_resources
+from hitless.adapters.envoy.files import read_version
 from hitless.adapters.envoy.refusals import EnvoySilent
 from hitless.rollout.spec import Address
 
@@ -64,7 +64,7 @@ class Expected:
         return None
 
     def _is_newer(self, readout: str, seen: str | None) -> bool:
-        return readout in self.shared and seen == read_resources(self.shared[readout])[0]
+        return readout in self.shared and seen == read_version(self.shared[readout])
 
     def _missing_endpoint(self, snapshot: Snapshot) -> str | None:
         for cluster, addresses in self.usable.items():

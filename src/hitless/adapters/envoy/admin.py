@@ -30,10 +30,12 @@ class Host:
     Attributes:
         open_requests: requests and streams under way; a WebSocket is one.
         is_usable: gets new requests.
+        passes: what Envoy's health check says of it; None before the first.
     """
 
     open_requests: int
     is_usable: bool
+    passes: bool | None
 
 
 Hosts = Mapping[str, Mapping[Address, Host]]
@@ -61,6 +63,8 @@ class Admin:
     def __init__(self, socket: Path) -> None:
         self.socket = socket
         self._session: aiohttp.ClientSession | None = None
+        self._listing: frozenset[bytes] = frozenset()
+        self._hosts: Hosts = {}
 
     async def is_ready(self) -> bool:
         """Tell whether Envoy has everything it was given and serves."""
@@ -79,13 +83,17 @@ class Admin:
         return {one["name"]: one["value"] for one in stats["stats"] if "name" in one}
 
     async def hosts(self) -> Hosts:
-        """Read all endpoints.
+        """Read all endpoints; a listing that says what the last one said is not parsed again.
 
         Raises:
             EnvoySilent: no answer.
         """
-        listing = await self._json("/clusters?format=json")
-        return {one["name"]: _hosts(one) for one in listing.get("cluster_statuses", ())}
+        listing = await self._request("GET", "/clusters?format=json")
+        pieces = _pieces(listing)
+        if pieces != self._listing:
+            clusters = json.loads(listing).get("cluster_statuses", ())
+            self._listing, self._hosts = pieces, {one["name"]: _hosts(one) for one in clusters}
+        return self._hosts
 
     async def snapshot(self, *, hosts: bool = True) -> Snapshot:
         """Read the versions in force and, if wanted, all endpoints.
@@ -158,6 +166,11 @@ class Admin:
         return self._session
 
 
+def _pieces(listing: bytes) -> frozenset[bytes]:
+    """Cut a listing into its clusters: Envoy lists them in another order every time."""
+    return frozenset(piece.rstrip(b",]} \n") for piece in listing.split(b"\n  {\n"))
+
+
 def _hosts(cluster: Mapping[str, Any]) -> dict[Address, Host]:
     return {_address(host): _host(host) for host in cluster.get("host_statuses", ())}
 
@@ -168,7 +181,12 @@ def _address(host: Mapping[str, Any]) -> Address:
 
 
 def _host(host: Mapping[str, Any]) -> Host:
-    counts = {one["name"]: int(one.get("value", 0)) for one in host["stats"]}  # JSON of protobuf leaves zeros out
+    active = next(one for one in host["stats"] if one["name"] == "rq_active")
     health = host["health_status"]
-    is_usable = health.get("eds_health_status") == "HEALTHY" and not any(health.get(flag) for flag in _OUT_OF_USE)
-    return Host(open_requests=counts["rq_active"], is_usable=is_usable)
+    is_in_use = not any(health.get(flag) for flag in _OUT_OF_USE)
+    is_asked = not health.get("pending_active_hc")  # one that was not asked yet counts as failed for Envoy
+    return Host(
+        open_requests=int(active.get("value", 0)),  # JSON of protobuf leaves zeros out
+        is_usable=is_in_use and health.get("eds_health_status") == "HEALTHY",
+        passes=not health.get("failed_active_health_check") if is_asked else None,
+    )

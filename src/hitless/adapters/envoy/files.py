@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,20 @@ def read_resources(path: Path) -> tuple[str, dict[str, Resource]]:
         return EMPTY_VERSION, {}
     document = json.loads(path.read_bytes())
     return document["version_info"], {_name(resource): resource for resource in document["resources"]}
+
+
+def read_version(path: Path) -> str:
+    """Read the version alone; a file is parsed once, since a rename gives every new content an inode of its own."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return EMPTY_VERSION
+    return _version_of(path, found.st_ino, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _version_of(path: Path, _inode: int, _changed_ns: int) -> str:
+    return read_resources(path)[0]
 
 
 def write_whole(path: Path, data: bytes) -> None:

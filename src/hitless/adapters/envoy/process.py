@@ -219,7 +219,13 @@ def _listener(path: Path) -> Identity | None:
 def _started_ticks(pid: int) -> int | None:
     """Read when a process started; None when it has ended."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)  # asked ten times a second: a tenth of `read_text`
+    except FileNotFoundError:
         return None
-    return None if fields[0] == "Z" else int(fields[19])  # proc(5): state is field 3, starttime field 22
+    try:
+        fields = os.read(descriptor, 4_096).rpartition(b")")[2].split()
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(descriptor)
+    return None if fields[0] == b"Z" else int(fields[19])  # proc(5): state is field 3, starttime field 22

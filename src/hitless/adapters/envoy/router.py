@@ -21,7 +21,7 @@ from hitless.adapters.envoy.bootstrap import default_concurrency
 from hitless.adapters.envoy.change import Change, Plane, Versions
 from hitless.adapters.envoy.definition import Definition, is_free
 from hitless.adapters.envoy.drain import QuietMeter
-from hitless.adapters.envoy.files import FencedFiles, Stamp, read_resources
+from hitless.adapters.envoy.files import FencedFiles, Stamp, read_resources, read_version
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.ledger import Ledger, ledger_document, read_ledger
 from hitless.adapters.envoy.logs import rotate
@@ -33,12 +33,15 @@ from hitless.adapters.envoy.standing import read_standing
 from hitless.adapters.envoy.watches import check_budget
 from hitless.errors import HitlessError
 from hitless.ports import Clock, Standing
-from hitless.rollout.spec import LOCAL, Region, ServiceSpec, Version
+from hitless.rollout.spec import LOCAL, Address, Region, ServiceSpec, Version
 from hitless.rollout.world import Answers, RoutingView, Table
 
 START_WITHIN_S = 5.0
 ACKNOWLEDGED_WITHIN_S = 2.0
 _SNAPSHOT_AGE_S = 0.010  # one look serves all services that are observed in one tick
+_RESTING_AGE_S = 1.5  # whoever neither changes nor drains shares the look that is taken every second
+_SPARING = 4.0  # a look at hundreds of endpoints costs Envoy 10 ms: at most a fifth of the time goes into looking
+_LONGEST_SPARING_S = 0.100
 _SILENCE_AGE_S = 0.250  # services of one tick don't each wait for an Envoy that does not answer
 _LOGS_EVERY_S = 10.0
 
@@ -96,7 +99,9 @@ class EnvoyRouter:
         self._looking = asyncio.Lock()
         self._snapshot: Snapshot | None = None
         self._silence: str | None = None
-        self._look_again_at = float("-inf")
+        self._looked_at = self._changed_at = float("-inf")
+        self._took_s = 0.0
+        self._told: tuple[object, ...] = ()
         self._logs_seen_at = time.monotonic()
 
     @property
@@ -170,6 +175,20 @@ class EnvoyRouter:
                 known.pop(service, None)
             self._look_afresh()
 
+    async def look(self) -> bool:
+        """Look for everybody who rests; tell whether what is in force, or what is wrong, differs from the last time."""
+        snapshot, silence = await self._look(age_s=_SNAPSHOT_AGE_S)
+        seen = (snapshot.versions if snapshot else None, silence)
+        is_news, self._told = seen != self._told, seen
+        return is_news
+
+    def verdicts(self) -> dict[Address, bool]:
+        """Return what Envoy's health checks said at the last look; an instance that was not asked yet is missing."""
+        clusters = self._snapshot.hosts.values() if self._snapshot else ()
+        return {
+            address: host.passes for hosts in clusters for address, host in hosts.items() if host.passes is not None
+        }
+
     async def observe(self, service: str) -> Mapping[Region, RoutingView]:
         """Report what is acknowledged, pending and open; nothing at all for a service that is not known.
 
@@ -177,7 +196,8 @@ class EnvoyRouter:
         every count is None and `problem` says so.
         """
         ledger = self._ledgers.get(service)  # before the look: a table settled meanwhile must not be held against it
-        snapshot, silence = await self._look()
+        rests = ledger is not None and not ledger.unsettled and not ledger.draining_since
+        snapshot, silence = await self._look(age_s=_RESTING_AGE_S if rests else _SNAPSHOT_AGE_S)
         if ledger is None or (snapshot and unconfirmed(ledger, snapshot)):
             ledger = await self._read(service)
         if service not in self._specs and not ledger.in_force():
@@ -258,27 +278,36 @@ class EnvoyRouter:
         self._meter.confirm(service, settled.draining_since, at=time.monotonic())
         await self._save(service, settled, fence=stamp.fence)
 
-    async def _look(self) -> tuple[Snapshot | None, str | None]:
+    async def _look(self, *, age_s: float) -> tuple[Snapshot | None, str | None]:
+        """Look at Envoy, unless somebody did at most so long ago."""
         async with self._looking:
-            if time.monotonic() >= self._look_again_at:
-                self._snapshot, self._silence = await self._ask()
+            is_old = time.monotonic() >= self._looked_at + max(age_s, self._spared_s())
+            if is_old or self._looked_at < self._changed_at:
+                await self._ask()
             return self._snapshot, self._silence
 
-    async def _ask(self) -> tuple[Snapshot | None, str | None]:
+    def _spared_s(self) -> float:
+        if self._snapshot is None:
+            return _SILENCE_AGE_S
+        return min(_SPARING * self._took_s, _LONGEST_SPARING_S)
+
+    async def _ask(self) -> None:
         try:
-            snapshot = await self._admin.snapshot()
+            self._snapshot = await self._admin.snapshot()
         except EnvoySilent as silence:
-            self._look_again_at = time.monotonic() + _SILENCE_AGE_S
-            return None, silence.message if self._process.pid else "Envoy is down"
-        self._look_again_at = snapshot.taken_at + _SNAPSHOT_AGE_S
-        return snapshot, self._listeners_problem(snapshot)
+            self._snapshot, self._silence = None, silence.message if self._process.pid else "Envoy is down"
+            self._looked_at = time.monotonic()
+            return
+        self._looked_at = self._snapshot.taken_at
+        self._took_s = time.monotonic() - self._looked_at
+        self._silence = self._listeners_problem(self._snapshot)
 
     def _look_afresh(self) -> None:
-        self._look_again_at = float("-inf")
+        """Let no look count that began before now, one under way included."""
+        self._changed_at = time.monotonic()
 
     def _listeners_problem(self, snapshot: Snapshot) -> str | None:
-        wanted, _ = read_resources(self._layout.listeners)
-        if snapshot.versions.get(LISTENERS_VERSION, "") == wanted:
+        if snapshot.versions.get(LISTENERS_VERSION, "") == read_version(self._layout.listeners):
             return None
         return f"Envoy has not opened every address; see {self._layout.log}"
 

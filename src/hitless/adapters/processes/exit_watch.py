@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 from dataclasses import dataclass
 from typing import Self
@@ -39,6 +40,8 @@ class ExitWatch:
         self.ended: asyncio.Future[ExitStatus] = self._loop.create_future()
         self.ended_ticks: float | None = None
         self._loop.add_reader(descriptor, self._on_end)
+        if _is_over(descriptor):  # known before anybody asks the instance for its health
+            self._on_end()
 
     @classmethod
     def open(cls, identity: ProcessIdentity) -> Self | None:
@@ -60,6 +63,12 @@ class ExitWatch:
         self.close()
         if not self.ended.done():
             self.ended.set_result(status)
+
+
+def _is_over(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _reap(descriptor: int) -> ExitStatus:

@@ -11,19 +11,18 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hitless.adapters.processes.file_names import KEPT_PER_SERVICE
 from hitless.adapters.processes.free_ports import FreePorts, usual_ports
-from hitless.adapters.processes.http import open_session
 from hitless.adapters.processes.identity import boot_id
 from hitless.adapters.processes.logs import cap_log, log_path, prune_logs
 from hitless.adapters.processes.records import InstanceRecord, InstanceRecords, RecordUnreadable
 from hitless.adapters.processes.supervisor import Supervisor, Surroundings
 from hitless.ports import Clock
-from hitless.rollout.spec import InstanceId, Region, RunSpec, ServiceSpec, Version
+from hitless.rollout.spec import Address, InstanceId, Region, RunSpec, ServiceSpec, Version
 from hitless.rollout.world import Instance, Phase
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ class ProcessFleet:
         *,
         project: Path,
         clock: Clock,
-        on_change: Callable[[], None],
+        on_change: Callable[[str], None],
         ports: FreePorts | None = None,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -55,7 +54,7 @@ class ProcessFleet:
             directory: the state directory.
             project: where `hitless.yaml` is; directories of services are relative to it.
             clock: time.
-            on_change: called whenever an instance's phase changes, and when one is gone.
+            on_change: called with the service whenever an instance's phase changes, and when one is gone.
             ports: where instances get theirs from, if others get theirs there too.
             may_write: says no while another controller may have taken over; what is seen is not written down then.
         """
@@ -99,7 +98,6 @@ class ProcessFleet:
             await asyncio.wait(around.unfinished)
         for supervisor in supervisors:
             supervisor.stop_watching()
-        await around.session.close()
         around.executor.shutdown()
 
     async def observe(self, service: str) -> tuple[Instance, ...]:
@@ -109,6 +107,11 @@ class ProcessFleet:
     async def endings(self, service: str) -> dict[InstanceId, str]:
         """Say how instances that are listed no more have ended, the latest ones, as far as this controller saw it."""
         return dict(self._endings.get(service, {}))
+
+    def hear(self, verdicts: Mapping[Address, bool]) -> None:
+        """Take in what the proxy's health check finds now; of an address that is missing nothing is known."""
+        for one in self._supervisors.values():
+            one.witness.hear(passes=verdicts.get(one.address))
 
     async def start(self, *, spec: ServiceSpec, instance: InstanceId, version: Version, region: Region) -> None:
         """Start an instance; one that is known already under this id is left alone."""
@@ -139,7 +142,6 @@ class ProcessFleet:
             records=InstanceRecords(self._directory),
             ports=self._ports.words,
             executor=ThreadPoolExecutor(_THREADS, thread_name_prefix="hitless-fleet"),
-            session=open_session(),
             on_change=self._on_change,
             may_write=self._may_write,
             on_gone=self._forget,
@@ -181,7 +183,7 @@ class ProcessFleet:
         self._prune_logs(record.service)
         if not self._supervisors:
             self._all_gone.set()
-        self._on_change()
+        self._on_change(record.service)
 
     async def _cap_logs(self, around: Surroundings) -> None:
         while True:

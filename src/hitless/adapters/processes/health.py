@@ -38,6 +38,10 @@ class Health:
     lost: int = 0
     cause: str | None = None
 
+    def doubted(self, spec: HealthSpec) -> Health:
+        """Take into account that somebody else has seen enough failures: one of ours confirms them."""
+        return replace(self, failed=max(self.failed, spec.unhealthy_after - 1))
+
     def after(self, *, ready: Answer, live: Answer | None, spec: HealthSpec) -> Health:
         """Take one round of answers into account; `live` is None where liveness is not asked."""
         if ready.is_ours or (live is not None and live.is_ours):

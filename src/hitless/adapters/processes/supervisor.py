@@ -18,8 +18,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import aiohttp
-
 from hitless.adapters.processes.adoption import find_process
 from hitless.adapters.processes.ending import Ending
 from hitless.adapters.processes.exit_watch import ExitStatus, ExitWatch
@@ -31,6 +29,7 @@ from hitless.adapters.processes.logs import last_line, log_path
 from hitless.adapters.processes.probing import PROBED, Probing
 from hitless.adapters.processes.records import InstanceRecord, InstanceRecords
 from hitless.adapters.processes.symptoms import stranger_on, survivors, symptoms
+from hitless.adapters.processes.witness import Witness
 from hitless.ports import Clock
 from hitless.rollout.spec import Address, RunSpec
 from hitless.rollout.world import Instance, Phase
@@ -51,8 +50,7 @@ class Surroundings:
     records: InstanceRecords
     ports: str
     executor: Executor
-    session: aiohttp.ClientSession
-    on_change: Callable[[], None]
+    on_change: Callable[[str], None]
     may_write: Callable[[], bool]
     on_gone: Callable[[InstanceRecord, str], None]
     unfinished: set[asyncio.Task[None]] = field(default_factory=set)
@@ -74,14 +72,18 @@ class Supervisor:
 
     Attributes:
         record: what is known; replaced on every change.
+        address: where the instance listens.
         launched: set when the start has succeeded or failed.
         seen: set when the instance has been looked at once since its start or adoption.
+        witness: what the proxy's health check says of it.
     """
 
     def __init__(self, record: InstanceRecord, around: Surroundings) -> None:
         self.record = record
+        self.address = Address(host="127.0.0.1", port=record.port)
         self.launched = asyncio.Event()
         self.seen = asyncio.Event()
+        self.witness = Witness()
         self._around = around
         self._main: ProcessIdentity | None = None
         self._watch: ExitWatch | None = None
@@ -118,7 +120,7 @@ class Supervisor:
             id=self.record.id,
             version=self.record.version,
             region=self.record.region,
-            address=self._address,
+            address=self.address,
             phase=self.record.phase,
             since=self.record.since,
             started_at=self.record.started_at,
@@ -185,6 +187,13 @@ class Supervisor:
         self._watch = ExitWatch.open(identity)
 
     async def _look_after(self, watch: ExitWatch) -> None:
+        if not watch.ended.done():
+            await self._probe_until_something_happens(watch)
+        if watch.ended.done():
+            await self._explain_end(watch.ended.result())
+            await self._save()
+
+    async def _probe_until_something_happens(self, watch: ExitWatch) -> None:
         probing = asyncio.create_task(self._probe())
         events: set[asyncio.Future[Any]] = {probing, watch.ended, self._stop}
         try:
@@ -192,18 +201,15 @@ class Supervisor:
         finally:
             probing.cancel()
             await asyncio.wait({probing})
-        if watch.ended.done():
-            await self._explain_end(watch.ended.result())
-            await self._save()
-        if not probing.cancelled():
+        if not probing.cancelled() and not watch.ended.done():
             probing.result()  # raises what it raised
 
     async def _probe(self) -> None:
         probing = Probing(
-            session=self._around.session,
-            target=self._address,
+            target=self.address,
             spec=self.record.health,
             start_deadline_s=self.record.started_monotonic_s + self.record.health.start_deadline_s,
+            witness=self.witness,
         )
         async with contextlib.aclosing(probing.rounds(self.record.phase)) as rounds:
             async for health in rounds:
@@ -298,7 +304,7 @@ class Supervisor:
 
     def _enter(self, phase: Phase, cause: str | None) -> None:
         self.record = replace(self.record, phase=phase, cause=cause, since=self._around.clock.now())
-        self._around.on_change()
+        self._around.on_change(self.record.service)
 
     def _with_log(self, cause: str) -> str:
         last = last_line(self._log)
@@ -317,10 +323,6 @@ class Supervisor:
                 # The view in memory stays right. A later controller that finds the older record looks for itself, and
                 # the engine orders a stop again that is not on disk.
                 logger.exception("record of instance %s was not written", self.record.id)
-
-    @property
-    def _address(self) -> Address:
-        return Address(host="127.0.0.1", port=self.record.port)
 
     @property
     def _log(self) -> Path:
