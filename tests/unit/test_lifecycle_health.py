@@ -84,14 +84,30 @@ async def test_warm_up_waits_for_the_applications_own_startup() -> None:
     await lifespan.task
 
 
-async def test_an_application_without_lifespan_is_left_to_the_server_and_warms_up_with_its_first_request() -> None:
+@pytest.mark.parametrize("says", ["raises", "returns"])
+async def test_an_application_without_lifespan_is_left_to_the_server_and_warms_up_at_once(says: str) -> None:
     async def application(scope: Any, *_: Any) -> None:
-        raise ValueError(scope["type"])
+        if says == "raises":
+            raise ValueError(scope["type"])
 
-    app = Lifecycle(application)
-    with pytest.raises(ValueError, match="lifespan"):
-        await Exchange(app, {"type": "lifespan"}).task
-    assert (await probe(app))[0] == 200
+    app = Lifecycle(application, warm_up=[lambda: None])
+    lifespan = Exchange(app, {"type": "lifespan"})
+    await asyncio.wait([lifespan.task])
+    assert (str(lifespan.task.exception()) == "lifespan") is (says == "raises")
+    await until(lambda: app.state is State.READY)
+
+
+async def test_a_startup_that_failed_is_not_warmed_up() -> None:
+    ran = []
+
+    async def application(_: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+    lifespan = Exchange(Lifecycle(application, warm_up=[lambda: ran.append(1)]), {"type": "lifespan"})
+    lifespan.inbox.put_nowait({"type": "lifespan.startup"})
+    await lifespan.task
+    assert ran == []
 
 
 async def test_checks_run_at_once_and_each_is_told_by_name() -> None:

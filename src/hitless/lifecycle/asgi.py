@@ -91,15 +91,21 @@ class Lifecycle:
         self._health.begin()
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the application start up, then warm up; an application without a lifespan raises, as servers expect."""
-        self._ledger.claim()
+        """Let the application start up, then warm up; one without a lifespan raises or returns, as servers expect."""
+        has_failed = False
 
-        async def send_and_begin(message: Message) -> None:
+        async def send_noted(message: Message) -> None:
+            nonlocal has_failed
             if message["type"] == "lifespan.startup.complete":
                 self._begin()
+            has_failed = has_failed or message["type"] == "lifespan.startup.failed"
             await send(message)
 
-        await self._app(scope, receive, send_and_begin)
+        try:
+            await self._app(scope, receive, send_noted)
+        finally:
+            if not has_failed:
+                self._begin()
 
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))

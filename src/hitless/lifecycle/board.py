@@ -193,11 +193,6 @@ class Ledger:
         """How far the drain is."""
         return self.board.phase
 
-    def claim(self) -> None:
-        """Show that this worker is there, and not warm yet."""
-        with self._guard:
-            self._claimed()
-
     def begin(self, cell: Cell) -> None:
         """Count something that has come in and is open now."""
         self.add(cell, 1)

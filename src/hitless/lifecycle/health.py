@@ -46,6 +46,7 @@ class Check:
     """A dependency check: it fails when it raises, returns False or takes too long.
 
     Attributes:
+        run: a plain or async function.
         timeout_s: shorter than the second after which Kubernetes gives a probe up by default, so that the probe gets an
             answer with the name in it.
         cache_s: for so long after its end a result is told again, so that many probes ask the dependency once.

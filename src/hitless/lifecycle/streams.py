@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from hitless.lifecycle.board import Cell, Ledger
 from hitless.lifecycle.drain import Phase
+from hitless.lifecycle.health import log
 
 _LOOK_EVERY_S = 0.1
 Message = MutableMapping[str, Any]
@@ -56,7 +57,9 @@ class OpenStreams:
             phase = self.ledger.phase
             due = [stream for stream in self._open if phase >= stream.ends_at]
             self._open.difference_update(due)
-            await asyncio.gather(*(stream.end() for stream in due), return_exceptions=True)  # clients that have gone
+            for found in await asyncio.gather(*(stream.end() for stream in due), return_exceptions=True):
+                if found is not None:
+                    log.debug("a stream could not be told to come again, its client has gone: %r", found)
             await asyncio.sleep(_LOOK_EVERY_S)
 
 
