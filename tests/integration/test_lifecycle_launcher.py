@@ -48,7 +48,7 @@ def start() -> Iterator[Start]:
             trees.extend(psutil.Process(process.pid).children(recursive=True))
             process.kill()
         process.communicate()
-    psutil.wait_procs(trees, timeout=SOON_S)
+    assert psutil.wait_procs(trees, timeout=SOON_S)[1] == []
 
 
 async def until_ready(session: aiohttp.ClientSession, base: str) -> None:
@@ -155,6 +155,18 @@ async def test_a_server_does_not_outlive_its_launcher(start: Start) -> None:
     process.kill()
     assert tree
     assert psutil.wait_procs(tree, timeout=SOON_S)[1] == []
+
+
+async def test_workers_do_not_outlive_a_master_that_crashed(start: Start) -> None:
+    port = free_ports(1)[0]
+    process = start(*SERVERS["granian"].line(port, with_library=True)[3:])
+    async with aiohttp.ClientSession() as session:
+        await until_ready(session, f"http://127.0.0.1:{port}")
+    master, *workers = psutil.Process(process.pid).children(recursive=True)
+    master.kill()
+    assert (await until_ended(process))[0] == 128 + signal.SIGKILL
+    assert workers
+    assert psutil.wait_procs(workers, timeout=SOON_S)[1] == []
 
 
 def test_a_server_without_a_worker_gets_sigterm_at_once_and_its_own_exit_code_is_passed_on(

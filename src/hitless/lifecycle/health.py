@@ -63,6 +63,7 @@ class Outcome:
 
     duration_s: float
     error: str | None = None
+    problem: Exception | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -195,7 +196,10 @@ class Health:
             found = _perform(function, self._await)
             self._warmed.append((_name_of(function), found))
             if found.error is not None:
-                log.error("warm-up %s failed: %s; this instance stays not ready", _name_of(function), found.error)
+                name = _name_of(function)
+                log.error(
+                    "warm-up %s failed: %s; this instance stays not ready", name, found.error, exc_info=found.problem
+                )
         has_failed = any(found.error for _, found in self._warmed)
         self._ledger.note_warmth(Warmth.FAILED if has_failed else Warmth.WARM)
 
@@ -216,14 +220,15 @@ class Asked:
 def _perform(function: Function, await_it: Await) -> Outcome:
     """Run a function of the application's; whatever it raises is its outcome."""
     began_at = time.monotonic()
+    raised: Exception | None = None
     try:
         value = function()
         if inspect.isawaitable(value):
             value = await_it(value)
         error = "it returned False" if value is False else None
     except Exception as problem:  # noqa: BLE001 - the application's, told in the answer to the probe
-        error = f"{type(problem).__name__}: {problem}".removesuffix(": ")
-    return Outcome(duration_s=time.monotonic() - began_at, error=error)
+        raised, error = problem, f"{type(problem).__name__}: {problem}".removesuffix(": ")
+    return Outcome(duration_s=time.monotonic() - began_at, error=error, problem=raised)
 
 
 def _name_of(function: Function) -> str:

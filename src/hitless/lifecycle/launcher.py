@@ -92,17 +92,22 @@ class Launcher:
             _say(f"{reason}; killing it{_cut(self._drain.in_flight)}")
             self._is_killed = True
             self._board.phase = Phase.ENDING
-            with suppress(ProcessLookupError):
-                os.killpg(self._pid, signal.SIGKILL)
+            self._kill_group()
 
     def _reap(self) -> int | None:
         """Reap whatever has ended; return the server's status if it is among them."""
-        found = None
         with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if ended[0] == self._pid:
-                    found = ended[1]
-        return found
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if ended.si_pid == self._pid:
+                    self._kill_group()  # before the pid is free: workers that outlived a master that crashed
+                _, status = os.waitpid(ended.si_pid, 0)
+                if ended.si_pid == self._pid:
+                    return status
+        return None
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
 
     def _exit_code(self, code: int) -> int:
         """Return what the launcher ends with; a server may die of the SIGTERM that it was sent (uvicorn does)."""
