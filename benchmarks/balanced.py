@@ -30,7 +30,8 @@ _LOOK_EVERY_S = 0.05
 # Set against what would hide failures: HAProxy by default tries a refused connection 3 times, a second apart, at the
 # same instance, which hides a restart that is quick. Not set: `option redispatch`, `retry-on`. Idle connections to
 # instances are closed before any of the servers does it (gunicorn after 2 s, others 5 s and more), with and without
-# hitless: a race between the two is not what is measured. `fall 3 rise 2` are HAProxy's own; `inter` is 2 s.
+# hitless: a race between the two is not what is measured. `fall 3 rise 2` are HAProxy's own; `inter` is 2 s, which is
+# also how long a probe may take: `timeout check` keeps that, or a busy machine would be taken for instances that are down.
 _CONFIGURATION = """
 global
   stats socket {socket} level operator
@@ -38,6 +39,7 @@ defaults
   mode http
   retries 0
   timeout connect 2s
+  timeout check 2s
   timeout client 60s
   timeout server 60s
 frontend users
@@ -160,12 +162,21 @@ class Balanced:
                 raise RuntimeError(f"{instance.name} is not up: {instance.log.read_text()[-2000:]}")
             time.sleep(_LOOK_EVERY_S)
 
+    @property
+    def blackouts(self) -> int:
+        """How often HAProxy had no instance left to send to."""
+        return int(self._stats()["BACKEND"]["chkdown"])
+
     def _is_up(self, instance: Instance) -> bool:
+        return self._stats()[instance.name]["status"] == "UP"
+
+    def _stats(self) -> dict[str, dict[str, str]]:
         with socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(_UP_WITHIN_S)
             asking.connect(str(self.socket_path))
             asking.sendall(b"show stat\n")
             rows = b"".join(iter(lambda: asking.recv(65_536), b"")).decode().removeprefix("# ").splitlines()
-        return any(row["svname"] == instance.name and row["status"] == "UP" for row in csv.DictReader(rows))
+        return {row["svname"]: row for row in csv.DictReader(rows)}
 
 
 @contextlib.contextmanager

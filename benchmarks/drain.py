@@ -27,7 +27,7 @@ from hitless.testing.load import Kind, KindSpec, Load, LoadPlan, PostSpec, Repor
 WITH, WITHOUT = "with", "without"
 _MIX = "kept connections, a connection per request, POSTs with ids, requests of 0.4 s"
 _MASKS = (
-    "HAProxy: `option httpchk`, `inter 200ms fall 3 rise 2`, `retries 0`, no redispatch; its default of 3 retries, "
+    "HAProxy: `option httpchk`, `inter 200ms fall 3 rise 2`, `timeout check 2s`, `retries 0`, no redispatch; its default of 3 retries, "
     "a second apart, would hide refused connections of servers that are back soon"
 )
 _TOO_LONG_S = 600.0
@@ -63,6 +63,7 @@ class Row:
 
     Attributes:
         exits: exit codes by count.
+        blackouts: how often HAProxy had no instance left: beyond what a restart does, probes came back too late.
     """
 
     server: str
@@ -70,6 +71,7 @@ class Row:
     report: Report
     drains_s: tuple[float, ...]
     exits: Counter[int]
+    blackouts: int
 
     @property
     def failed(self) -> int:
@@ -123,6 +125,7 @@ def measure(server: Server, size: Size, *, with_library: bool) -> Row:
             report=report,
             drains_s=tuple(found.drains_s),
             exits=Counter(found.exits),
+            blackouts=found.blackouts,
         )
 
 
@@ -159,8 +162,9 @@ def _broken(rows: Sequence[Row]) -> list[str]:
     failed = [
         f"{row.server}: {row.failed} requests failed: {dict(row.report.total.failed)}" for row in rows if row.failed
     ]
+    starved = [f"{row.server}: HAProxy had no instance {row.blackouts} times" for row in rows if row.blackouts]
     unclean = [f"{row.server}: exit codes {dict(row.exits)}" for row in rows if set(row.exits) - {0}]
-    return failed + unclean
+    return failed + starved + unclean
 
 
 if __name__ == "__main__":
