@@ -30,8 +30,8 @@ _LOOK_EVERY_S = 0.05
 # Set against what would hide failures: HAProxy by default tries a refused connection 3 times, a second apart, at the
 # same instance, which hides a restart that is quick. Not set: `option redispatch`, `retry-on`. Idle connections to
 # instances are closed before any of the servers does it (gunicorn after 2 s, others 5 s and more), with and without
-# hitless: a race between the two is not what is measured. `fall 3 rise 2` are HAProxy's own; `inter` is 2 s, which is
-# also how long a probe may take: `timeout check` keeps that, or a busy machine would be taken for instances that are down.
+# hitless: a race between the two is not what is measured. `fall 3 rise 2` are HAProxy's own; `inter` is 2 s, and how
+# long a probe may take follows from it: `timeout check` keeps that, or a busy machine looks like dead instances.
 _CONFIGURATION = """
 global
   stats socket {socket} level operator

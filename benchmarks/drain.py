@@ -27,8 +27,8 @@ from hitless.testing.load import Kind, KindSpec, Load, LoadPlan, PostSpec, Repor
 WITH, WITHOUT = "with", "without"
 _MIX = "kept connections, a connection per request, POSTs with ids, requests of 0.4 s"
 _MASKS = (
-    "HAProxy: `option httpchk`, `inter 200ms fall 3 rise 2`, `timeout check 2s`, `retries 0`, no redispatch; its default of 3 retries, "
-    "a second apart, would hide refused connections of servers that are back soon"
+    "HAProxy: `option httpchk`, `inter 200ms fall 3 rise 2`, `timeout check 2s`, `retries 0`, no redispatch; its "
+    "default of 3 retries, a second apart, would hide refused connections of servers that are back soon"
 )
 _TOO_LONG_S = 600.0
 _COLUMNS = (

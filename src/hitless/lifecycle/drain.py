@@ -36,7 +36,8 @@ class Limits:
             sends whatever readiness says. Three of HAProxy's probes at its default of one every 2 s, and a reserve.
         deadline_s: from SIGTERM on; what is open then is cut.
         cut_within_s: how long close frames and last events may take.
-        end_within_s: how long the server may take to end after its SIGTERM.
+        end_within_s: how long the server may take to end after its SIGTERM: the application's own shutdown is in it,
+            and hypercorn's 3 s for idle connections.
     """
 
     probes: int = 3
@@ -44,7 +45,7 @@ class Limits:
     leave_within_s: float = 10.0
     deadline_s: float = 30.0
     cut_within_s: float = 1.0
-    end_within_s: float = 5.0
+    end_within_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
