@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generate import api, events, machine
+from docs.generate import api, events, lifecycle, machine
 
 from hitless.cli.reference import reference as command_line
 from hitless.config import reference as settings
@@ -35,6 +35,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/events.md": events.page,
     "docs/reference/api.md": api.page,
     "docs/reference/rollout-machine.md": machine.page,
+    "docs/reference/lifecycle.md": lifecycle.page,
     ARCHITECTURE: architecture,
 }
 
