@@ -213,8 +213,12 @@ def alive(story: str, strategy: StrategyName) -> MortalSimulation:
     return played(story, strategy)
 
 
+def moves_in(story: str, strategy: StrategyName) -> frozenset[Move]:
+    """Name every move that a story makes."""
+    return frozenset(move for committed in alive(story, strategy).committed for move in committed.moves)
+
+
 @cache
 def moves_by(strategy: StrategyName) -> frozenset[Move]:
     """Name every move that the stories of a strategy make."""
-    commits = (committed for story in STORIES for committed in alive(story, strategy).committed)
-    return frozenset(move for committed in commits for move in committed.moves)
+    return frozenset[Move]().union(*(moves_in(story, strategy) for story in STORIES))
