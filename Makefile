@@ -35,6 +35,9 @@ check: $(READY)  ## Lint, format, types, floors and rooms
 bench: $(READY)  ## Measure: failed requests of a million, flips, overhead beside HAProxy
 	$(BIN)/python -m benchmarks
 
+soak: $(READY)  ## Roll out and kill controllers at random for five minutes under load, and print the ledger
+	$(BIN)/python -m soak
+
 docs: $(READY)  ## Write the generated reference anew
 	$(BIN)/python -m docs.generate
 
@@ -45,4 +48,4 @@ lock: $(READY)  ## Resolve dependencies anew
 clean:  ## Remove what was made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test check bench docs lock clean
+.PHONY: help setup demo test check bench soak docs lock clean

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from hitless.cli.client import Client
 from hitless.cli.place import socket_path
@@ -33,13 +34,13 @@ run:
   command: ["{python}", -m, shop, --port, "{{port}}"]
   directory: "{shop}"
   environment: {{SHOP_DATA: "{data}"}}
-health: {{live: /health/live, ready: /health/ready, start_deadline: 30s}}
+health: {{live: /health/live, ready: /health/ready, start_deadline: {start_deadline}, max_failures: {max_failures}}}
 drain: {{requests: 1s, streams: 10m}}
 preflight: off
 traffic: {{sticky: {{cookie: hitless}}, keep_alive: 5s}}
 strategy:
   rolling: {{max_surge: 1, max_unavailable: 0}}
-  blue_green: {{preview: "127.0.0.1:{preview}", checks: [{{path: /}}], keep_warm: 2s}}
+  blue_green: {{preview: "127.0.0.1:{preview}", checks: [{{path: /}}], keep_warm: {keep_warm}}}
   canary: {{steps: {steps}}}
 """
 
@@ -92,7 +93,14 @@ def routed_bp(view: ServiceView, version: str) -> int | None:
 
 
 @contextmanager
-def shop(*, steps: str = USUAL_STEPS) -> Iterator[Shop]:
+def shop(
+    *,
+    steps: str = USUAL_STEPS,
+    keep_warm: str = "2s",
+    start_deadline: str = "30s",
+    max_failures: int = 3,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Shop]:
     """Bring the shop up with version v1, and down at the end."""
     with tempfile.TemporaryDirectory(prefix="hitless-bench-") as folder:
         directory = Path(folder)
@@ -100,9 +108,19 @@ def shop(*, steps: str = USUAL_STEPS) -> Iterator[Shop]:
         data.mkdir()
         port, preview = free_ports(2)
         configuration = _CONFIGURATION.format(
-            port=port, preview=preview, python=sys.executable, shop=SHOP, data=data, steps=steps
+            port=port,
+            preview=preview,
+            python=sys.executable,
+            shop=SHOP,
+            data=data,
+            steps=steps,
+            keep_warm=keep_warm,
+            start_deadline=start_deadline,
+            max_failures=max_failures,
         )
-        with LiveProject(directory=directory / "project", configuration=configuration) as project:
+        with LiveProject(
+            directory=directory / "project", configuration=configuration, environment=environment
+        ) as project:
             found = Shop(project=project, client=Client(socket_path(project.directory)))
             found.deploy("v1", "rolling")
             found.until(is_settled)

@@ -1,8 +1,8 @@
 """The page and the diagram of the rollout machine.
 
-`TRANSITIONS` says which handler answers which input in which phase; where a handler leads is found out by asking it:
-the real machine is played in `hitless.testing.simulation`, every command in every phase, and every way in which the
-world can move a rollout on.
+`TRANSITIONS` says which handler answers which input in which phase, and what may come of it; where that leads is found
+out by asking: the real machine is played in `hitless.testing.simulation`, which holds it to the table, every command in
+every phase, and every way in which the world can move a rollout on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hitless.errors import Refused
 from hitless.preflight.rules import not_examined
 from hitless.rollout.events import PreflightFinished, RollbackStarted, RolloutFinished, ServiceEvent
 from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
-from hitless.rollout.machine import TRANSITIONS
+from hitless.rollout.machine import BOOKED, TRANSITIONS
 from hitless.rollout.spec import (
     Address,
     CanarySpec,
@@ -28,6 +28,7 @@ from hitless.rollout.spec import (
     Version,
 )
 from hitless.rollout.state import RolloutPhase
+from hitless.testing.crash_points import kind_of
 from hitless.testing.simulation import Behaviour, Simulation
 
 HEAD = """\
@@ -46,6 +47,12 @@ changes nothing; `hitless explain CODE` says why and what to do.
 
 A stage is left when all its conditions hold at once. `promote` waives the hold and the approval, never readiness,
 routing, checks or draining. A failing candidate turns the rollout back in every waiting phase: a pause never masks it.
+
+## What may come of it
+
+The events that each input may lead to. At each of them the controller is killed in tests, before and after the commit
+([more](../how-to/soak.md)); the words are those of the [journal](events.md).
+
 """
 
 ACTOR = "user:reader"
@@ -75,7 +82,8 @@ class Change:
 def page() -> str:
     """Return the page."""
     rows = "".join(f"{row}\n" for row in _table())
-    return f"{HEAD}{diagram()}\n{rows}{BEHIND_TABLE}"
+    events = "".join(f"{row}\n" for row in _events())
+    return f"{HEAD}{diagram()}\n{rows}{BEHIND_TABLE}{events}"
 
 
 def diagram() -> str:
@@ -114,6 +122,18 @@ def _answer(phase: RolloutPhase, asked: Command) -> str:
     if simulation.state.phase is not phase:
         return f"→ {simulation.state.phase}"
     return "stays" if len(simulation.journal) > known else "nothing"
+
+
+def _events() -> Iterator[str]:
+    yield "| phase | input | events |"
+    yield "| --- | --- | --- |"
+    booked = ", ".join(f"`{kind_of(event)}`" for event in BOOKED)
+    yield f"| every | observed | {booked} |"
+    for phase, row in TRANSITIONS.items():
+        for asked, transition in row.items():
+            if transition.events:
+                events = ", ".join(f"`{kind_of(event)}`" for event in transition.events)
+                yield f"| {phase} | {asked.__name__.lower()} | {events} |"
 
 
 def _by_command() -> Iterator[Change]:

@@ -160,6 +160,7 @@ async def test_a_controller_killed_before_the_spawn_leaves_an_instance_that_neve
         assert failed is not None
         assert failed.phase is Phase.FAILED
         assert failed.cause == "never started: the controller ended between the decision and the process"
+        assert not failed.is_to_blame
         assert processes_in(tmp_path) == []
 
 
@@ -269,6 +270,7 @@ async def test_instances_of_another_boot_of_the_machine_are_failed_without_a_sea
             failed = await find(fleet)
             assert failed is not None
             assert failed.cause == "ended when the machine was restarted; its log ends with: starting"
+            assert not failed.is_to_blame
             await fleet.stop(WEB_1, grace_s=0)
             await gone(fleet)
         assert psutil.pid_exists(pid)  # the number means nothing across boots, so nobody was signalled

@@ -6,8 +6,9 @@ from typing import get_args
 
 import pytest
 
-from hitless.rollout.inputs import Input
-from hitless.rollout.machine import TRANSITIONS
+from hitless.rollout.events import RolloutPaused
+from hitless.rollout.inputs import Input, Observed
+from hitless.rollout.machine import TRANSITIONS, Step
 from hitless.rollout.spec import (
     LOCAL,
     Address,
@@ -27,6 +28,7 @@ from hitless.rollout.spec import (
 from hitless.rollout.stage import Approved, Drained, Held, Passed, Plan
 from hitless.rollout.state import RolloutPhase
 from hitless.rollout.strategy import compile_return, compile_rollout
+from hitless.testing.simulation import Simulation
 
 OLD, NEW = Version("v1"), Version("v2")
 
@@ -138,3 +140,10 @@ def test_changed_settings_of_the_same_version_are_one_world() -> None:
 def test_the_table_names_a_handler_for_every_phase_and_every_input() -> None:
     pairs = {(phase, kind) for phase, row in TRANSITIONS.items() for kind in row}
     assert pairs == set(itertools.product(RolloutPhase, get_args(Input)))
+
+
+def test_an_event_that_the_table_does_not_name_is_a_broken_promise() -> None:
+    simulation = Simulation()
+    paused = Step(state=simulation.state, events=(RolloutPaused(at=simulation.now),))
+    simulation._commit(paused, Observed, may_decide=TRANSITIONS[RolloutPhase.IDLE][Observed].events)
+    assert simulation.violations == ["`Observed` while idle led to rollout.paused: TRANSITIONS does not name it"]

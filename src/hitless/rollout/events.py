@@ -161,7 +161,7 @@ class InstanceFailed(Event):
     Attributes:
         is_early: it did not last; the next start of its version waits.
         is_lost: nothing is held against its version: it is not there and nobody knows why (the controller died before
-            it was started, somebody removed it), or a stranger took its port.
+            it was started, somebody removed it), the machine was restarted, or a stranger took its port.
         started_at: None = not known.
     """
 

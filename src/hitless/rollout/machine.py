@@ -4,8 +4,8 @@ It never starts, routes or stops anything itself.
 
 Theory. `step(state, input) -> events, new state, effects`. What comes in is a command of a person or an observation;
 what is decided leaves as events, which the engine commits before any effect starts. `TRANSITIONS` names the handler
-for every phase and every input: the table is total, so no input is ever undefined, and the diagram in the docs is drawn
-from it.
+for every phase and every input, and every event that may come of it: the table is total, so no input is ever undefined;
+the diagram in the docs is drawn from it, and the crash matrix kills the controller at each of its events.
 
 Rules.
 * A failing candidate turns the rollout back in every waiting phase; a pause or an approval never masks it.
@@ -14,6 +14,7 @@ Rules.
   or the preflight.
 
 To add an input: a dataclass in `inputs.py`, a column in `TRANSITIONS` (a test insists), a verb in the control plane.
+To let a handler decide something else: name the event in `TRANSITIONS`; `Simulation` calls others a broken promise.
 """
 
 from __future__ import annotations
@@ -90,13 +91,13 @@ def command(state: ServiceState, asked: Command, *, now: datetime) -> Step:
     Raises:
         Refused: the command does not fit the phase; says what does.
     """
-    return _commit(state, TRANSITIONS[state.phase][type(asked)](state, asked, now))
+    return _commit(state, TRANSITIONS[state.phase][type(asked)].decide(state, asked, now))
 
 
 def observe(state: ServiceState, seen: Observed) -> Step:
     """Decide on what was seen: book what happened, move the rollout, converge."""
     events: list[ServiceEvent] = []
-    for decide in (_book_instances, TRANSITIONS[state.phase][Observed]):
+    for decide in (_book_instances, TRANSITIONS[state.phase][Observed].decide):
         step = _commit(state, decide(state, seen, seen.observation.now))
         state, events = step.state, [*events, *step.events]
     effects = _effects(state, seen.observation)
@@ -547,43 +548,65 @@ def _limits(state: ServiceState) -> Limits:
 
 
 Handler = Callable[[ServiceState, Any, datetime], Decision]
+Events = tuple[type[ServiceEvent], ...]
 
-TRANSITIONS: Mapping[RolloutPhase, Mapping[type[Command | Observed], Handler]] = {
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Who decides, and every event that may come of it."""
+
+    decide: Handler
+    events: Events = ()
+
+
+BOOKED: Events = (InstanceFailed, InstanceGone, InstanceOrdered, InstanceRetired, TrafficRouted)
+"""What a look may book in every phase, besides what the phase's handler decides."""
+
+_WATCHED: Events = (
+    StageProgressed,
+    StageSettled,
+    StageUnsettled,
+    ChecksFinished,
+    PreflightFinished,
+    RollbackStarted,
+)
+
+TRANSITIONS: Mapping[RolloutPhase, Mapping[type[Command | Observed], Transition]] = {
     RolloutPhase.IDLE: {
-        Observed: _nothing,
-        Deploy: _deploy,
-        Promote: _no_rollout,
-        Pause: _no_rollout,
-        Resume: _no_rollout,
-        Abort: _no_rollout,
-        Undo: _undo,
+        Observed: Transition(_nothing),
+        Deploy: Transition(_deploy, (VersionAdopted, RolloutStarted)),
+        Promote: Transition(_no_rollout),
+        Pause: Transition(_no_rollout),
+        Resume: Transition(_no_rollout),
+        Abort: Transition(_no_rollout),
+        Undo: Transition(_undo, (RolloutStarted,)),
     },
     RolloutPhase.ADVANCING: {
-        Observed: _advance,
-        Deploy: _deploy_over,
-        Promote: _promote,
-        Pause: _pause,
-        Resume: _already,
-        Abort: _abort,
-        Undo: _abort,
+        Observed: Transition(_advance, (*_WATCHED, StageEntered, RolloutFinished)),
+        Deploy: Transition(_deploy_over, (RolloutFinished, RolloutStarted)),
+        Promote: Transition(_promote, (StagePromoted, StageEntered)),
+        Pause: Transition(_pause, (RolloutPaused,)),
+        Resume: Transition(_already),
+        Abort: Transition(_abort, (RollbackStarted,)),
+        Undo: Transition(_abort, (RollbackStarted,)),
     },
     RolloutPhase.PAUSED: {
-        Observed: _watch,
-        Deploy: _deploy_over,
-        Promote: _promote,
-        Pause: _already,
-        Resume: _resume,
-        Abort: _abort,
-        Undo: _abort,
+        Observed: Transition(_watch, _WATCHED),
+        Deploy: Transition(_deploy_over, (RolloutFinished, RolloutStarted)),
+        Promote: Transition(_promote, (RolloutResumed, StagePromoted, StageEntered)),
+        Pause: Transition(_already),
+        Resume: Transition(_resume, (RolloutResumed,)),
+        Abort: Transition(_abort, (RollbackStarted,)),
+        Undo: Transition(_abort, (RollbackStarted,)),
     },
     RolloutPhase.ROLLING_BACK: {
-        Observed: _return_home,
-        Deploy: _deploy_over,
-        Promote: _too_late,
-        Pause: _too_late,
-        Resume: _too_late,
-        Abort: _already,
-        Undo: _already,
+        Observed: Transition(_return_home, (StageProgressed, RolloutFinished)),
+        Deploy: Transition(_deploy_over, (RolloutFinished, RolloutStarted)),
+        Promote: Transition(_too_late),
+        Pause: Transition(_too_late),
+        Resume: Transition(_too_late),
+        Abort: Transition(_already),
+        Undo: Transition(_already),
     },
 }
-"""What each phase does with each input. Total by test; the diagram in the docs comes from here."""
+"""What each phase does with each input. Total by test; the diagram in the docs and the crash matrix come from here."""

@@ -147,8 +147,8 @@ class Instance:
     Attributes:
         since: when it entered `phase`.
         cause: why it failed, in one sentence for people.
-        is_to_blame: False = something outside the version made it fail (a stranger took its port); another one may
-            well succeed.
+        is_to_blame: False = something outside the version made it fail (a stranger took its port, the machine was
+            restarted, the controller died before it began); another one may well succeed.
     """
 
     id: InstanceId

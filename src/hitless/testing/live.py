@@ -82,7 +82,7 @@ class LiveProject:
     def begin(self) -> subprocess.Popen[bytes]:
         """Start a control plane and return at once."""
         command = [*self.wrapper, *self.command("up")]
-        environment = {**self._environment(), **self.control_environment}
+        environment = {**self.environ, **self.control_environment}
         with self.log_path.open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
@@ -127,13 +127,13 @@ class LiveProject:
             text=True,
             check=False,
             timeout=timeout_s,
-            env=self._environment(),
+            env=self.environ,
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command and return at once."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(self.command(*arguments), stdout=pipe, stderr=pipe, text=True, env=self._environment())
+        return subprocess.Popen(self.command(*arguments), stdout=pipe, stderr=pipe, text=True, env=self.environ)
 
     def check(self, *arguments: str, expect: int = 0) -> str:
         """Run a command that must exit with `expect`; return what it printed.
@@ -154,7 +154,9 @@ class LiveProject:
         """Return the service's view."""
         return next(one for one in self.json("status") if one["name"] == service)
 
-    def _environment(self) -> dict[str, str]:
+    @property
+    def environ(self) -> dict[str, str]:
+        """What every process of the project begins with."""
         return {**os.environ, **self.environment}
 
 

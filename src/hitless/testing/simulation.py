@@ -15,7 +15,7 @@ from hitless.preflight.finding import PreflightReport
 from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ServiceEvent, TrafficRouted, evolve
 from hitless.rollout.inputs import Command, Observed
-from hitless.rollout.machine import Step, command, observe, take_up
+from hitless.rollout.machine import BOOKED, TRANSITIONS, Events, Step, command, observe, take_up
 from hitless.rollout.rest import Rest, rest_after
 from hitless.rollout.spec import ALL_TRAFFIC_BP, LOCAL, Address, DrainSpec, InstanceId, Version
 from hitless.rollout.state import Outcome, RolloutPhase, ServiceState
@@ -118,7 +118,7 @@ class Simulation:
     def ask(self, asked: Command) -> None:
         """Give a command; `Refused` passes through, and nothing has changed then."""
         step = command(self.state, asked, now=self.now)
-        self._record(step.state, step.events)
+        self._commit(step, type(asked), may_decide=TRANSITIONS[self.state.phase][type(asked)].events)
 
     def forget(self, *, back_to: ServiceState | None = None) -> None:
         """Lose the store, or have a backup in its place; the next controller takes up what it finds."""
@@ -126,7 +126,8 @@ class Simulation:
         remembered = back_to or ServiceState(service=self.service)
         step = take_up(remembered, found, revision=self.state.revision, now=self.now)
         self.journal.clear()
-        self._record(step.state, step.events)
+        self.journal += step.events
+        self.state = step.state
 
     def tick(self, seconds: float = 0.1, *, losing: Iterable[int] = ()) -> None:
         """Let time pass, then look, decide, and act; effects whose index is in `losing` are lost."""
@@ -137,7 +138,7 @@ class Simulation:
         step = self._decide(self._look())
         if step is None:
             return
-        self._record(step.state, step.events)
+        self._commit(step, Observed, may_decide=(*TRANSITIONS[self.state.phase][Observed].events, *BOOKED))
         lost = set(losing)
         for index, effect in enumerate(step.effects):
             if index not in lost:
@@ -174,6 +175,15 @@ class Simulation:
         one = self.fleet[name]
         if one.seen.phase not in {Phase.FAILED, Phase.STOPPING}:
             self._enter(one, Phase.FAILED, cause="killed by signal 9")
+
+    def restart_machine(self) -> None:
+        """End every process at once; the proxy comes back with the table that was written last."""
+        for one in self.fleet.values():
+            if one.seen.phase not in {Phase.FAILED, Phase.STOPPING}:
+                one.seen = replace(one.seen, is_to_blame=False)
+                self._enter(one, Phase.FAILED, cause="ended when the machine was restarted")
+        self._acknowledge()
+        self.restart_controller()
 
     def make_unready(self, name: InstanceId) -> None:
         """Let a ready instance say no."""
@@ -396,9 +406,14 @@ class Simulation:
         )
         return one.seen.phase is not Phase.FAILED and not held
 
-    def _record(self, state: ServiceState, events: Iterable[ServiceEvent]) -> None:
-        self.journal += events
-        self.state = state
+    def _commit(self, step: Step, asked: type[Command | Observed], *, may_decide: Events) -> None:
+        self.violations += [
+            f"`{asked.__name__}` while {self.state.phase} led to {event.kind}: TRANSITIONS does not name it"
+            for event in step.events
+            if not isinstance(event, may_decide)
+        ]
+        self.journal += step.events
+        self.state = step.state
 
     def _violation(self, words: str) -> None:
         self.violations.append(f"{self.now:%H:%M:%S.%f} {words}")

@@ -18,20 +18,23 @@ class Found:
     Attributes:
         main: the process that was started; whether it still runs is not said.
         why_gone: what to tell if it does not run.
+        is_lost: the version had no part in that.
     """
 
     main: ProcessIdentity | None
     why_gone: str
+    is_lost: bool
 
 
 async def find_process(records: InstanceRecords, record: InstanceRecord) -> Found:
     """Find the process that an earlier controller's record led to, or take care that it leads to none from now on."""
     if record.boot_id != boot_id():
-        return Found(main=None, why_gone="ended when the machine was restarted")
+        return Found(main=None, why_gone="ended when the machine was restarted", is_lost=True)
     main = await _claimed(records, record)
     if main is None:
-        return Found(main=None, why_gone="never started: the controller ended between the decision and the process")
-    return Found(main=main, why_gone="ended while no controller was watching")
+        why = "never started: the controller ended between the decision and the process"
+        return Found(main=None, why_gone=why, is_lost=True)
+    return Found(main=main, why_gone="ended while no controller was watching", is_lost=False)
 
 
 async def _claimed(records: InstanceRecords, record: InstanceRecord) -> ProcessIdentity | None:

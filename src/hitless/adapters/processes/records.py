@@ -43,6 +43,7 @@ class InstanceRecord:
         stop_deadline_s: when a stop that was ordered turns into SIGKILL, monotonic.
         term_sent: SIGTERM was delivered to the main process.
         lost_its_port: it failed because somebody else listens on its port.
+        is_lost: it failed with the machine, or before it began.
     """
 
     id: InstanceId
@@ -62,6 +63,7 @@ class InstanceRecord:
     stop_deadline_s: float | None = None
     term_sent: bool = False
     lost_its_port: bool = False
+    is_lost: bool = False
 
 
 class RecordUnreadable(EnvironmentFault):

@@ -125,7 +125,7 @@ class Supervisor:
             since=self.record.since,
             started_at=self.record.started_at,
             cause=self.record.cause,
-            is_to_blame=not self.record.lost_its_port,
+            is_to_blame=not (self.record.lost_its_port or self.record.is_lost),
         )
 
     async def _keep(self, run: RunSpec | None) -> None:
@@ -179,6 +179,7 @@ class Supervisor:
         if self.record.phase is Phase.STOPPING:
             self._stop.set_result(None)
         elif self._watch is None and self.record.phase is not Phase.FAILED:
+            self.record = replace(self.record, is_lost=found.is_lost)
             self._fail(self._with_log(found.why_gone))
             await self._save()
 
