@@ -8,7 +8,7 @@ import pytest
 
 from hitless.rollout.events import RolloutPaused
 from hitless.rollout.inputs import Input, Observed
-from hitless.rollout.machine import TRANSITIONS, Step
+from hitless.rollout.machine import TRANSITIONS
 from hitless.rollout.spec import (
     LOCAL,
     Address,
@@ -27,6 +27,7 @@ from hitless.rollout.spec import (
 )
 from hitless.rollout.stage import Approved, Drained, Held, Passed, Plan
 from hitless.rollout.state import RolloutPhase
+from hitless.rollout.step import Step
 from hitless.rollout.strategy import compile_return, compile_rollout
 from hitless.testing.simulation import Simulation
 

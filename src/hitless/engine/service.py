@@ -30,6 +30,7 @@ from hitless.rollout.inputs import Command, Observed
 from hitless.rollout.rest import Rest, rest_after
 from hitless.rollout.spec import Address
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
+from hitless.rollout.step import Step
 from hitless.rollout.world import Observation, Phase
 
 BUSY_S, WATCHFUL_S, IDLE_S, RESTING_S = 0.02, 0.2, 1.0, 5.0
@@ -133,7 +134,7 @@ class ServiceLoop:
         now = self.outside.clock.now()
         events = tuple(InstanceRetired(at=now, instance=name, why=why) for name in self.state.instances)
         state = reduce(evolve, events, self.state)
-        await self._commit(machine.Step(state=state, events=events))
+        await self._commit(Step(state=state, events=events))
 
     async def run(self) -> None:
         """Turn until `stop`.
@@ -188,9 +189,9 @@ class ServiceLoop:
         self._ask_what_the_stage_asks()
         return not troubles and (bool(step.events or step.effects) or self._is_about_to_move())
 
-    def _decide(self, seen: Observed) -> machine.Step:
+    def _decide(self, seen: Observed) -> Step:
         if self._rest is not None and self._rest.covers(self.state, seen):
-            return machine.Step(state=self.state, events=())
+            return Step(state=self.state, events=())
         step = machine.observe(self.state, seen)
         self._rest = rest_after(step, seen)
         return step
@@ -240,13 +241,13 @@ class ServiceLoop:
 
     # Commit
 
-    async def _commit(self, step: machine.Step) -> None:
+    async def _commit(self, step: Step) -> None:
         if step.events:
             entries = [entry_of(event, service=self.name) for event in step.events]
             await self.keeper.commit(runs=self._rows(step), entries=entries)
         self.state = step.state
 
-    def _rows(self, step: machine.Step) -> list[Run]:
+    def _rows(self, step: Step) -> list[Run]:
         rows = [self._row(subject_of(self.name), SERVICE, dump_state(step.state))]
         rollouts, state = {}, self.state
         for event in step.events:
@@ -273,7 +274,7 @@ class ServiceLoop:
 
     # Act
 
-    async def _act(self, step: machine.Step) -> tuple[str, ...]:
+    async def _act(self, step: Step) -> tuple[str, ...]:
         troubles = []
         for effect in sorted(step.effects, key=_urgency):
             try:

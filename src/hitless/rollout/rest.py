@@ -17,10 +17,10 @@ from datetime import datetime, timedelta
 from hitless.preflight.finding import PreflightReport
 from hitless.rollout.hard_facts import all_requests_fail
 from hitless.rollout.inputs import Observed
-from hitless.rollout.machine import Step
 from hitless.rollout.spec import InstanceId, Region
 from hitless.rollout.stage import Held
 from hitless.rollout.state import RolloutPhase, ServiceState
+from hitless.rollout.step import Step
 from hitless.rollout.world import Instance, Observation, OpenRequests, RoutingView, Table
 
 Sight = Mapping[Region, tuple[Table | None, Table | None, Mapping[InstanceId, OpenRequests]]]

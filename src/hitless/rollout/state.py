@@ -128,6 +128,20 @@ class ServiceState:
     rollout: Rollout | None = None
     is_found: bool = False
 
+    @property
+    def running(self) -> Rollout:
+        """The present or last rollout, where there must be one."""
+        assert self.rollout is not None
+        return self.rollout
+
+    @property
+    def limits_in_force(self) -> Limits:
+        """The limits, with the drains that users of each version were promised."""
+        limits = self.limits
+        assert limits is not None
+        differing = {version: spec.drain for version, spec in self.specs.items() if spec.drain != limits.drain}
+        return replace(limits, drain_of=differing) if differing else limits
+
     def routing_specs(self) -> Mapping[Version, ServiceSpec]:
         """Return the settings by version as the proxy is told: what was measured counts, not what was written."""
         return {version: self._as_measured(version, spec) for version, spec in self.specs.items()}

@@ -34,8 +34,8 @@ from hitless.adapters.processes.records import InstanceRecord, InstanceRecords
 from hitless.adapters.store_sql.store import SqlStore
 from hitless.rollout import machine
 from hitless.rollout.inputs import Command, Observed
-from hitless.rollout.machine import Step
 from hitless.rollout.state import ServiceState
+from hitless.rollout.step import Step
 from hitless.testing.crash_points import CrashPoint, Moment, Move, moves_of
 
 

@@ -13,8 +13,9 @@ from typing import Self, cast
 
 from hitless.rollout.events import InstanceOrdered, InstanceRetired, ServiceEvent, TrafficRouted
 from hitless.rollout.inputs import Command, Observed
-from hitless.rollout.machine import BOOKED, TRANSITIONS, Step
+from hitless.rollout.machine import BOOKED, TRANSITIONS
 from hitless.rollout.state import RolloutPhase
+from hitless.rollout.step import Step
 
 
 class Moment(StrEnum):

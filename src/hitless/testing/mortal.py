@@ -12,7 +12,7 @@ from functools import cache
 from hitless.errors import Refused
 from hitless.rollout.effects import Effect
 from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
-from hitless.rollout.machine import Events, Step
+from hitless.rollout.machine import Events
 from hitless.rollout.spec import (
     Address,
     BlueGreenSpec,
@@ -30,6 +30,7 @@ from hitless.rollout.spec import (
     Version,
 )
 from hitless.rollout.state import ServiceState
+from hitless.rollout.step import Step
 from hitless.rollout.world import Phase
 from hitless.testing.crash_points import Moment, Move, moves_of
 from hitless.testing.crash_stories import STORIES, Condition, Verb, begin, play

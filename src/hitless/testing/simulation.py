@@ -15,10 +15,11 @@ from hitless.preflight.finding import PreflightReport
 from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ServiceEvent, TrafficRouted, evolve
 from hitless.rollout.inputs import Command, Observed
-from hitless.rollout.machine import BOOKED, TRANSITIONS, Events, Step, command, observe, take_up
+from hitless.rollout.machine import BOOKED, TRANSITIONS, Events, command, observe, take_up
 from hitless.rollout.rest import Rest, rest_after
 from hitless.rollout.spec import ALL_TRAFFIC_BP, LOCAL, Address, DrainSpec, InstanceId, Version
 from hitless.rollout.state import Outcome, RolloutPhase, ServiceState
+from hitless.rollout.step import Step
 from hitless.rollout.world import (
     EMPTY_TABLE,
     Answers,

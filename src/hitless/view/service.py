@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Literal
 
-from hitless.rollout.machine import way_back
+from hitless.rollout.course import way_back
 from hitless.rollout.spec import Region, ServiceSpec, Version
 from hitless.rollout.stage import Finding, Held, Passed, Stage, findings
 from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
