@@ -33,7 +33,7 @@ run:
   command: ["{python}", -m, shop, --port, "{{port}}"]
   directory: "{shop}"
   environment: {{SHOP_DATA: "{data}"}}
-health: {{live: /health/live, ready: /health/ready, start_deadline: 30s}}
+{tls}health: {{live: /health/live, ready: /health/ready, start_deadline: 30s}}
 drain: {{requests: 1s, streams: 10m}}
 preflight: off
 traffic: {{sticky: {{cookie: hitless}}, keep_alive: 5s}}
@@ -92,15 +92,21 @@ def routed_bp(view: ServiceView, version: str) -> int | None:
 
 
 @contextmanager
-def shop(*, steps: str = USUAL_STEPS) -> Iterator[Shop]:
-    """Bring the shop up with version v1, and down at the end."""
+def shop(*, steps: str = USUAL_STEPS, tls: tuple[Path, Path] | None = None) -> Iterator[Shop]:
+    """Bring the shop up with version v1, and down at the end; `tls` are certificate and key."""
     with tempfile.TemporaryDirectory(prefix="hitless-bench-") as folder:
         directory = Path(folder)
         data = directory / "data"
         data.mkdir()
         port, preview = free_ports(2)
         configuration = _CONFIGURATION.format(
-            port=port, preview=preview, python=sys.executable, shop=SHOP, data=data, steps=steps
+            port=port,
+            preview=preview,
+            python=sys.executable,
+            shop=SHOP,
+            data=data,
+            steps=steps,
+            tls=f"tls: {{cert: {tls[0]}, key: {tls[1]}}}\n" if tls else "",
         )
         with LiveProject(directory=directory / "project", configuration=configuration) as project:
             found = Shop(project=project, client=Client(socket_path(project.directory)))
