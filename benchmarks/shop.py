@@ -34,7 +34,8 @@ run:
   command: ["{python}", -m, shop, --port, "{{port}}"]
   directory: "{shop}"
   environment: {{SHOP_DATA: "{data}"}}
-health: {{live: /health/live, ready: /health/ready, start_deadline: {start_deadline}, max_failures: {max_failures}}}
+{tls}health:
+  {{live: /health/live, ready: /health/ready, start_deadline: {start_deadline}, max_failures: {max_failures}}}
 drain: {{requests: 1s, streams: 10m}}
 preflight: off
 traffic: {{sticky: {{cookie: hitless}}, keep_alive: 5s}}
@@ -99,9 +100,10 @@ def shop(
     keep_warm: str = "2s",
     start_deadline: str = "30s",
     max_failures: int = 3,
+    tls: tuple[Path, Path] | None = None,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Shop]:
-    """Bring the shop up with version v1, and down at the end."""
+    """Bring the shop up with version v1, and down at the end; `tls` are certificate and key."""
     with tempfile.TemporaryDirectory(prefix="hitless-bench-") as folder:
         directory = Path(folder)
         data = directory / "data"
@@ -117,6 +119,7 @@ def shop(
             keep_warm=keep_warm,
             start_deadline=start_deadline,
             max_failures=max_failures,
+            tls=f"tls: {{cert: {tls[0]}, key: {tls[1]}}}\n" if tls else "",
         )
         with LiveProject(
             directory=directory / "project", configuration=configuration, environment=environment

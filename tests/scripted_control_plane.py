@@ -21,6 +21,7 @@ from hitless.journal.record import Entry, Record, chain, document
 from hitless.view.models import (
     ConditionView,
     ControlPlaneView,
+    EnvoyView,
     InstanceView,
     JournalRecordView,
     PlanView,
@@ -146,9 +147,25 @@ def service(**changes: Any) -> ServiceView:
         "instances": [instance(1, OLD), instance(2, OLD)],
         "rollout": None,
         "problems": [],
+        "notices": [],
+        "certificate": None,
         "seq": 0,
     }
     return ServiceView(**{**view, **changes})
+
+
+def envoy(**changes: Any) -> EnvoyView:
+    view: dict[str, Any] = {
+        "status": "running",
+        "pid": 4712,
+        "version": "1.40.0",
+        "epoch": 0,
+        "problem": None,
+        "differences": [],
+        "earlier": [],
+        "next": [],
+    }
+    return EnvoyView(**{**view, **changes})
 
 
 def canary_script() -> list[ServiceView]:
@@ -225,6 +242,8 @@ class ScriptedControlPlane:
     found: PreflightView = field(default_factory=preflight)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     on_frame: Callable[[int], None] = lambda _: None
+    envoy_view: EnvoyView = field(default_factory=envoy)
+    refusal: HitlessError | None = None
     frame: int = 0
     is_down: bool = False
 
@@ -292,6 +311,15 @@ class ScriptedControlPlane:
             problems=[],
             services=self.present,
         )
+
+    async def envoy(self) -> EnvoyView:
+        return self.envoy_view
+
+    async def restart_envoy(self, **asked: Any) -> EnvoyView:
+        self.calls.append(("restart_envoy", asked))
+        if self.refusal:
+            raise self.refusal
+        return self.envoy_view
 
     async def plan(self, *, service: str, version: str, strategy: str | None) -> PlanView:
         self._find(service)

@@ -41,7 +41,7 @@ _HTTP_VERBS = ("get", "post")
 def page() -> str:
     """Return the page."""
     rows = "".join(f"{row}\n" for row in _rows())
-    bodies = "".join(_body(name) for name in ("DeployRequest", "ActRequest"))
+    bodies = "".join(_body(name) for name in ("DeployRequest", "ActRequest", "RestartRequest"))
     return f"{HEAD}| request | does | query |\n| --- | --- | --- |\n{rows}\n{bodies}".rstrip() + "\n"
 
 

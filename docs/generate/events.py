@@ -43,6 +43,13 @@ TOLD = {
         "`version`: str<br>`reason`: str or null<br>`findings`: list",
     ),
     "control_plane.started": ("A control plane took up its work.", "`version`: str<br>`pid`: int"),
+    "control_plane.envoy_restarted": (
+        "Envoy was exchanged while it served (`cut`: streams were allowed to be cut).",
+        (
+            "`reason`: str or null<br>`cut`: bool<br>`version`: str<br>`pid`: int<br>`epoch`: int"
+            "<br>`previous_version`: str<br>`previous_pid`: int"
+        ),
+    ),
     "control_plane.ended": (
         "`hitless down` ended everything; not written when the control plane alone ends.",
         "`instances`: int",

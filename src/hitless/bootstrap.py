@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hitless import __version__
 from hitless.adapters.clock import SteadyClock
+from hitless.adapters.envoy.lifecycle import RESTART
 from hitless.adapters.envoy.router import EnvoyRouter
 from hitless.adapters.envoy.standing import newest_fence, read_standing
 from hitless.adapters.processes.checker import HttpChecker
@@ -35,7 +36,7 @@ from hitless.engine.surroundings import LOOK_S, ProjectFile, Surroundings
 from hitless.engine.taking_up import standing_line
 from hitless.errors import LeaseHeld
 from hitless.ports import Lease
-from hitless.view.models import ControlPlaneView
+from hitless.view.models import ControlPlaneView, EarlierEnvoyView, EnvoyView
 
 __all__ = ["read_logs", "serve"]
 
@@ -74,6 +75,47 @@ class LocalControlPlane(Controller):
             "problems": list(self.problems()),
             "services": await self.services(),
         }
+
+    async def envoy(self) -> EnvoyView:
+        """Show Envoy's process."""
+        state = self.router.state
+        earlier: list[EarlierEnvoyView] = [
+            {"pid": one.pid, "open_connections": one.open_connections, "until": one.until.isoformat()}
+            for one in await self.router.earlier()
+        ]
+        return {
+            "status": state.status,
+            "pid": state.pid,
+            "version": state.version,
+            "epoch": state.epoch,
+            "problem": state.problem,
+            "differences": list(state.differences),
+            "earlier": earlier,
+            "next": [RESTART] if state.differences else [],
+        }
+
+    async def restart_envoy(self, *, cut: bool, actor: str, reason: str | None) -> EnvoyView:
+        """Exchange Envoy while it serves."""
+        async with self.envoy_lock:
+            before = self.router.state
+            after = await self.router.restart(cut=cut, streams_s=self._longest_drain_s())
+        await self.journal_self(
+            "envoy_restarted",
+            by=actor,
+            reason=reason,
+            cut=cut,
+            version=after.version,
+            pid=after.pid,
+            epoch=after.epoch,
+            previous_version=before.version,
+            previous_pid=before.pid,
+        )
+        return await self.envoy()
+
+    def _longest_drain_s(self) -> float:
+        """Return the longest that any version promises its streams: the Envoy that leaves carries all of them."""
+        promises = [spec.drain for loop in self.loops.values() for spec in loop.state.specs.values()]
+        return max((max(one.requests_s, one.streams_s) for one in promises), default=0.0)
 
     async def down(self) -> None:
         """End all instances and Envoy, then the control plane."""

@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", ["adoption", "control", "drain", "flips", "million", "overhead", "scale", "shares"])
+@pytest.mark.parametrize(
+    "name", ["adoption", "control", "drain", "envoy_restart", "flips", "million", "overhead", "scale", "shares"]
+)
 def test_a_quick_run_breaks_nothing_and_reports(name: str, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     command = [sys.executable, "-m", "benchmarks", name, "--quick", "--json", str(report)]

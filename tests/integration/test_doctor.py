@@ -308,7 +308,7 @@ def test_an_instance_of_another_project_is_none_of_our_business(project: Path, t
 
 
 def test_an_envoy_of_a_directory_that_was_deleted_is_left_over(project: Path) -> None:
-    files = str(envoy.layout_in(project / ".hitless").bootstrap)
+    files = str(envoy.layout_in(project / ".hitless").bootstrap_of(0))
     words = ("--config-path", files, "--base-id", "7")
     with running(sys.executable, "-c", "import time; time.sleep(60)", *words) as stray:
         (found,) = until_seen(project, stray.pid)

@@ -128,8 +128,8 @@ async def test_an_envoy_that_cannot_start_is_reported_and_not_restarted_without_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with stage(tmp_path) as built:
-        (tmp_path / LOCAL / "bootstrap.json").unlink()
-        monkeypatch.setattr("hitless.adapters.envoy.process.bootstrap", lambda _: {"no_such_field": 1})
+        (tmp_path / LOCAL / "bootstrap-0.json").unlink()
+        monkeypatch.setattr("hitless.adapters.envoy.process.bootstrap", lambda *_, **__: {"no_such_field": 1})
         os.kill(built.router.state.pid or 0, signal.SIGKILL)
 
         async def is_down() -> bool:
@@ -189,7 +189,7 @@ async def test_a_second_envoy_of_one_directory_cannot_start(tmp_path: Path) -> N
     """So two controllers that start at the same moment never split one port's traffic between two proxies."""
     async with stage(tmp_path) as built:
         rival = built.another_router()
-        rival._process.find = lambda: False
+        rival._life.process.find = lambda: False
         (tmp_path / LOCAL / "admin.sock").rename(tmp_path / LOCAL / "hidden.sock")
         with pytest.raises(EnvoyDidNotStart) as fault:
             await rival.start()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from certificates import pair, put
 from envoy_stage import SERVICE, get, service, serving, stage, table, until
 
 from hitless.adapters.envoy import watches
@@ -21,7 +22,7 @@ from hitless.adapters.envoy.refusals import (
     WatchBudgetSpent,
     WeightWithoutEndpoint,
 )
-from hitless.rollout.spec import LOCAL, Address, InstanceId, Region, TlsSpec, Version
+from hitless.rollout.spec import LOCAL, Address, InstanceId, Region, Version
 from hitless.rollout.world import EMPTY_TABLE, Endpoint, EndpointState
 
 
@@ -316,8 +317,7 @@ async def test_an_unknown_listener_setting_is_taken_back(tmp_path: Path, monkeyp
         listeners = tmp_path / LOCAL / "lds.json"
         before = json.loads(listeners.read_bytes())["resources"]
         monkeypatch.setattr("hitless.adapters.envoy.resources._tls", lambda *_: {"name": "no such socket"})
-        monkeypatch.setattr("hitless.adapters.envoy.definition._check_certificate", lambda _: None)
         with pytest.raises(EnvoyRejected, match="no such socket"):
-            await built.router.define(service("other", tls=TlsSpec(cert="c.pem", key="k.pem")))
+            await built.router.define(service("other", tls=put(pair(tmp_path), tmp_path)))
         assert json.loads(listeners.read_bytes())["resources"] == before
         assert await get(client, listen) == (200, "v1 v1-0")

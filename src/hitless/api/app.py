@@ -25,6 +25,7 @@ from hitless.api.requests import (
     Limit,
     Page,
     PreflightRequest,
+    RestartRequest,
     Wait,
 )
 from hitless.rollout.spec import StrategyName
@@ -32,6 +33,7 @@ from hitless.view.envelope import Noun, envelope
 from hitless.view.models import (
     ControlPlaneView,
     Envelope,
+    EnvoyView,
     JournalRecordView,
     PlanView,
     PreflightView,
@@ -195,6 +197,16 @@ def _self(control: ControlPlane) -> APIRouter:
     async def control_plane() -> JSONResponse:
         """Show the control plane itself."""
         return _document("control-plane", await control.control_plane())
+
+    @router.get("/envoy", response_model=shape(Envelope[EnvoyView]))
+    async def envoy() -> JSONResponse:
+        """Show Envoy's process, and those that it has replaced and that still live."""
+        return _document("envoy", await control.envoy())
+
+    @router.post("/envoy/restart", response_model=shape(Envelope[EnvoyView]))
+    async def restart_envoy(request: RestartRequest) -> JSONResponse:
+        """Exchange Envoy while it serves; answers when the new one does."""
+        return _document("envoy", await control.restart_envoy(**request.model_dump()))
 
     @router.post("/down", response_model=shape(Envelope[None]))
     async def down() -> JSONResponse:

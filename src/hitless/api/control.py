@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from hitless.view.models import (
     ControlPlaneView,
+    EnvoyView,
     JournalRecordView,
     PlanView,
     PreflightView,
@@ -100,6 +101,20 @@ class ControlPlane(Protocol):
 
     async def control_plane(self) -> ControlPlaneView:
         """Show the control plane itself."""
+        ...
+
+    async def envoy(self) -> EnvoyView:
+        """Show Envoy's process."""
+        ...
+
+    async def restart_envoy(self, *, cut: bool, actor: str, reason: str | None) -> EnvoyView:
+        """Exchange Envoy for the one that would be started now; return when that serves.
+
+        Raises:
+            EarlierEnvoyBusy: streams would be cut, and `cut` is not set.
+            HotRestartImpossible: there is no way without an outage, and `cut` is not set.
+            EnvironmentFault: the new one would not start, or does not; what runs goes on.
+        """
         ...
 
     async def plan(self, *, service: str, version: str, strategy: str | None) -> PlanView:

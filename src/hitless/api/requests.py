@@ -48,6 +48,12 @@ class PreflightRequest(_Request):
     version: Annotated[str, Field(min_length=1, max_length=200, description="The version to examine.")]
 
 
+class RestartRequest(_Request):
+    """Exchange Envoy while it serves."""
+
+    cut: Annotated[bool, Field(description="Streams may be cut where there is no other way.")] = False
+
+
 class ActRequest(_Request):
     """Act on the service's rollout."""
 

@@ -61,6 +61,11 @@ for whatever is not fine. Exits 0 when all is ok or a warning, 6 when a check fa
 
 ABORT_DETAILS = "Waits until the service is healthy on the old version, and exits 0 then: that is what was asked for."
 
+RESTART_DETAILS = """\
+Starts the Envoy of this hitless beside the one that runs. The new one takes over the listening sockets, the old one \
+finishes its requests and streams. Exits 4 when that would cut something, and nothing was touched then; --cut goes on \
+all the same, says so and asks."""
+
 EXPORT_DETAILS = (
     "Each line is a record in the form that was hashed, so that the export proves itself; without an envelope."
 )
@@ -103,10 +108,15 @@ JOURNAL: Mapping[str, Command] = {
     "verify": Command("journal:verify", "Recompute the whole chain of hashes; exits 6 when it is broken."),
     "export": Command("journal:export", "Write all records as JSON Lines.", None, EXPORT_DETAILS),
 }
-GROUPS = {"rollout": ROLLOUT, "journal": JOURNAL}
+ENVOY: Mapping[str, Command] = {
+    "status": Command("envoy:status", "Show Envoy's process, and whether it should be exchanged."),
+    "restart": Command("envoy:restart", "Exchange Envoy without a failed request.", None, RESTART_DETAILS),
+}
+GROUPS = {"rollout": ROLLOUT, "journal": JOURNAL, "envoy": ENVOY}
 GROUP_SUMMARIES = {
     "rollout": "Rollouts: look at them and steer them.",
     "journal": "The journal: every decision, chained by hashes.",
+    "envoy": "Envoy, the proxy: look at it, and exchange it while it serves.",
 }
 
 

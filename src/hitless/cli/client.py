@@ -14,6 +14,7 @@ from hitless.api.unix_socket import connect
 from hitless.cli.faults import NotAuthorised, ProblemReported, Unreachable
 from hitless.view.models import (
     ControlPlaneView,
+    EnvoyView,
     JournalRecordView,
     PlanView,
     PreflightView,
@@ -89,6 +90,14 @@ class Client:
     def control_plane(self) -> ControlPlaneView:
         """Show the control plane itself."""
         return cast("ControlPlaneView", self._get("/v1/control-plane"))
+
+    def envoy(self) -> EnvoyView:
+        """Show Envoy's process."""
+        return cast("EnvoyView", self._get("/v1/envoy"))
+
+    def restart_envoy(self, **request: Any) -> EnvoyView:
+        """Exchange Envoy; returns when the new one serves."""
+        return cast("EnvoyView", self._ask("POST", "/v1/envoy/restart", request, timeout_s=None))
 
     def down(self) -> None:
         """End everything; returns when it is done, however long instances take to finish."""

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from hitless.cli.faults import PROJECT_FILE, ConfirmationNeeded, NotConfirmed
+from hitless.cli.confirm import confirm
+from hitless.cli.faults import PROJECT_FILE
 from hitless.cli.figures import count, moment
 from hitless.cli.outcome import DONE
-from hitless.cli.output import Output
 from hitless.cli.roof import roof
 from hitless.cli.session import DEFAULTS, Common, Session
 from hitless.cli.sight import open_requests
@@ -47,7 +46,7 @@ def down(*, yes: Annotated[bool, Parameter(alias="-y")] = False, common: Common 
     services = session.client.services()
     consequence = _consequence(services)
     if not yes:
-        _confirm(session.output, consequence)
+        confirm(session.output, f"ends {consequence}. Users are cut off", command="hitless down")
     session.output.narrate(f"ending {consequence}")
     session.client.down()
     if common.json:
@@ -85,18 +84,3 @@ def _consequence(services: list[ServiceView]) -> str:
     names = ", ".join(service["name"] for service in services) or "no service"
     running = f"{count(instances, 'instance')}, {count(streams, 'open request')}"
     return f"{names}: {running}, Envoy and the control plane"
-
-
-def _confirm(output: Output, consequence: str) -> None:
-    """Ask a person; where there is none, refuse.
-
-    Raises:
-        ConfirmationNeeded: stdin is no terminal.
-        NotConfirmed: the answer was not yes.
-    """
-    if not sys.stdin.isatty():
-        raise ConfirmationNeeded(f"this ends {consequence}", "hitless down")
-    output.errors.print(f"This ends {consequence}. Users are cut off.", soft_wrap=True)
-    output.errors.print("End it all? [y/N] ", end="")
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise NotConfirmed

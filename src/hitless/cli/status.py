@@ -52,3 +52,5 @@ def _show_pictures(session: Session, services: list[ServiceView]) -> None:
         output.show(services_table(services, canvas))
         for line in problem_lines(services):
             output.raw(f"why  {line}")
+        for notice in dict.fromkeys(one for service in services for one in service.get("notices", ())):
+            output.narrate(f"note: {notice}")

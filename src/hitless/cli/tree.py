@@ -96,6 +96,9 @@ def preflight_picture(found: PreflightView, canvas: Canvas) -> Group:
 
 def _above(sight: Sight, canvas: Canvas) -> Iterator[RenderableType]:
     yield _service_head(sight.service, canvas)
+    if (certificate := sight.service.get("certificate")) and certificate["ends_at"]:
+        ends_on = moment(certificate["ends_at"]).date()
+        yield Text(f"TLS certificate ends on {ends_on}, {certificate['days_left']} days left", style="dim")
     if sight.rollout:
         yield from _rollout_head(sight.rollout, canvas)
     if sight.service["versions"]:
@@ -108,6 +111,8 @@ def _above(sight: Sight, canvas: Canvas) -> Iterator[RenderableType]:
 def _below(sight: Sight) -> Iterator[RenderableType]:
     yield Text()
     yield from _causes(sight.service["problems"], sight.rollout)
+    for number, notice in enumerate(sight.service.get("notices", ())):  # an older control plane sends none
+        yield _hanging("note" if number == 0 else "", Text(notice))
     if sight.rollout:
         yield from _findings(sight.rollout)
         yield from _commands(sight.rollout["next"])

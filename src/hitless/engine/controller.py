@@ -224,13 +224,13 @@ class Controller:
             if service in {None, name}:
                 loop.wake()
 
-    async def journal_self(self, kind: str, **data: object) -> None:
-        """Journal something about the control plane itself."""
+    async def journal_self(self, kind: str, *, by: str | None = None, **data: object) -> None:
+        """Journal something about the control plane itself; `by` whom, if not by its own process."""
         entry = Entry(
             at=self.outside.clock.now(),
             type=f"control_plane.{kind}",
             subject="control_plane",
-            actor=self.keeper.lease.owner,
+            actor=by or self.keeper.lease.owner,
             data=data,
         )
         await self.keeper.commit(entries=[entry])

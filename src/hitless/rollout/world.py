@@ -202,6 +202,21 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """The certificate that users get.
+
+    Attributes:
+        path: of the file that it came from.
+        ends_at: when it ends, as the proxy says; None = not known yet.
+        problem: why what lies in the file now is not in force; the last good one is.
+    """
+
+    path: str
+    ends_at: datetime | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingView:
     """One region's routing as the proxy reports it.
 
@@ -211,6 +226,8 @@ class RoutingView:
         open_requests: by instance, for every endpoint of `acknowledged` and `pending`.
         answers: by version, while several stand side by side; one that is missing is unknown.
         problem: why the proxy cannot be told or refuses, for people.
+        certificate: that users get; None without TLS.
+        notices: what people should know although nothing is wrong; nothing is decided on it.
     """
 
     acknowledged: Table | None = None
@@ -218,6 +235,8 @@ class RoutingView:
     open_requests: Mapping[InstanceId, OpenRequests] = field(default_factory=dict)
     answers: Mapping[Version, Answers] = field(default_factory=dict)
     problem: str | None = None
+    certificate: Certificate | None = None
+    notices: tuple[str, ...] = ()
 
     def live(self) -> tuple[Table, ...]:
         """Every table that may be in force right now; rules must hold for all of them."""

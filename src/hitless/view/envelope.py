@@ -14,6 +14,7 @@ Noun = Literal[
     "journal",
     "journal-check",
     "control-plane",
+    "envoy",
     "plan",
     "preflight",
     "problem",

@@ -114,8 +114,20 @@ class RolloutView(RolloutRowView):
     next: list[str]
 
 
+class CertificateView(TypedDict):
+    """The certificate that users get: `problem` says why what lies at `path` now is not in force."""
+
+    path: str
+    ends_at: str | None
+    days_left: int | None
+    problem: str | None
+
+
 class ServiceView(TypedDict):
-    """One service now; `seq` is the newest journal record this view has seen."""
+    """One service now; `seq` is the newest journal record this view has seen.
+
+    `problems` are wrong now; `notices` will be, or are worth knowing: a certificate that ends soon, an older Envoy.
+    """
 
     name: str
     listen: str
@@ -125,6 +137,8 @@ class ServiceView(TypedDict):
     instances: list[InstanceView]
     rollout: RolloutView | None
     problems: list[str]
+    notices: list[str]
+    certificate: CertificateView | None
     seq: int
 
 
@@ -152,6 +166,27 @@ class ControlPlaneView(TypedDict):
     envoy_pid: int | None
     problems: list[str]
     services: list[ServiceView]
+
+
+class EarlierEnvoyView(TypedDict):
+    """An Envoy that was replaced and lives for its streams, at most until `until`; None connections = not known."""
+
+    pid: int
+    open_connections: int | None
+    until: str
+
+
+class EnvoyView(TypedDict):
+    """Envoy's process. `differences`: in what it is not the one that would be started now."""
+
+    status: Literal["running", "starting", "down"]
+    pid: int | None
+    version: str | None
+    epoch: int
+    problem: str | None
+    differences: list[str]
+    earlier: list[EarlierEnvoyView]
+    next: list[str]
 
 
 class Envelope(TypedDict, Generic[Payload]):

@@ -12,6 +12,7 @@ from hitless.rollout.stage import Finding, Held, Passed, Stage, findings
 from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
 from hitless.rollout.world import EMPTY_TABLE, EndpointState, Instance, Observation, Phase, RoutingView
 from hitless.view.models import (
+    CertificateView,
     ConditionView,
     Health,
     InstanceView,
@@ -27,6 +28,8 @@ from hitless.view.models import (
 from hitless.view.plan import checks_words, pools_of, weights_of
 from hitless.view.preflight import preflight_view
 
+WARN_DAYS = 14
+
 
 def service_view(
     state: ServiceState, *, spec: ServiceSpec, observed: Observation | None, problems: Iterable[str], seq: int
@@ -41,6 +44,8 @@ def service_view(
         "instances": [_instance(one, observed) for one in observed.instances] if observed else [],
         "rollout": rollout_view(state.rollout, state=state, observed=observed) if state.rollout else None,
         "problems": list(problems),
+        "notices": list(_notices(observed)),
+        "certificate": _certificate(observed),
         "seq": seq,
     }
 
@@ -188,6 +193,37 @@ def _next(name: str, phase: str, rollout: Rollout, state: ServiceState | None) -
     elif rollout.outcome in {Outcome.ROLLED_BACK, Outcome.FAILED}:
         yield f"hitless logs {name}"
         yield f"hitless journal tail --service {name}"
+
+
+def _certificate(observed: Observation | None) -> CertificateView | None:
+    """Show the one that ends first."""
+    found = [one.certificate for one in observed.routing.values() if one.certificate] if observed else []
+    if observed is None or not found:
+        return None
+    first = min(found, key=lambda one: one.ends_at or observed.now)
+    return {
+        "path": first.path,
+        "ends_at": _moment(first.ends_at) if first.ends_at else None,
+        "days_left": (first.ends_at - observed.now).days if first.ends_at else None,
+        "problem": first.problem,
+    }
+
+
+def _certificate_notices(certificate: CertificateView | None) -> Iterator[str]:
+    if certificate is None:
+        return
+    if certificate["problem"]:
+        yield f"certificate {certificate['path']}: {certificate['problem']}; the last good one stays in force"
+    days_left = certificate["days_left"]
+    if days_left is not None and days_left < WARN_DAYS:
+        when = f"ends in {days_left} days" if days_left >= 0 else "has ended"
+        yield f"certificate {certificate['path']} {when}, {certificate['ends_at']}: replace the file, nothing else"
+
+
+def _notices(observed: Observation | None) -> Iterator[str]:
+    yield from _certificate_notices(_certificate(observed))
+    views = observed.routing.values() if observed else ()
+    yield from dict.fromkeys(notice for view in views for notice in view.notices)
 
 
 def _health(state: ServiceState, observed: Observation | None) -> Health:

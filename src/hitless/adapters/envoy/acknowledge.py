@@ -22,6 +22,7 @@ _LONGEST_PAUSE_S = 0.02
 _REJECTION_GRACE_S = 0.05  # the rejection may be another service's: ours is confirmed meanwhile
 _REASONS = ("update rejected: ", "update failure: ")
 
+REJECTED = "Envoy rejected it: "
 LISTENERS_VERSION = "listener_manager.lds.version_text"
 CLUSTERS_VERSION = "cluster_manager.cds.version_text"
 
@@ -102,7 +103,7 @@ class Acknowledgements:
             if rejection is None and (rejection := self._rejection(log_from)) is not None:
                 give_up_at = min(deadline, time.monotonic() + _REJECTION_GRACE_S)
             if time.monotonic() >= give_up_at or (hurry is not None and hurry.is_set()):
-                return f"Envoy rejected it: {rejection}" if rejection else missing
+                return f"{REJECTED}{rejection}" if rejection else missing
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 

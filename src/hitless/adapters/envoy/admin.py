@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +19,7 @@ from hitless.adapters.envoy.answers import Counted, Counts
 from hitless.adapters.envoy.refusals import EnvoySilent
 from hitless.rollout.spec import Address
 
+_CERTIFICATE = re.compile(r"\.ssl\.certificate\.(.+)\.expiration_unix_time_seconds$")
 _ANSWER_WITHIN_S = 1.0
 _COMPLETED, _FAILED = ".upstream_rq_completed", ".upstream_rq_5xx"
 _ANSWERED = quote(r"^cluster\..*\.upstream_rq_(completed|5xx)$", safe="")
@@ -47,14 +50,23 @@ class Snapshot:
     """What Envoy said at one moment.
 
     Attributes:
-        taken_at: monotonic seconds before it was asked.
+        taken_at: monotonic seconds before anything of it was asked.
         versions: the version that is in force, by the name of its text readout.
         hosts: endpoints by cluster.
+        elsewhere: what Envoys that were replaced have open to endpoints; None = not known.
     """
 
     taken_at: float
     versions: Mapping[str, str]
     hosts: Hosts = field(default_factory=dict)
+    elsewhere: Mapping[Address, int] | None = field(default_factory=dict)
+
+    def open_requests(self, cluster: str, address: Address) -> int | None:
+        """Count what is open to an endpoint, whichever Envoy it goes through; None = not known."""
+        host = self.hosts.get(cluster, {}).get(address)
+        if host is None or self.elsewhere is None:
+            return None
+        return host.open_requests + self.elsewhere.get(address, 0)
 
 
 class Admin:
@@ -132,6 +144,20 @@ class Admin:
         stats = await self._json("/stats?format=json&type=Gauges&filter=^listener_manager.total_listeners_warming$")
         return sum(int(one.get("value", 0)) for one in stats["stats"])
 
+    async def certificate_ends(self) -> dict[str, datetime]:
+        """Read when the certificates that are served end, by the name they were given.
+
+        Raises:
+            EnvoySilent: no answer.
+        """
+        stats = await self._json("/stats?format=json&type=Gauges&filter=expiration_unix_time_seconds$")
+        found: dict[str, datetime] = {}
+        for one in stats["stats"]:
+            if name := _CERTIFICATE.search(one.get("name", "")):
+                ends_at = datetime.fromtimestamp(int(one.get("value", 0)), UTC)
+                found[name[1]] = min(ends_at, found.get(name[1], ends_at))
+        return found
+
     async def reopen_logs(self) -> None:
         """Make Envoy open its access logs again, by name.
 
@@ -142,9 +168,9 @@ class Admin:
 
     async def close(self) -> None:
         """Close the client's connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session, self._session = self._session, None  # who asks meanwhile gets a new one
+        if session is not None:
+            await session.close()
 
     async def _json(self, path: str) -> Any:
         return json.loads(await self._request("GET", path))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,19 +17,19 @@ import psutil
 
 from hitless.adapters.envoy.acknowledge import CLUSTERS_VERSION, LISTENERS_VERSION, Expected, routes_version
 from hitless.adapters.envoy.admin import Admin
+from hitless.adapters.envoy.certificates import Certificates
 from hitless.adapters.envoy.change import Plane, Versions, replacing, route_resources
 from hitless.adapters.envoy.files import Resources, Stamp, read_resources
 from hitless.adapters.envoy.layout import belongs_to, preview_name
 from hitless.adapters.envoy.ledger import Ledger
-from hitless.adapters.envoy.refusals import AddressUnusable, CertificateUnusable, EnvoyRejected
-from hitless.adapters.envoy.resources import addresses, listened_address, listeners, secret
+from hitless.adapters.envoy.refusals import AddressUnusable, EnvoyRejected
+from hitless.adapters.envoy.resources import addresses, listened_address, listeners
 from hitless.adapters.envoy.watches import PER_TLS_SERVICE, check_budget
-from hitless.rollout.spec import Address, ServiceSpec, TlsSpec
+from hitless.rollout.spec import Address, ServiceSpec
 from hitless.rollout.world import EMPTY_TABLE
 
 _WARM_WITHIN_S = 5.0
 _WARM_POLL_S = 0.005
-_NO_PASSWORD = ""  # else OpenSSL asks at the terminal and waits
 _UNBOUND = Stamp(None, 0)
 
 
@@ -40,6 +39,7 @@ class Definition:
 
     plane: Plane
     admin: Admin
+    certificates: Certificates
 
     async def open(self, spec: ServiceSpec, ledger: Ledger, *, timeout_s: float) -> Versions:
         """Open the service's addresses with the routes of its acknowledged table; write nothing that is there already.
@@ -64,6 +64,8 @@ class Definition:
         problem = await self.plane.acknowledgements.wait(expected, deadline=deadline, log_from=log_from)
         if problem is not None:
             await asyncio.to_thread(self._update_listeners, spec.name, before)
+            if spec.name not in before:
+                self.certificates.forget(spec.name)
             raise EnvoyRejected(spec.name, problem)
         await self._until_warm(spec.name)
         await asyncio.to_thread(self._delete_left, spec)
@@ -82,11 +84,10 @@ class Definition:
             problem = await self.plane.acknowledgements.wait(expected, deadline=deadline, log_from=log_from)
             if problem is not None:
                 raise EnvoyRejected(service, problem)
+        self.certificates.forget(service)
         await asyncio.to_thread(self._delete_all, service)
 
     def _check(self, spec: ServiceSpec) -> None:
-        if spec.traffic.tls is not None:
-            _check_certificate(spec.traffic.tls)
         _, current = read_resources(self.plane.layout.listeners)
         opening = 0
         for name, address in addresses(spec).items():
@@ -98,9 +99,7 @@ class Definition:
         check_budget(opening * (1 + (PER_TLS_SERVICE if spec.traffic.tls else 0)))
 
     def _write(self, spec: ServiceSpec, ledger: Ledger, wanted: Resources) -> tuple[Versions, str]:
-        if spec.traffic.tls is not None:
-            resource = secret(spec.name, spec.traffic.tls)
-            self.plane.files.update(self.plane.layout.secret(spec.name), replacing(spec.name, resource), _UNBOUND)
+        self.certificates.take(spec)
         routes = self._write_routes(spec, ledger)
         return routes, self._update_listeners(spec.name, wanted)
 
@@ -196,10 +195,3 @@ def _check_not_ours(address: Address, current: Resources) -> None:
     for name, listener in current.items():
         if listened_address(listener) == address:
             raise AddressUnusable(address, f"{name} listens there already")
-
-
-def _check_certificate(tls: TlsSpec) -> None:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.cert, tls.key, password=_NO_PASSWORD)
-    except (OSError, ssl.SSLError) as error:
-        raise CertificateUnusable(tls.cert, tls.key, error.strerror or str(error)) from error

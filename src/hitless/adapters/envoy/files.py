@@ -4,6 +4,9 @@ Rules: a file changes by `rename` within its directory (Envoy ignores in-place w
 name is (`fsync`); the fence is compared under a lock that every writer takes, so that a controller which slept through
 its own succession writes nothing even in the middle of a change; a file whose resources are the same keeps its version
 and is not touched.
+
+Of every file there is a copy of what was written last, written first: what was begun is finished by whoever restores
+it (see `damage`). A change starts from the copy, because somebody else may have been at the file.
 """
 
 from __future__ import annotations
@@ -19,13 +22,26 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hitless.errors import Fenced
+from hitless.errors import EnvironmentFault, Fenced
 
 Resource = Mapping[str, Any]
 Resources = Mapping[str, Resource]
 """Resources of one file by name."""
 
 EMPTY_VERSION = ""
+
+
+class FileDamaged(EnvironmentFault):
+    """A file of the proxy's directory does not hold what hitless wrote; nothing is decided on it."""
+
+    code = "HL6311"
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} is damaged: {reason}",
+            evidence=(f"what was written there last: {path.parent}/../kept",),
+            hints=("it is restored within a second; try again", f"see who writes there: fuser -v {path}"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +70,13 @@ class FencedFiles:
             Fenced: a newer controller has written here.
         """
         with self._exclusive(stamp.fence):
-            version, current = read_resources(path)
+            copy = kept_copy(self.root, path)
+            version, current = read_resources(copy if copy.exists() else path)
             wanted = dict(sorted(change(current).items()))
             if version != EMPTY_VERSION and _encode(wanted) == _encode(current):
                 return version
             version = stamp.version_of(wanted)
-            write_whole(path, json.dumps({"version_info": version, "resources": list(wanted.values())}).encode())
+            self._put(path, {"version_info": version, "resources": list(wanted.values())})
             return version
 
     def write(self, path: Path, document: Mapping[str, Any], *, fence: int | None) -> None:
@@ -69,7 +86,7 @@ class FencedFiles:
             Fenced: a newer controller has written here.
         """
         with self._exclusive(fence):
-            write_whole(path, json.dumps(document, indent=1).encode())
+            self._put(path, document)
 
     def delete(self, path: Path, *, fence: int | None) -> None:
         """Delete a file that nothing reads any more.
@@ -78,7 +95,13 @@ class FencedFiles:
             Fenced: a newer controller has written here.
         """
         with self._exclusive(fence):
+            kept_copy(self.root, path).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
+
+    def _put(self, path: Path, document: Mapping[str, Any]) -> None:
+        data = json.dumps(document).encode()
+        keep(self.root, path, data)
+        write_whole(path, data)
 
     def check_fence(self, fence: int) -> None:
         """Make `fence` the oldest that may write from now on.
@@ -125,12 +148,31 @@ def exclusive(root: Path) -> Iterator[None]:
         yield
 
 
+def kept_copy(root: Path, path: Path) -> Path:
+    """Name the copy of what was written last."""
+    return root / "kept" / path.relative_to(root)
+
+
+def keep(root: Path, path: Path, data: bytes) -> None:
+    """Write that copy; after a loss of power it may be torn, and the file itself is whole then."""
+    copy = kept_copy(root, path)
+    copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_whole(copy, data, is_durable=False)
+
+
 def read_resources(path: Path) -> tuple[str, dict[str, Resource]]:
-    """Read version and resources by name; a file that does not exist is empty and has no version."""
+    """Read version and resources by name; a file that does not exist is empty and has no version.
+
+    Raises:
+        FileDamaged: it holds something else.
+    """
     if not path.exists():
         return EMPTY_VERSION, {}
-    document = json.loads(path.read_bytes())
-    return document["version_info"], {_name(resource): resource for resource in document["resources"]}
+    document = read_document(path)
+    try:
+        return document["version_info"], {_name(resource): resource for resource in document["resources"]}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileDamaged(path, f"it is no list of resources ({error})") from error
 
 
 def read_version(path: Path) -> str:
@@ -147,7 +189,19 @@ def _version_of(path: Path, _inode: int, _changed_ns: int) -> str:
     return read_resources(path)[0]
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def read_document(path: Path) -> Any:
+    """Read a JSON document of ours.
+
+    Raises:
+        FileDamaged: it is none.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise FileDamaged(path, str(error)) from error
+
+
+def write_whole(path: Path, data: bytes, *, is_durable: bool = True) -> None:
     """Replace a file by rename, its data durable first.
 
     The new name need not be: after a loss of power every file is whole, old or new; Envoy's versions tell which.
@@ -156,7 +210,8 @@ def write_whole(path: Path, data: bytes) -> None:
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
         stream.write(data)
         stream.flush()
-        os.fsync(stream.fileno())
+        if is_durable:
+            os.fsync(stream.fileno())
     temporary.rename(path)
 
 

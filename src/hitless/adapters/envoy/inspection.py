@@ -15,7 +15,8 @@ import psutil
 
 from hitless.adapters.envoy.binary import EnvoyMissing, envoy_binary
 from hitless.adapters.envoy.definition import check_free
-from hitless.adapters.envoy.layout import SOCKET_PATH_MAX, Layout
+from hitless.adapters.envoy.earlier import read_record
+from hitless.adapters.envoy.layout import LONGEST_SOCKET, SOCKET_PATH_MAX, Layout
 from hitless.adapters.envoy.refusals import AddressUnusable, SocketLinkTaken
 from hitless.adapters.envoy.resources import addresses
 from hitless.adapters.envoy.watches import RESERVE, instances_in_use, instances_of, limit, widest_need
@@ -73,24 +74,25 @@ def inotify(specs: Iterable[ServiceSpec], envoys: Iterable[FoundEnvoy], *, basis
 
 
 def envoys(state_directory: Path) -> tuple[FoundEnvoy, ...]:
-    """Find every process that runs on this project's bootstrap file."""
-    wanted = os.fsencode(layout_in(state_directory).bootstrap)
+    """Find every process that runs on one of this project's bootstrap files, replaced ones included."""
+    layout = layout_in(state_directory)
     found = ((pid, _arguments(pid)) for pid in psutil.pids())
     return tuple(
         FoundEnvoy(pid=pid, base_id=_after(b"--base-id", words))
         for pid, words in found
-        if _after(b"--config-path", words) == os.fsdecode(wanted)
+        if layout.is_bootstrap(Path(_after(b"--config-path", words)))
     )
 
 
 def strays(state_directory: Path, found: Iterable[FoundEnvoy]) -> tuple[Stray, ...]:
-    """Return those that the next controller would not find: of another base id than this directory's."""
-    path = layout_in(state_directory).base_id
-    ours = path.read_text() if path.exists() else ""
+    """Return those that the next controller would not find: neither of this directory's base id, nor replaced ones."""
+    layout = layout_in(state_directory)
+    ours = layout.base_id.read_text() if layout.base_id.exists() else ""
+    replaced = {one.identity.pid for one in read_record(layout.process).earlier}
     return tuple(
         Stray(pid=one.pid, command=_command(one.pid), what="an Envoy on this project's files")
         for one in found
-        if one.base_id != ours
+        if one.base_id != ours and one.pid not in replaced
     )
 
 
@@ -107,7 +109,7 @@ def listening(specs: Iterable[ServiceSpec], found: Iterable[FoundEnvoy]) -> tupl
 def socket_path(state_directory: Path) -> SocketPath:
     """Measure the admin socket's path, and look whether the way around a long one is open."""
     layout = layout_in(state_directory)
-    path = layout.root / "admin.sock"
+    path = layout.root / LONGEST_SOCKET
     length, refusal = len(os.fsencode(path)), None
     if length > SOCKET_PATH_MAX:
         refusal = _link_refusal(layout)

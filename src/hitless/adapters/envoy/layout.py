@@ -17,6 +17,8 @@ from urllib.parse import quote, unquote
 from hitless.adapters.envoy.refusals import SocketLinkTaken
 from hitless.rollout.spec import Region, Version
 
+KEPT = "kept"
+LONGEST_SOCKET = "admin-99999.sock"
 SOCKET_PATH_MAX = 107  # bytes; sun_path of unix(7) is 108 with the closing zero
 
 
@@ -54,10 +56,13 @@ class Layout:
             (layout.root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         return layout
 
-    @property
-    def bootstrap(self) -> Path:
-        """Envoy's static configuration."""
-        return self.root / "bootstrap.json"
+    def bootstrap_of(self, epoch: int) -> Path:
+        """Envoy's static configuration, one per generation."""
+        return self.root / f"bootstrap-{epoch}.json"
+
+    def is_bootstrap(self, path: Path) -> bool:
+        """Tell whether a path is that of a generation's bootstrap, those of earlier releases included."""
+        return path.parent == self.root and path.name.startswith("bootstrap") and path.suffix == ".json"
 
     @property
     def listeners(self) -> Path:
@@ -85,6 +90,10 @@ class Layout:
         """SDS of one service."""
         return self.root / "sds" / f"{service}.json"
 
+    def secret_files(self) -> Iterator[Path]:
+        """List SDS files."""
+        return (self.root / "sds").glob("*.json")
+
     def record(self, service: str) -> Path:
         """Tables written and acknowledged, for the next controller."""
         return self.root / "tables" / f"{service}.json"
@@ -96,6 +105,16 @@ class Layout:
     def access_log(self, service: str) -> Path:
         """One JSON line per request."""
         return self.root / "logs" / f"{service}.jsonl"
+
+    def written_files(self) -> Iterator[Path]:
+        """List what this adapter writes and relies on, kept copies that have lost their file included."""
+        names = {
+            path.relative_to(folder)
+            for folder in (self.root, self.root / KEPT)
+            for pattern in ("lds.json", "cds.json", "rds/*.json", "eds/*.json", "sds/*.json", "tables/*.json")
+            for path in folder.glob(pattern)
+        }
+        return (self.root / name for name in sorted(names))
 
     @property
     def log(self) -> Path:
@@ -114,9 +133,26 @@ class Layout:
 
     @property
     def admin_socket(self) -> Path:
-        """The admin socket, by a path short enough for the kernel."""
+        """The way to the admin socket of the Envoy that serves, short enough for the kernel: a link to it."""
         path = self.root / "admin.sock"
-        return path if len(os.fsencode(path)) <= SOCKET_PATH_MAX else self._link() / path.name
+        longest = len(os.fsencode(path.with_name(LONGEST_SOCKET)))
+        return path if longest <= SOCKET_PATH_MAX else self._link() / path.name
+
+    def admin_socket_of(self, epoch: int) -> Path:
+        """The admin socket of one generation."""
+        return self.admin_socket.with_name(f"admin-{epoch}.sock")
+
+    def admin_sockets(self) -> Iterator[Path]:
+        """List admin sockets that may be in use: the one that is led to first, then every other."""
+        yield self.admin_socket
+        yield from self.admin_socket.parent.glob("admin-*.sock")
+
+    def lead_to_admin(self, socket: Path) -> None:
+        """Let `admin_socket` lead to this one."""
+        link = self.admin_socket.with_name(".admin.sock.tmp")
+        link.unlink(missing_ok=True)
+        link.symlink_to(socket.name)
+        link.rename(self.admin_socket)
 
     def ensure_short_way(self) -> None:
         """Make the admin socket's short path lead here, where one is needed.

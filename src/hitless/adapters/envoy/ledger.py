@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hitless.adapters.envoy.files import read_document
 from hitless.rollout.spec import Address, InstanceId, Version
 from hitless.rollout.world import Endpoint, EndpointState, Table
 
@@ -80,7 +80,7 @@ def read_ledger(path: Path) -> Ledger:
     """Read a service's ledger; a fresh one when there is none."""
     if not path.exists():
         return Ledger()
-    found = json.loads(path.read_bytes())
+    found = read_document(path)
     return Ledger(
         fence=found["fence"],
         revision=found["revision"],

@@ -1,11 +1,14 @@
-"""Envoy's process: started in a session of its own, adopted by later controllers, started again when it crashed.
+"""Envoy's process: started in its own session, adopted, replaced without an outage, started again when it crashed.
 
-Theory: the admin socket is the truth. Who listens on it (SO_PEERCRED) is Envoy, whatever a pid file says; the pid file
-serves for the moments in which the socket is not there yet. Every Envoy of a directory has the same base id, drawn once
-and kept in the directory: a second Envoy cannot take that id's domain socket and ends at once, so two controllers can
-never start two proxies on one port. A fixed id rather than `--use-dynamic-base-id`, which leaves a piece of shared
-memory behind at every crash; drawn rather than computed from the path, because containers that share a network may have
-the same paths.
+Theory: the admin socket is the truth. Who listens on it (SO_PEERCRED) is Envoy, whatever a record says; the record
+serves for the moments in which no socket is there, and knows those that were replaced and still live for their streams.
+Every generation has an admin socket of its own; `admin.sock` is a link to that of the newest.
+
+Every Envoy of a directory has the same base id, drawn once and kept in the directory: a second Envoy cannot take that
+id's domain socket and ends at once, so two controllers can never start two proxies on one port. A fixed id rather than
+`--use-dynamic-base-id`, which leaves a piece of shared memory behind at every crash; drawn rather than computed from
+the path, because containers that share a network may have the same paths. A new one is drawn when Envoy crashed while
+one that it had replaced still lives: that one holds names that the next generations would need.
 """
 
 from __future__ import annotations
@@ -15,66 +18,69 @@ import json
 import os
 import secrets
 import signal
-import socket
-import struct
-import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 from hitless.adapters.envoy.admin import Admin
-from hitless.adapters.envoy.bootstrap import bootstrap, command_line
+from hitless.adapters.envoy.binary import envoy_binary
+from hitless.adapters.envoy.bootstrap import LONGEST_STREAM_S, Launch, bootstrap, option
+from hitless.adapters.envoy.earlier import Earlier, Record, has_connections, is_accepting, read_record, record_document
 from hitless.adapters.envoy.files import exclusive, read_resources, write_whole
+from hitless.adapters.envoy.handover import StandIn, forget_failed_newcomer, remove_shared_memory
+from hitless.adapters.envoy.identity import Identity, is_refused, listener_of, spawn_orphan
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.refusals import EnvoyDidNotStart
 from hitless.adapters.envoy.watches import check_budget
+from hitless.ports import Clock
 
 _READY_POLL_S = 0.01
-_BASE_ID_MAX = 400_000_000  # Envoy multiplies it by ten within 32 bits
+_BASE_ID_MAX = 200_000_000  # Envoy multiplies it by ten within 31 bits
 _LOG_LINES_SHOWN = 5
 _CALM_S = 10.0  # lived so long: a crash is a new one, restarted without delay
 _LONGEST_DELAY_S = 5.0
 _TERM_GRACE_S = 3.0
-_CONNECT_WITHIN_S = 0.5
+_ADMIN_OPENS_WITHIN_S = 10.0  # the first thing it does; an Envoy without any service accepts nothing
 
 Status = Literal["running", "starting", "down"]
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """One process for certain: its pid, and its start in kernel ticks since boot, which no step of the clock moves."""
-
-    pid: int
-    started_ticks: int
-
-    @classmethod
-    def of(cls, pid: int) -> Identity | None:
-        """Identify a process that runs now."""
-        started = _started_ticks(pid)
-        return None if started is None else cls(pid, started)
-
-    def is_alive(self) -> bool:
-        """Tell whether this very process still runs."""
-        return _started_ticks(self.pid) == self.started_ticks
-
-
 class EnvoyProcess:
-    """The one Envoy of a directory."""
+    """The Envoy of a directory, and those that it has replaced."""
 
-    def __init__(self, layout: Layout, admin: Admin, *, concurrency: int) -> None:
+    def __init__(self, layout: Layout, admin: Admin, clock: Clock, *, program: Path | None, concurrency: int) -> None:
         self._layout = layout
         self._admin = admin
+        self._clock = clock
+        self.program = program
         self._concurrency = concurrency
         self._identity: Identity | None = None
+        self._earlier: tuple[Earlier, ...] = ()
+        self._stand_in = StandIn()
         self._is_ready = False
         self._spawned_at = float("-inf")
         self._delay_s = 0.0
 
     @property
+    def identity(self) -> Identity | None:
+        """Who it is, None while it is down."""
+        return self._identity if self._identity and self._identity.is_alive() else None
+
+    @property
+    def binary(self) -> Path:
+        """What would be started now.
+
+        Raises:
+            EnvoyMissing: there is none.
+        """
+        return self.program or envoy_binary()
+
+    @property
     def pid(self) -> int | None:
         """Its pid, None while it is down."""
-        return self._identity.pid if self._identity and self._identity.is_alive() else None
+        return self.identity.pid if self.identity else None
 
     @property
     def status(self) -> Status:
@@ -83,11 +89,39 @@ class EnvoyProcess:
             return "down"
         return "running" if self._is_ready else "starting"
 
+    @property
+    def epoch(self) -> int:
+        """Its generation: how many handovers lie between it and the last cold start."""
+        return self._epoch_of(self.identity) if self.identity else 0
+
+    @property
+    def earlier(self) -> tuple[Earlier, ...]:
+        """Those that it has replaced and that still live, oldest first."""
+        return tuple(one for one in self._earlier if one.identity != self._identity and one.identity.is_alive())
+
+    @property
+    def parent(self) -> Earlier | None:
+        """The one whose sockets it took over, while that lives; the next handover would end it."""
+        return next((one for one in self.earlier if self._is_parent(one.identity)), None)
+
     def find(self) -> bool:
         """Look for a running Envoy of this directory and take it over."""
         self._layout.ensure_short_way()
-        self._identity = _listener(self._layout.admin_socket) or _recorded(self._layout.process)
+        record = read_record(self._layout.process)
+        self._identity = self._listening() or _first_alive(record.current) or self._left_in_charge(record)
+        self._earlier = record.earlier
         return self._identity is not None
+
+    def next_launch(self, *, parent_lives_s: float) -> Launch:
+        """Describe the start of the next generation."""
+        assert self.identity is not None
+        return Launch(
+            binary=self.binary,
+            epoch=self.epoch + 1,
+            base_id=self._base_id_of(self.identity) or self._base_id(),
+            concurrency=self._concurrency,
+            parent_lives_s=max(int(parent_lives_s), 1),
+        )
 
     async def start(self, *, within_s: float) -> None:
         """Start it unless it runs, and wait until it serves.
@@ -99,7 +133,11 @@ class EnvoyProcess:
         self._is_ready = False
         if self.pid is None and not self.find():
             await asyncio.to_thread(self._spawn)
-        await self._until_ready(time.monotonic() + within_s)
+        if await asyncio.to_thread(self._is_mute):
+            await self._hand_over_to_itself(within_s=within_s)
+        assert self._identity is not None
+        await self._until_ready(self._admin, self._identity, time.monotonic() + within_s)
+        self._is_ready = True
 
     async def restart_if_dead(self, *, within_s: float) -> None:
         """Start it again if it has ended; one that ends again and again is given growing pauses.
@@ -107,125 +145,222 @@ class EnvoyProcess:
         Raises:
             EnvoyDidNotStart: with the last lines of its log.
         """
-        if self.pid is None and time.monotonic() >= self._spawned_at + self._delay_s:
+        if self.pid is not None and not self._is_ready:
+            self._is_ready = await self._admin.is_ready()
+        if self.pid is None or (not self._is_ready and await asyncio.to_thread(self._is_mute)):
+            await self._start_again(within_s)
+        await self._end_orphans()
+        self._stand_in_for_parent()
+
+    async def _start_again(self, within_s: float) -> None:
+        if time.monotonic() >= self._spawned_at + self._delay_s:
             calm = time.monotonic() - self._spawned_at > _CALM_S
             self._delay_s = 0.0 if calm else min(max(2 * self._delay_s, 0.25), _LONGEST_DELAY_S)
-            await self.start(within_s=within_s)
-        elif self.pid is not None and not self._is_ready:
-            self._is_ready = await self._admin.is_ready()
+            try:
+                await self.start(within_s=within_s)
+            except EnvoyDidNotStart:
+                self._spawned_at = time.monotonic()  # the pause begins when it is known to have failed
+                raise
+
+    async def hand_over(self, launch: Launch, *, within_s: float) -> None:
+        """Start the next generation beside this one; once it serves, this one only finishes what it has.
+
+        Args:
+            launch: from `next_launch`.
+            within_s: how long the newcomer may take.
+
+        Raises:
+            EnvoyDidNotStart: this one serves on.
+            WatchBudgetSpent: the newcomer would abort.
+        """
+        newcomer = await asyncio.to_thread(self._spawn_next, launch)
+        socket = self._layout.admin_socket_of(launch.epoch)
+        admin = Admin(socket)
+        try:
+            await self._until_ready(admin, newcomer, time.monotonic() + within_s)
+        except EnvoyDidNotStart:
+            await self._end(newcomer, signal.SIGKILL)
+            # It may have closed the admin interface of this one before it failed; only open connections still work.
+            await self._admin.close()
+            self._is_ready = False
+            raise
+        finally:
+            await admin.close()
+        await asyncio.to_thread(self._put_in_charge, newcomer, socket)
+        await self._admin.close()  # connections to the one before stay open as long as it lives
+
+    async def _hand_over_to_itself(self, *, within_s: float) -> None:
+        """Give an Envoy its admin interface back, by a next generation of the very binary that runs."""
+        assert self.identity is not None
+        launch = self.next_launch(parent_lives_s=LONGEST_STREAM_S)
+        self._spawned_at = time.monotonic()
+        await self.hand_over(replace(launch, binary=self.identity.executable), within_s=within_s)
+
+    async def _end_orphans(self) -> None:
+        """End replaced ones that no newcomer will end, since it crashed: when nothing is open or their time is up."""
+        for one in self.earlier:
+            if not self._is_parent(one.identity):
+                has_open = await asyncio.to_thread(has_connections, one.identity)
+                if has_open is False or self._clock.now() >= one.until:
+                    await self._end(one.identity, signal.SIGTERM)
 
     async def stop(self) -> None:
-        """End it: politely, then by force; forget its socket and pid file."""
-        if self.pid is not None or self.find():
-            await self._end(signal.SIGTERM)
-            await self._end(signal.SIGKILL)
-        self._layout.admin_socket.unlink(missing_ok=True)
-        self._layout.process.unlink(missing_ok=True)
+        """End it and those it has replaced: politely, then by force; forget sockets and record."""
+        self.find()
+        base_ids = {found for one in self._all() if (found := self._base_id_of(one)) is not None}
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            await asyncio.gather(*(self._end(one, how) for one in self._all()))
+        for base_id in base_ids:
+            remove_shared_memory(base_id)
+        for path in [*self._layout.admin_sockets(), self._layout.process]:
+            path.unlink(missing_ok=True)
         self._layout.remove_short_way()
-        self._identity = None
+        self.let_go()
+        self._identity, self._earlier = None, ()
 
-    async def _end(self, how: signal.Signals) -> None:
-        deadline = time.monotonic() + _TERM_GRACE_S
-        if self.pid is not None:
-            os.kill(self.pid, how)
-        while self.pid is not None and time.monotonic() < deadline:  # noqa: ASYNC110 - no event: it may not be our child
-            await asyncio.sleep(_READY_POLL_S)
+    async def cut(self, *, within_s: float) -> None:
+        """End it and those it has replaced, and start afresh: an outage.
 
-    async def _until_ready(self, deadline: float) -> None:
-        while not await self._admin.is_ready():
-            if self.pid is None:
-                raise EnvoyDidNotStart("it ended at once", self._layout.log, evidence=self._last_words())
-            if time.monotonic() > deadline:
-                raise EnvoyDidNotStart("it was not ready in time", self._layout.log, evidence=self._last_words())
-            await asyncio.sleep(_READY_POLL_S)
-        self._is_ready = True
+        Raises:
+            EnvoyDidNotStart: with the last lines of its log.
+        """
+        await self.stop()
+        await self.start(within_s=within_s)
+
+    def let_go(self) -> None:
+        """Hold nothing any more; it serves on."""
+        self._stand_in.release()
+
+    # Who is who
+
+    def _all(self) -> list[Identity]:
+        return [*(one.identity for one in self.earlier), *([self.identity] if self.identity else [])]
+
+    def _listening(self) -> Identity | None:
+        for path in self._layout.admin_sockets():
+            found = listener_of(path)
+            if found is not None:
+                if path.name.startswith("admin-"):  # the link does not lead there: a controller died on the way
+                    self._layout.lead_to_admin(path)
+                return found
+        return None
+
+    def _is_mute(self) -> bool:
+        """Tell whether it serves without an admin interface: a newcomer closed that, and died before it took over."""
+        current = self.identity
+        if current is None or not all(is_refused(path) for path in self._layout.admin_sockets()):
+            return False
+        return is_accepting(current) or current.age_s > _ADMIN_OPENS_WITHIN_S
+
+    def _left_in_charge(self, record: Record) -> Identity | None:
+        """Find one whose successor died before it took over: it still accepts connections."""
+        alive = (one.identity for one in record.earlier if one.identity.is_alive())
+        return next((one for one in alive if is_accepting(one)), None)
+
+    def _is_parent(self, one: Identity) -> bool:
+        current = self.identity
+        return (
+            current is not None
+            and self._base_id_of(one) == self._base_id_of(current)
+            and self._epoch_of(one) == self.epoch - 1
+        )
+
+    def _epoch_of(self, one: Identity) -> int:
+        return int(option(one.arguments(), "--restart-epoch") or 0)
+
+    def _base_id_of(self, one: Identity) -> int | None:
+        found = option(one.arguments(), "--base-id")
+        return int(found) if found else None
+
+    def _stand_in_for_parent(self) -> None:
+        """Take a parent's place that has died; without it Envoy aborts when it wants to end the dead one."""
+        current = self.identity
+        if current is None or self.epoch == 0 or any(self._is_parent(one.identity) for one in self.earlier):
+            return
+        self._stand_in.hold(base_id=self._base_id_of(current) or 0, epoch=self.epoch)
+
+    # Starting and ending
 
     def _spawn(self) -> None:
         with exclusive(self._layout.root):  # another controller may be at it in this moment
             if self.find():
                 return
-            self._prepare()
+            launch = Launch(binary=self.binary, epoch=0, base_id=self._base_id(), concurrency=self._concurrency)
+            for path in self._layout.admin_sockets():
+                path.unlink(missing_ok=True)
+            self._prepare(launch)
             self._spawned_at = time.monotonic()
-            argv = command_line(self._layout, base_id=self._base_id(), concurrency=self._concurrency)
-            self._identity = Identity.of(_spawn(argv, self._layout.log))
-            if self._identity is not None:
-                _record(self._layout.process, self._identity)
+            self._identity = Identity.of(spawn_orphan(launch.command_line(self._layout), self._layout.log))
+            self._layout.lead_to_admin(self._layout.admin_socket_of(0))
+            self._stand_in.release()
+            self._record()
 
-    def _prepare(self) -> None:
+    def _spawn_next(self, launch: Launch) -> Identity:
+        with exclusive(self._layout.root):
+            assert self._identity is not None
+            self._prepare(launch)
+            forget_failed_newcomer(launch.base_id)
+            until = self._clock.now() + timedelta(seconds=launch.parent_lives_s)
+            leaving = Earlier(identity=self._identity, until=until)
+            self._record(also=leaving)  # should we die now, the next controller knows who was there
+            newcomer = Identity.of(spawn_orphan(launch.command_line(self._layout), self._layout.log))
+            if newcomer is None:
+                raise EnvoyDidNotStart("it ended at once", self._layout.log, evidence=self._last_words())
+            self._earlier = (*self.earlier, leaving)
+            return newcomer
+
+    def _put_in_charge(self, newcomer: Identity, socket: Path) -> None:
+        self._identity = newcomer
+        self._layout.lead_to_admin(socket)
+        self._record()
+        self._stand_in.release()
+        kept = {self._layout.bootstrap_of(self.epoch).name, socket.name}
+        for pattern in ("bootstrap*.json", "admin-*.sock"):
+            for path in self._layout.root.glob(pattern):
+                if path.name not in kept:
+                    path.unlink()
+
+    def _prepare(self, launch: Launch) -> None:
         for path in (self._layout.listeners, self._layout.clusters):
             if not path.exists():
                 write_whole(path, b'{"version_info": "0", "resources": []}')
         _, clusters = read_resources(self._layout.clusters)
         _, listeners = read_resources(self._layout.listeners)
-        check_budget(len(clusters) + len(listeners) + 2)
-        self._layout.admin_socket.unlink(missing_ok=True)
-        write_whole(self._layout.bootstrap, json.dumps(bootstrap(self._layout), indent=1).encode())
+        secrets_watched = len(list(self._layout.secret_files()))
+        check_budget(len(clusters) + len(listeners) + secrets_watched + 2)
+        document = bootstrap(self._layout, epoch=launch.epoch)
+        write_whole(self._layout.bootstrap_of(launch.epoch), json.dumps(document, indent=1).encode())
+
+    def _record(self, *, also: Earlier | None = None) -> None:
+        if self._identity is not None:
+            record = Record(current=self._identity, earlier=(*self.earlier, *([also] if also else [])))
+            write_whole(self._layout.process, json.dumps(record_document(record)).encode())
 
     def _base_id(self) -> int:
         path = self._layout.base_id
-        if not path.exists():
+        if not path.exists() or self.earlier:
             write_whole(path, str(secrets.randbelow(_BASE_ID_MAX) + 1).encode())
         return int(path.read_text())
+
+    async def _until_ready(self, admin: Admin, identity: Identity, deadline: float) -> None:
+        while not await admin.is_ready():
+            if not identity.is_alive():
+                raise EnvoyDidNotStart("it ended at once", self._layout.log, evidence=self._last_words())
+            if time.monotonic() > deadline:
+                raise EnvoyDidNotStart("it was not ready in time", self._layout.log, evidence=self._last_words())
+            await asyncio.sleep(_READY_POLL_S)
+
+    async def _end(self, one: Identity, how: signal.Signals) -> None:
+        deadline = time.monotonic() + _TERM_GRACE_S
+        if one.is_alive():
+            os.kill(one.pid, how)
+        while one.is_alive() and time.monotonic() < deadline:  # noqa: ASYNC110 - no event: it may not be our child
+            await asyncio.sleep(_READY_POLL_S)
 
     def _last_words(self) -> tuple[str, ...]:
         lines = self._layout.log.read_text(errors="replace").splitlines()
         return tuple(lines[-_LOG_LINES_SHOWN:])
 
 
-_ORPHANED = 'log=$1; shift; (while kill -0 $$ 2>&-; do sleep 0.005; done; exec "$@") </dev/null >>"$log" 2>&1 & echo $!'
-"""Run the command only once this shell is gone; say its pid."""
-
-
-def _spawn(argv: list[str], log: Path) -> int:
-    """Start Envoy as nobody's child and return its pid.
-
-    With hot restart on, Envoy asks the kernel for SIGTERM at its parent's death (PR_SET_PDEATHSIG in its hot restart
-    code), and the kernel means the very thread that started it. So the parent must be gone before Envoy begins: init is
-    its parent then, and no end of ours reaches it.
-    """
-    shell = subprocess.run(  # noqa: S603 - our own words; the log's path and Envoy's arguments are passed, not pasted
-        ["/bin/sh", "-c", _ORPHANED, "sh", str(log), *argv],
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return int(shell.stdout)
-
-
-def _record(path: Path, identity: Identity) -> None:
-    write_whole(path, json.dumps({"pid": identity.pid, "started_ticks": identity.started_ticks}).encode())
-
-
-def _recorded(path: Path) -> Identity | None:
-    if not path.exists():
-        return None
-    found = Identity(**json.loads(path.read_bytes()))
-    return found if found.is_alive() else None
-
-
-def _listener(path: Path) -> Identity | None:
-    """Identify the process that listens on a Unix socket."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(_CONNECT_WITHIN_S)  # a full backlog would block for ever
-        try:
-            client.connect(str(path))
-        except OSError:  # no socket, or one that nobody listens on any more
-            return None
-        pid, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return Identity.of(pid)
-
-
-def _started_ticks(pid: int) -> int | None:
-    """Read when a process started; None when it has ended."""
-    try:
-        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)  # asked ten times a second: a tenth of `read_text`
-    except FileNotFoundError:
-        return None
-    try:
-        fields = os.read(descriptor, 4_096).rpartition(b")")[2].split()
-    except ProcessLookupError:
-        return None
-    finally:
-        os.close(descriptor)
-    return None if fields[0] == b"Z" else int(fields[19])  # proc(5): state is field 3, starttime field 22
+def _first_alive(one: Identity | None) -> Identity | None:
+    return one if one is not None and one.is_alive() else None

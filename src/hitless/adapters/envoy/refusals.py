@@ -41,6 +41,7 @@ class CertificateUnusable(UserError):
             f"certificate {cert} with key {key} cannot be used: {reason}",
             hints=(f"look at it: openssl x509 -noout -subject -enddate -in {cert}",),
         )
+        self.reason = reason
 
 
 class UnknownRegion(UserError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hitless.adapters.envoy.admin import Hosts, Snapshot
+from hitless.adapters.envoy.admin import Snapshot
 from hitless.adapters.envoy.drain import QuietMeter
 from hitless.adapters.envoy.layout import cluster_name
 from hitless.adapters.envoy.ledger import Ledger
@@ -22,7 +22,12 @@ def unconfirmed(ledger: Ledger, snapshot: Snapshot) -> str | None:
 
 
 def routing_view(
-    service: str, ledger: Ledger, snapshot: Snapshot | None, meter: QuietMeter, *, problem: str | None
+    service: str,
+    ledger: Ledger,
+    snapshot: Snapshot | None,
+    meter: QuietMeter,
+    *,
+    problem: str | None,
 ) -> RoutingView:
     """Assemble the view of one service.
 
@@ -49,7 +54,7 @@ def _open_requests(
         if snapshot is None:
             found[name] = OpenRequests(draining_since=since)
             continue
-        count = _count(snapshot.hosts, cluster_name(service, version), address)
+        count = snapshot.open_requests(cluster_name(service, version), address)
         is_quiet = meter.read(service, name, count, at=snapshot.taken_at) and name not in kept_busy
         found[name] = OpenRequests(count=count, is_quiet=is_quiet, draining_since=since)
     return found
@@ -73,8 +78,3 @@ def _active(tables: tuple[Table, ...]) -> set[InstanceId]:
         for name, member in members.items()
         if member.state is EndpointState.ACTIVE
     }
-
-
-def _count(hosts: Hosts, cluster: str, address: Address) -> int | None:
-    host = hosts.get(cluster, {}).get(address)
-    return host.open_requests if host else None

@@ -14,7 +14,7 @@ from typing import Any
 
 from hitless.adapters.envoy.layout import Layout, cluster_name, preview_name
 from hitless.adapters.envoy.refusals import AddressUnusable
-from hitless.rollout.spec import Address, HealthSpec, InstanceId, ServiceSpec, TlsSpec, Version
+from hitless.rollout.spec import Address, HealthSpec, InstanceId, ServiceSpec, Version
 from hitless.rollout.world import Endpoint, EndpointState
 
 Json = dict[str, Any]
@@ -81,16 +81,14 @@ def listened_address(listener: Mapping[str, Any]) -> Address:
     return Address(host=found["address"], port=found["port_value"])
 
 
-def secret(service: str, tls: TlsSpec) -> Json:
-    """Render the certificate; Envoy reads the files again when something is renamed in the certificate's directory."""
-    cert, key = Path(tls.cert).absolute(), Path(tls.key).absolute()
+def secret(service: str, cert: str, key: str) -> Json:
+    """Render a certificate with its key, both as PEM text: Envoy reads no file that others write."""
     return {
         "@type": f"{_TYPE}.extensions.transport_sockets.tls.v3.Secret",
         "name": service,
         "tls_certificate": {
-            "certificate_chain": {"filename": str(cert)},
-            "private_key": {"filename": str(key)},
-            "watched_directory": {"path": str(cert.parent)},
+            "certificate_chain": {"inline_string": cert},
+            "private_key": {"inline_string": key},
         },
     }
 

