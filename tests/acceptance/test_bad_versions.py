@@ -105,7 +105,7 @@ def test_a_version_whose_every_request_fails_is_turned_away_within_seconds(stage
     stage.configure(hold="60s")
     with stage.window(f"every request fails, {strategy}") as seen:
         cause = stage.turned_away("all-fail", "--strategy", strategy)
-    assert f"requests to {stage.rollout()['candidate']} failed (5xx), while 0 of the last " in cause
+    assert f"requests to {stage.rollout()['candidate']} failed (5xx), while " in cause
     assert set(seen[0].failed_versions) == {stage.rollout()["candidate"]}
     assert 30 <= seen[0].failures <= 600
 
@@ -194,6 +194,8 @@ def test_an_instance_serves_on_while_its_log_has_no_room(stage: Stage) -> None:
         version = stage.deploy("floods-its-log", *CANARY)["candidate"]
         for one in stage.instances(version):
             assert Path(f"/proc/{stage.process(one['id']).pid}/fd/1").readlink() == Path("/dev/full")
+    for link in filter(Path.is_symlink, logs.iterdir()):
+        link.unlink()
 
 
 @pytest.mark.fault("huge responses")

@@ -332,7 +332,7 @@ class ServiceLoop:
             self._asking.cancel()  # nobody waits for the answer any more, and nobody waits for its end
         if stage is None or rollout is None or not rollout.current_stage.asks or self._asked_stage == stage:
             return
-        if rollout.record.settled_at is None or rollout.record.checks_passed is not None:
+        if rollout.record.waiting_since() is not None or rollout.record.checks_passed is not None:
             return
         self._asked_stage = stage
         ask = self._examine if rollout.current_stage.is_preflight else self._check

@@ -196,7 +196,7 @@ class LiveLoad:
 def live_load(target: str, *options: str, duration_s: float = 600.0) -> Iterator[LiveLoad]:
     """Load `target` (`host:port`) until the block ends, at most `duration_s`."""
     command = [sys.executable, "-m", "hitless.testing.load", "--target", target, "--duration", str(duration_s)]
-    with tempfile.TemporaryFile("w+") as lines:
+    with tempfile.TemporaryFile("a+") as lines:
         process = subprocess.Popen(
             [*command, "--json", "--marks-from-stdin", *options], stdin=subprocess.PIPE, stdout=lines, text=True
         )

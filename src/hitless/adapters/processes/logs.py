@@ -61,7 +61,8 @@ def log_files(directory: Path, *, service: str | None = None, instance: Instance
     """
     folder = file_name(service) if service is not None else "*"
     name = file_name(instance) if instance is not None else "*"
-    return newest_first((directory / "logs").glob(f"{folder}/{name}.log"))[::-1]
+    found = (directory / "logs").glob(f"{folder}/{name}.log")
+    return newest_first(path for path in found if path.is_file())[::-1]  # a device may have no end
 
 
 async def read_logs(
