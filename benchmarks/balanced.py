@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,7 +20,6 @@ from pathlib import Path
 
 from benchmarks.stage import HAPROXY, ROOT, end_group
 from hitless.rollout.spec import Address
-from hitless.testing.live import free_ports
 
 APPLICATIONS = ROOT / "examples" / "lifecycle"
 INSTANCES = 2
@@ -123,6 +124,11 @@ class Instance:
                 self.line, cwd=APPLICATIONS, stdout=log, stderr=log, start_new_session=True, env=_environment()
             )
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended by itself."""
+        return self.process is not None and self.process.poll() is not None
+
     def end(self) -> tuple[float, int]:
         """Send SIGTERM, wait for the end; return how long it took, and the exit code."""
         assert self.process is not None
@@ -141,6 +147,7 @@ class Balanced:
     socket_path: Path
     drains_s: list[float] = field(default_factory=list)
     exits: list[int] = field(default_factory=list)
+    downs_before: int = 0
 
     def restart(self, instance: Instance) -> None:
         """End an instance, start it again, wait until HAProxy sends to it."""
@@ -158,13 +165,18 @@ class Balanced:
         """
         deadline = time.monotonic() + _UP_WITHIN_S
         while not (_is_ready(instance) and self._is_up(instance)):
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or instance.has_ended:
                 raise RuntimeError(f"{instance.name} is not up: {instance.log.read_text()[-2000:]}")
             time.sleep(_LOOK_EVERY_S)
 
     @property
     def blackouts(self) -> int:
-        """How often HAProxy had no instance left to send to."""
+        """How often HAProxy had no instance left to send to since all were up."""
+        return self.downs - self.downs_before
+
+    @property
+    def downs(self) -> int:
+        """How often HAProxy had no instance: once as they start."""
         return int(self._stats()["BACKEND"]["chkdown"])
 
     def _is_up(self, instance: Instance) -> bool:
@@ -182,7 +194,7 @@ class Balanced:
 @contextlib.contextmanager
 def balanced(server: Server, directory: Path, *, with_library: bool) -> Iterator[Balanced]:
     """Run instances of a server behind HAProxy."""
-    listen, *ports = free_ports(INSTANCES + 1)
+    listen, *ports = _lasting_ports(INSTANCES + 1)
     instances = [
         Instance(
             name=f"one{port}",
@@ -202,6 +214,7 @@ def balanced(server: Server, directory: Path, *, with_library: bool) -> Iterator
         stack.callback(end_group, _start_haproxy(found, directory))
         for instance in instances:
             found.until_up(instance)
+        found.downs_before = found.downs
         yield found
 
 
@@ -218,6 +231,21 @@ def _start_haproxy(found: Balanced, directory: Path) -> subprocess.Popen[bytes]:
             raise RuntimeError("HAProxy did not start")
         time.sleep(_LOOK_EVERY_S)
     return process
+
+
+def _lasting_ports(count: int) -> list[int]:
+    """Return free ports that no outgoing connection takes while an instance restarts: below the ephemeral ones."""
+    first_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found = (port for port in random.sample(range(10_000, first_ephemeral), 1_000) if _is_free(port))
+    return list(itertools.islice(found, count))
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def _is_ready(instance: Instance) -> bool:
