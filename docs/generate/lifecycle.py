@@ -73,8 +73,8 @@ def _states() -> Iterator[str]:
         yield f"| `{state}` | {200 if state is lifecycle.State.READY else 503} |\n"
     yield (
         "\nThe body is JSON: `state`, `in_flight`, `warm_up` (a list: `name`, `status`, `duration_ms`, `error`) and\n"
-        "`checks` (by name, the same). Checks are asked when the instance is warm and does not drain. Of several\n"
-        "workers, the one that is furthest from ready speaks for the instance.\n\n"
+        "`checks` (by name, the same). Checks are asked when the instance is warm and does not drain.\n"
+        "`in_flight` counts all workers; warm-up and checks are those of the worker that answers.\n\n"
     )
 
 

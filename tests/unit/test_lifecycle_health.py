@@ -11,7 +11,7 @@ import pytest
 from lifecycle_support import Exchange, ask, board, call, until, until_sync
 
 from hitless.lifecycle import Check, Lifecycle, State, WsgiLifecycle
-from hitless.lifecycle.board import Board, Cell
+from hitless.lifecycle.board import Board, Cell, Warmth, ledger
 from hitless.lifecycle.drain import Phase
 
 __all__ = ["board"]
@@ -63,6 +63,29 @@ async def test_a_failed_warm_up_is_named_and_keeps_it_not_ready() -> None:
     assert (status, told["state"]) == (503, "warm-up failed")
     assert told["warm_up"][0]["name"] == "load_catalogue"
     assert told["warm_up"][0]["error"] == "ConnectionError: no catalogue"
+
+
+async def test_a_worker_that_comes_late_does_not_take_an_instance_out_that_was_ready() -> None:
+    go, asked = threading.Event(), []
+    early = Lifecycle(nothing)
+    late = Lifecycle(nothing, warm_up=[lambda: go.wait(10)], checks={"catalogue": lambda: asked.append(1)})
+    assert (await probe(late))[0] == 503
+    go.set()
+    await until_warm(late)
+    assert (await probe(late))[0] == 200
+    ledger().note_warmth(Warmth.WARMING)
+    asked.clear()
+    assert (await probe(early))[0] == 200
+    assert (await probe(late))[0] == 200
+    assert asked == [], "a check may use what the warm-up has not made yet"
+    ledger().note_warmth(Warmth.FAILED)
+    assert (await probe(early))[0] == 503
+
+
+async def test_a_failure_is_asked_again_by_the_next_probe() -> None:
+    answers = [False, False, True]
+    app = Lifecycle(nothing, checks={"db": Check(run=lambda: answers.pop(0), cache_s=60.0)})
+    assert [(await probe(app))[0] for _ in range(5)] == [503, 503, 200, 200, 200]
 
 
 async def test_warm_up_waits_for_the_applications_own_startup() -> None:

@@ -1,9 +1,9 @@
 """What launcher and workers share: the phase of the drain, and a row of counters per worker process.
 
 The board is a file in memory (memfd) that the launcher makes; workers find it by the path in their environment, however
-the server starts them. Row 0 holds the phase, which the launcher alone writes. Each worker process claims a row and
-alone writes it, under a POSIX lock on the row's bytes: the kernel frees it when the process dies, so what a killed
-worker had open counts no longer.
+the server starts them. Row 0 holds the phase, which the launcher alone writes, and whether a probe was told yes. Each
+worker process claims a row and alone writes it, under a POSIX lock on the row's bytes: the kernel frees it when the
+process dies, so what a killed worker had open counts no longer.
 """
 
 from __future__ import annotations
@@ -101,6 +101,15 @@ class Board:
     @phase.setter
     def phase(self, phase: Phase) -> None:
         self._cells[0] = phase
+
+    @property
+    def has_been_ready(self) -> bool:
+        """Whether a probe was told yes already."""
+        return bool(self._cells[1])
+
+    def note_ready(self) -> None:
+        """Say that a probe is told yes."""
+        self._cells[1] = 1
 
     def claim(self) -> int:
         """Claim a row for this process.
@@ -207,6 +216,11 @@ class Ledger:
     def note_warmth(self, warmth: Warmth) -> None:
         """Say how far this process's warm-up is."""
         self.board.write(self.row, Cell.WARMTH, warmth)
+
+    @property
+    def warmth(self) -> int:
+        """How far this process's warm-up is."""
+        return self.board.read(self.row, Cell.WARMTH)
 
     def warmths(self) -> set[int]:
         """Return how far the warm-ups of all living workers are."""

@@ -49,7 +49,8 @@ class Check:
         run: a plain or async function.
         timeout_s: shorter than the second after which Kubernetes gives a probe up by default, so that the probe gets an
             answer with the name in it.
-        cache_s: for so long after its end a result is told again, so that many probes ask the dependency once.
+        cache_s: for so long after its end a success is told again, so that many probes ask the dependency once. A
+            failure is not: a load balancer that waits for three failed probes shall have seen three failures.
     """
 
     run: Function
@@ -100,7 +101,9 @@ class Dependency:
         return found
 
     def _is_stale(self) -> bool:
-        return self._ended_at is not None and time.monotonic() - self._ended_at >= self.check.cache_s
+        if self._ended_at is None or self._run is None or not self._run.done():
+            return False
+        return self._run.result().error is not None or time.monotonic() - self._ended_at >= self.check.cache_s
 
     @property
     def _too_long(self) -> str:
@@ -160,17 +163,22 @@ class Health:
 
     @property
     def state(self) -> State:
-        """What readiness says, checks aside; of several workers, the one that is furthest from ready speaks."""
+        """What readiness says, checks aside, for all workers of the instance.
+
+        Not before every worker that is there is warm. After that, one that comes later (it was slow to start, or takes
+        the place of another) does not take the others out of rotation.
+        """
         if self._ledger.phase > Phase.SERVING:
             return State.DRAINING
         warmths = self._ledger.warmths()
         if Warmth.FAILED in warmths:
             return State.WARM_UP_FAILED
-        return State.WARMING_UP if Warmth.WARMING in warmths else State.READY
+        is_cold = Warmth.WARMING in warmths and not self._ledger.board.has_been_ready
+        return State.WARMING_UP if is_cold else State.READY
 
     def ask(self) -> Asked:
-        """Begin what a probe needs; checks are for an instance that might be ready."""
-        if self.state is not State.READY:
+        """Begin what a probe needs; checks are for a worker that is warm: they may use what the warm-up made."""
+        if self.state is not State.READY or self._ledger.warmth != Warmth.WARM:
             return Asked(runs=(), timeout_s=0.0)
         runs = tuple((one, one.ask()) for one in self._dependencies)
         return Asked(runs=runs, timeout_s=max((one.check.timeout_s for one, _ in runs), default=0.0))
@@ -183,6 +191,8 @@ class Health:
             state = State.FAILING
         if state is State.DRAINING:
             self._ledger.add(Cell.REFUSED_PROBES, 1)
+        if state is State.READY:
+            self._ledger.board.note_ready()
         told = {
             "state": state,
             "in_flight": asdict(self._ledger.in_flight()),
