@@ -37,7 +37,8 @@ async def test_an_instance_that_is_vouched_for_is_asked_seldom(tmp_path: Path) -
         await asyncio.sleep(1.5)
         assert asked(tmp_path) - before <= 1
         vouching.cancel()
-        await until_asked(tmp_path, before + 5)  # nobody vouches any more: as often as before
+        fleet.hear({})  # Envoy is silent: as often as before
+        await until_asked(tmp_path, before + 5)
 
 
 async def test_one_failure_of_ours_confirms_what_the_proxy_found(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ async def test_liveness_is_asked_as_often_as_ever(tmp_path: Path) -> None:
         (tmp_path / "dead").touch()
         begun_s = time.monotonic()
         await settled(fleet, WEB_1, Phase.FAILED)
-        assert time.monotonic() - begun_s < 9.0  # less than the pause of one that is vouched for
+        assert time.monotonic() - begun_s < 15.0  # less than the pause of one that is vouched for
         vouching.cancel()
 
 
@@ -114,7 +115,7 @@ services:
         (tmp_path / "unready").touch()
         begun_s = time.monotonic()
         while project.status("web")["instances"][0]["phase"] != "unready":
-            assert time.monotonic() - begun_s < 9.0  # less than the pause of one that is vouched for
+            assert time.monotonic() - begun_s < 15.0  # less than the pause of one that is vouched for
             time.sleep(0.1)
         (tmp_path / "unready").unlink()
         while project.status("web")["health"] != "healthy":

@@ -89,7 +89,7 @@ class Health(Section):
         default=_HEALTH.ready,
     )
     interval: PositiveDuration = setting(
-        "Time between two probes. While Envoy's own pass, hitless asks readiness every 10 s only.",
+        "Time between two probes. While Envoy's own pass, hitless asks readiness every 20 s only.",
         default=write_duration(_HEALTH.interval_s),
     )
     timeout: PositiveDuration = setting(

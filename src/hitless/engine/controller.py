@@ -472,6 +472,7 @@ class Controller:
             yield found_problem(loop.state)
 
     def _service_view(self, loop: ServiceLoop) -> ServiceView:
+        loop.wake_if_stale()
         problems = dict.fromkeys([*self._problems_of(loop), *self.problems()])
         spec = self.specs[loop.name]
         return service_view(loop.state, spec=spec, observed=loop.observed, problems=problems, seq=self.keeper.seq)

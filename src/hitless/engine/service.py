@@ -33,10 +33,9 @@ from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.step import Step
 from hitless.rollout.world import Observation, Phase
 
-BUSY_S, WATCHFUL_S, IDLE_S, RESTING_S = 0.02, 0.2, 1.0, 5.0
+BUSY_S, WATCHFUL_S, IDLE_S, RESTING_S = 0.02, 0.2, 1.0, 20.0
 """Between turns: while something moves, while a rollout or a drain waits, while something is wrong or asked for again,
-and otherwise. Fleet and router wake the loop, so the last one only guards against what nobody told; how many requests
-are open is shown at most so late."""
+and otherwise. Fleet and router wake the loop, so the last one only guards against what nobody told."""
 
 SERVICE, ROLLOUT = "service", "rollout"
 
@@ -96,6 +95,12 @@ class ServiceLoop:
     def wake(self) -> None:
         """Look now."""
         self._wake.set()
+
+    def wake_if_stale(self) -> None:
+        """Look now if the last look is older than what people expect to be shown."""
+        now = self.outside.clock.now()
+        if self.observed is not None and (now - self.observed.now).total_seconds() > IDLE_S:
+            self.wake()
 
     async def ask(self, asked: Command) -> Rollout:
         """Decide on a command and commit; its effects follow with the next turn, which begins at once.

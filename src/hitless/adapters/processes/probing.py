@@ -16,7 +16,7 @@ PROBED = frozenset({Phase.STARTING, Phase.READY, Phase.UNREADY})
 """Phases in which an instance is asked."""
 
 _FIRST_PAUSE_S = 0.05
-_VOUCHED_PAUSE_S = 10.0
+_VOUCHED_PAUSE_S = 20.0
 _VOUCHED = Answer(passed=True, detail="passes the proxy's health check")
 _PAUSE_GROWTH = 1.25  # while it starts: readiness is seen within a fifth of the time that the start took
 
