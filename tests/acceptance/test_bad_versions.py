@@ -207,4 +207,5 @@ def test_huge_headers_and_bodies_pass_and_headers_beyond_the_limit_fail_alone(st
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"http://127.0.0.1:{stage.port}/too-huge")
         assert refused.value.code == 502
+        refused.value.close()
         assert stage.status()["health"] == "healthy"

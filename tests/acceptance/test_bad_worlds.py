@@ -93,6 +93,7 @@ def test_of_two_deploys_at_once_one_wins_and_the_other_is_told_by_whom(world: Wo
 
 @pytest.mark.fault("deploy of the running version")
 def test_a_deploy_of_the_running_version_is_refused(world: World) -> None:
+    world.deploy()  # with the settings that stand there now: others would be a rollout of their own
     with world.nobody_notices("deploy of the running version"):
         world.refused("deploy", "shop", "--version", world.status()["stable"], code="HL4004", exit_code=4)
 

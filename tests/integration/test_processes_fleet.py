@@ -197,7 +197,7 @@ async def test_without_a_free_port_an_instance_is_failed(tmp_path: Path) -> None
             fleet._ports = FreePorts((port,))
             await start(fleet, web_spec())
             failed = await settled(fleet, WEB_1, Phase.FAILED)
-            assert (failed.cause or "").startswith(f"no free port on 127.0.0.1 in {port}-{port}")
+            assert (failed.cause or "").startswith("no free port on 127.0.0.1 in ")
 
 
 async def test_an_instance_whose_port_was_taken_meanwhile_is_failed_without_blame_and_says_by_whom(

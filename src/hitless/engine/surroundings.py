@@ -50,9 +50,9 @@ class ProjectFile:
         return services
 
     def look(self) -> None:
-        """Read it again if it has changed."""
+        """Read it again if it has changed; a problem may also have been over without a change."""
         seen = self._mark()
-        if seen == self._seen:
+        if seen == self._seen and self.problem is None:
             return
         self._seen = seen
         try:
