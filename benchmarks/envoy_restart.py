@@ -28,7 +28,7 @@ REQUESTS, QUICK_REQUESTS = 100_000, 200
 RATE_RPS, QUICK_RATE_RPS = "700", "150"
 KILL_RATE_RPS = "200"
 STREAMS = "5"
-LEAST_OPEN = 10
+ECHOES = 20  # two from each stream: all are open
 HOLD_S = 2.0
 CALM_S, QUICK_CALM_S = 10.5, 0.0  # one that crashes again within 10 s is started again with growing pauses
 LONGEST_S = 55 * 60.0
@@ -79,7 +79,7 @@ def _exchange(found: Shop, folder: Path, rounds: int, *, quick: bool) -> Exchang
     with _load(found, QUICK_RATE_RPS if quick else RATE_RPS, SINGLE) as load:
         for _ in range(rounds):
             with _load(found, "1", LASTING) as lasting:
-                _until(lambda: _open_requests(found) >= LEAST_OPEN)
+                _until_open(lasting)
                 load.mark("Envoy exchanged")
                 restarts_s.append(_restart(found))
                 time.sleep(HOLD_S)
@@ -98,8 +98,8 @@ def _load(found: Shop, rate_rps: str, kinds: tuple[str, ...]) -> Iterator[LiveLo
         yield load
 
 
-def _open_requests(found: Shop) -> int:
-    return sum(one["open_requests"] or 0 for one in found.view()["instances"])
+def _until_open(lasting: LiveLoad) -> None:
+    _until(lambda: lasting.sent() >= ECHOES)
 
 
 def _restart(found: Shop) -> float:

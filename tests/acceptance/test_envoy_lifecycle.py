@@ -71,10 +71,6 @@ def served(address: str) -> bytes | None:
         return None
 
 
-def open_streams(project: LiveProject) -> int:
-    return sum(one["open_requests"] or 0 for one in project.status("shop")["instances"])
-
-
 def renew(address: str, folder: Path) -> None:
     cert, _ = self_signed(folder, days=9)
     fresh = ssl.PEM_cert_to_DER_cert(cert.read_text())
@@ -90,7 +86,7 @@ def test_envoy_is_exchanged_and_its_certificate_renewed_and_no_request_fails(sho
     with live_load(target, *singles) as load:
         for _ in range(2):
             with live_load(target, *streams) as lasting:
-                until(lambda: open_streams(shop) >= 10)
+                until(lambda load=lasting: load.sent() >= 20)
                 view = shop.json("envoy", "restart")
                 assert view["status"] == "running"
                 pids.add(view["pid"])
@@ -106,7 +102,7 @@ def test_envoy_is_exchanged_and_its_certificate_renewed_and_no_request_fails(sho
     assert report.posts is not None
     assert (report.posts.duplicates, report.posts.lost) == (0, 0)
     assert len(pids) == 3
-    assert sum(one["type"] == "control_plane.envoy_restarted" for one in shop.json("journal", "tail")) == 2
+    assert shop.check("journal", "tail", "-n", "1000").count("control_plane.envoy_restarted") == 2
     view = shop.status("shop")
     assert (view["health"], view["certificate"]["days_left"]) == ("healthy", 8)
     assert any("ends in 8 days" in notice for notice in view["notices"])
@@ -117,7 +113,7 @@ def test_an_instance_waits_for_its_streams_in_the_envoy_before(shop: LiveProject
     target = shop.status("shop")["listen"]
     streams = ("--rate", "1", "--streams", "3", "--kinds", "websocket", "--tls", "--insecure")
     with live_load(target, *streams) as load:
-        until(lambda: open_streams(shop) >= 3)
+        until(lambda: load.sent() >= 6)
         shop.check("envoy", "restart")
         shop.check("deploy", "--version", "v2")
         time.sleep(3.0)  # drain.requests and traffic.keep_alive are over
@@ -129,6 +125,7 @@ def test_an_instance_waits_for_its_streams_in_the_envoy_before(shop: LiveProject
     until(lambda: {one["version"] for one in shop.status("shop")["instances"]} == {"v2"})
 
 
+@pytest.mark.fault("Envoy hangs")
 @pytest.mark.acceptance
 def test_envoy_killed_or_frozen_comes_back_and_the_next_command_works(shop: LiveProject) -> None:
     target, before = shop.status("shop")["listen"], envoy(shop)["pid"]

@@ -114,6 +114,7 @@ async def test_a_new_certificate_is_served_whichever_way_its_files_change(
             await shop.until_served(fresh)
 
 
+@pytest.mark.fault("a certificate is renewed half way")
 async def test_a_key_that_does_not_fit_yet_leaves_the_last_good_pair_in_force(tmp_path: Path) -> None:
     """Also when Envoy is exchanged or crashes in that moment, and for the next controller."""
     first, second = pair(tmp_path), pair(tmp_path)
@@ -135,6 +136,7 @@ async def test_a_key_that_does_not_fit_yet_leaves_the_last_good_pair_in_force(tm
         await shop.until_served(second)
 
 
+@pytest.mark.fault("a certificate is renewed half way")
 async def test_a_file_that_is_no_certificate_leaves_the_last_good_pair_in_force(tmp_path: Path) -> None:
     first = pair(tmp_path)
     async with served(tmp_path, put(first, tmp_path)) as shop:

@@ -53,6 +53,7 @@ def content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
+@pytest.mark.fault("a file of Envoy is damaged or deleted")
 @pytest.mark.parametrize("harm", [write_garbage, rename_garbage, delete_it])
 async def test_damaged_files_are_told_and_restored_and_the_next_table_is_taken(
     tmp_path: Path, harm: Callable[[Path], None]
@@ -79,6 +80,7 @@ async def test_a_table_is_taken_in_the_very_moment_in_which_files_are_damaged(tm
         assert (await get(client, listen))[1].startswith("v2")
 
 
+@pytest.mark.fault("a file of Envoy is edited")
 async def test_a_foreign_file_that_envoy_takes_is_taken_back(tmp_path: Path) -> None:
     async with serving(tmp_path, "v1") as (built, listen, _), aiohttp.ClientSession() as client:
         path = tmp_path / LOCAL / "lds.json"
@@ -95,6 +97,7 @@ async def test_a_foreign_file_that_envoy_takes_is_taken_back(tmp_path: Path) -> 
         await until(answers)
 
 
+@pytest.mark.fault("a file of Envoy is damaged or deleted")
 async def test_envoy_starts_from_what_was_written_though_its_files_are_damaged(tmp_path: Path) -> None:
     async with serving(tmp_path, "v1") as (built, listen, _), aiohttp.ClientSession() as client:
         await built.router.ensure_running()

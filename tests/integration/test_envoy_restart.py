@@ -132,6 +132,7 @@ async def test_open_connections_that_cannot_be_counted_are_unknown(
         assert (left.count, left.is_quiet) == (None, False)
 
 
+@pytest.mark.fault("Envoy is to be exchanged while one before it has streams")
 async def test_a_restart_that_would_cut_streams_is_refused_until_they_have_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +178,7 @@ async def test_the_old_envoy_ends_when_its_time_is_up(tmp_path: Path) -> None:
         assert await get(client, listen) == (200, "v1 v1-0")
 
 
+@pytest.mark.fault("an Envoy that was exchanged dies before its time")
 async def test_the_old_envoys_death_does_not_take_the_new_one_with_it(tmp_path: Path) -> None:
     """Left to itself, the new one aborts eleven seconds after it has asked the dead one for anything."""
     async with serving(tmp_path, "v1") as (built, listen, _), aiohttp.ClientSession() as client:
@@ -227,6 +229,7 @@ async def test_after_a_crash_the_streams_of_the_one_before_live_on_and_are_count
         await built.until_quiet(v1)
 
 
+@pytest.mark.fault("the Envoy that is to take over fails")
 async def test_a_newcomer_that_dies_on_the_way_leaves_the_old_one_in_charge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +255,7 @@ async def test_a_newcomer_that_dies_on_the_way_leaves_the_old_one_in_charge(
         assert (await get(client, listen))[1].startswith("v2")
 
 
+@pytest.mark.fault("the Envoy that is to take over does not fit")
 async def test_an_envoy_that_cannot_take_over_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
     async with serving(tmp_path, "v1") as (built, listen, _), aiohttp.ClientSession() as client:
         before = built.router.state

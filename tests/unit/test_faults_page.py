@@ -18,7 +18,7 @@ def rows() -> list[str]:
 
 
 def marked() -> Iterator[str]:
-    for path in (ROOT / "tests/acceptance").glob("test_*.py"):
+    for path in (ROOT / "tests").glob("*/test_*.py"):
         for function in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield from (name for one in function.decorator_list for name in _names_of(one))

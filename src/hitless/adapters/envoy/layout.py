@@ -18,6 +18,8 @@ from hitless.adapters.envoy.refusals import SocketLinkTaken
 from hitless.rollout.spec import Region, Version
 
 KEPT = "kept"
+FOLDERS = ("rds", "eds", "sds", "tables")
+"""Of files that this adapter writes, one per service or version."""
 LONGEST_SOCKET = "admin-99999.sock"
 SOCKET_PATH_MAX = 107  # bytes; sun_path of unix(7) is 108 with the closing zero
 
@@ -52,7 +54,7 @@ class Layout:
     def of(cls, directory: Path, region: Region) -> Layout:
         """Lay out `directory` for `region`, creating what is missing, for the owner alone: it holds override tokens."""
         layout = cls(directory.resolve() / region)
-        for folder in ("", "rds", "eds", "sds", "tables", "logs"):
+        for folder in ("", *FOLDERS, "logs"):
             (layout.root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         return layout
 
@@ -111,7 +113,7 @@ class Layout:
         names = {
             path.relative_to(folder)
             for folder in (self.root, self.root / KEPT)
-            for pattern in ("lds.json", "cds.json", "rds/*.json", "eds/*.json", "sds/*.json", "tables/*.json")
+            for pattern in ("lds.json", "cds.json", *(f"{name}/*.json" for name in FOLDERS))
             for path in folder.glob(pattern)
         }
         return (self.root / name for name in sorted(names))

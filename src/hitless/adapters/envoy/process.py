@@ -305,6 +305,7 @@ class EnvoyProcess:
             self._record(also=leaving)  # should we die now, the next controller knows who was there
             newcomer = Identity.of(spawn_orphan(launch.command_line(self._layout), self._layout.log))
             if newcomer is None:
+                self._is_ready = False
                 raise EnvoyDidNotStart("it ended at once", self._layout.log, evidence=self._last_words())
             self._earlier = (*self.earlier, leaving)
             return newcomer
