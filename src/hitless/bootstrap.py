@@ -17,6 +17,7 @@ from hitless.adapters.clock import SteadyClock
 from hitless.adapters.envoy.lifecycle import RESTART
 from hitless.adapters.envoy.router import EnvoyRouter
 from hitless.adapters.envoy.standing import newest_fence, read_standing
+from hitless.adapters.machine.surroundings import LOOK_S, ProjectFile, Surroundings
 from hitless.adapters.processes.checker import HttpChecker
 from hitless.adapters.processes.fleet import ProcessFleet
 from hitless.adapters.processes.free_ports import usual_ports
@@ -29,13 +30,12 @@ from hitless.api.server import serve as serve_api
 from hitless.cli.place import STATE_DIRECTORY, socket_path
 from hitless.config import load
 from hitless.engine.controller import Controller, told_only
-from hitless.engine.faults import in_words
 from hitless.engine.keeper import LEASE_S, RENEW_S, Keeper
 from hitless.engine.service import Outside
-from hitless.engine.surroundings import LOOK_S, ProjectFile, Surroundings
 from hitless.engine.taking_up import standing_line
 from hitless.errors import LeaseHeld
 from hitless.ports import Lease
+from hitless.system_faults import in_words
 from hitless.view.models import ControlPlaneView, EarlierEnvoyView, EnvoyView
 
 __all__ = ["read_logs", "serve"]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hitless.engine.faults import DescriptorsSpent
+from hitless.system_faults import DescriptorsSpent
 from hitless.view.problem import problem_of
 
 _SPENT = frozenset({errno.EMFILE, errno.ENFILE})

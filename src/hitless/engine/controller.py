@@ -8,29 +8,35 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
-from hitless.engine.codec import load_rollout, load_state, subject_of
-from hitless.engine.faults import in_words
+from hitless.engine.archive import Archive, service_of
+from hitless.engine.codec import subject_of
 from hitless.engine.keeper import Keeper
-from hitless.engine.service import ROLLOUT, SERVICE, Outside, ServiceLoop
-from hitless.engine.taking_up import at_address_of, found_problem, open_elsewhere, spec_in_force, stranger_problem
+from hitless.engine.service import Outside, ServiceLoop
+from hitless.engine.taking_up import (
+    at_address_of,
+    found_problem,
+    open_elsewhere,
+    refuse_to_move,
+    spec_in_force,
+    stranger_problem,
+)
 from hitless.errors import (
-    AddressInUse,
     EnvironmentFault,
     HitlessError,
     NotAllowedNow,
-    UnknownRollout,
     UnknownService,
     UserError,
 )
-from hitless.journal.record import Entry, document
-from hitless.ports import Run, Standing
+from hitless.journal.record import Entry
+from hitless.ports import Standing
 from hitless.preflight.rules import judge
 from hitless.rollout.inputs import Abort, Command, Deploy, Pause, Promote, Resume, Undo
 from hitless.rollout.spec import PreflightSpec, ServiceSpec, StrategyName, Version
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.strategy import compile_rollout, stable_world
+from hitless.system_faults import in_words
 from hitless.view.models import (
     JournalRecordView,
     PlanView,
@@ -45,7 +51,6 @@ from hitless.view.preflight import preflight_view
 from hitless.view.service import rollout_row, rollout_view, service_view
 
 Verb = Literal["promote", "promote_full", "pause", "resume", "abort", "undo"]
-Wanted = TypeVar("Wanted")
 MEND_S = 5.0
 TELL_S = 1.0
 
@@ -83,9 +88,8 @@ class Controller:
 
         What is deployed keeps the settings it came with; of what the store does not know, nothing is touched.
         """
-        newest = await self._read(self.keeper.store.last_record)
-        self.keeper.seq = newest.seq if newest else 0
-        stored = [load_state(run.state) for run in await self._read(lambda: self.keeper.store.runs(SERVICE))]
+        self.keeper.seq = await self.archive.newest_seq()
+        stored = await self.archive.states()
         known = {state.service: state for state in stored}
         wanted = self._wanted(known)
         standing = await self.outside.router.standing()
@@ -279,27 +283,13 @@ class Controller:
         return self._rollout_view(loop, rollout)
 
     async def _refuse_other_addresses(self, loop: ServiceLoop, asked: ServiceSpec) -> None:
-        """Refuse to move a service: whoever knows the old address would be cut off, and no rollback brings it back.
-
-        Raises:
-            AddressInUse: it is open elsewhere.
-        """
         now = self.specs[loop.name]
         if loop.state.is_found:
             standing = (await self.outside.router.standing()).get(loop.name)
             now = open_elsewhere(asked, standing)
         if not loop.state.rollouts and not loop.state.is_found:
             return
-        if (now.traffic.listen, now.traffic.tls) == (asked.traffic.listen, asked.traffic.tls):
-            return
-        raise AddressInUse(
-            f"{loop.name} is open on {now.traffic.listen}; a rollout cannot move it to another address or certificate",
-            evidence=(f"hitless.yaml says {asked.traffic.listen}",),
-            hints=(
-                "to move it, open the new address as a service of another name, send users there, then remove this one",
-                "or, with an outage: hitless down, then hitless up",
-            ),
-        )
+        refuse_to_move(loop.name, now=now, asked=asked)
 
     def _settings_of(self, service: str) -> ServiceSpec:
         settings = self.settings()
@@ -372,42 +362,19 @@ class Controller:
 
     async def rollouts(self, service: str | None, *, limit: int, before: str | None = None) -> list[RolloutRowView]:
         """List rollouts, newest first: at most `limit`, only those begun before `before`."""
-        found: list[RolloutRowView] = []
-        while page := await self._page(service, limit - len(found), before):
-            before = page[-1].id
-            rollouts = [load_rollout(run.state) for run in page]
-            found += [self._row(one) for one in rollouts if service in {None, _service_of(one)}]
-            if len(found) >= limit:
-                break
-        return found
-
-    async def _page(self, service: str | None, limit: int, before: str | None) -> tuple[Run, ...]:
-        prefix = "" if service is None else f"{service}-r"  # of a service `shop-r2` too: looked at again by name
-        store = self.keeper.store
-        return await self._read(lambda: store.newest_runs(ROLLOUT, limit=limit, before=before, prefix=prefix))
+        return [self._row(one) for one in await self.archive.rollouts(service, limit=limit, before=before)]
 
     async def rollout(self, rollout_id: str, /) -> RolloutView:
         """Show one rollout."""
-        run = await self._read(lambda: self.keeper.store.run(rollout_id))
-        if run is None or run.kind != ROLLOUT:
-            raise UnknownRollout(rollout_id)
-        return self._any_rollout_view(load_rollout(run.state))
+        return self._any_rollout_view(await self.archive.rollout(rollout_id))
 
     async def journal(self, after: int, subject: str | None, limit: int) -> list[JournalRecordView]:
         """Read the journal."""
-        records = await self._read(lambda: self.keeper.store.journal(after=after, subject=subject, limit=limit))
-        return [cast("JournalRecordView", document(record)) for record in records]
+        return await self.archive.journal(after, subject, limit)
 
     async def verify_journal(self) -> VerifyView:
         """Recompute the whole chain."""
-        found = await self._read(self.keeper.store.verify_journal)
-        newest = await self._read(self.keeper.store.last_record)
-        records = newest.seq if newest else 0
-        return {
-            "records": records,
-            "problem": found.problem if found else None,
-            "seq": found.seq if found else None,
-        }
+        return await self.archive.verify_journal()
 
     async def plan(self, *, service: str, version: str, strategy: str | None) -> PlanView:
         """Show what a deploy would do now."""
@@ -451,8 +418,10 @@ class Controller:
 
     # Helpers of the above
 
-    async def _read(self, question: Callable[[], Wanted]) -> Wanted:
-        return await asyncio.to_thread(question)
+    @property
+    def archive(self) -> Archive:
+        """What the store remembers."""
+        return Archive(store=self.keeper.store)
 
     def _loop(self, service: str) -> ServiceLoop:
         if service not in self.loops:
@@ -477,20 +446,24 @@ class Controller:
         spec = self.specs[loop.name]
         return service_view(loop.state, spec=spec, observed=loop.observed, problems=problems, seq=self.keeper.seq)
 
+    def _present(self, rollout: Rollout) -> ServiceLoop | None:
+        """Return the loop whose present rollout it is."""
+        loop = self.loops.get(service_of(rollout))
+        present = loop.state.rollout if loop else None
+        return loop if present is not None and present.id == rollout.id else None
+
     def _row(self, rollout: Rollout) -> RolloutRowView:
-        loop = self.loops.get(_service_of(rollout))
-        is_present = loop is not None and loop.state.rollout is not None and loop.state.rollout.id == rollout.id
-        return rollout_row(rollout, service=_service_of(rollout), state=loop.state if loop and is_present else None)
+        loop = self._present(rollout)
+        return rollout_row(rollout, service=service_of(rollout), state=loop.state if loop else None)
 
     def _rollout_view(self, loop: ServiceLoop, rollout: Rollout) -> RolloutView:
         return rollout_view(rollout, state=loop.state, observed=loop.observed)
 
     def _any_rollout_view(self, rollout: Rollout) -> RolloutView:
-        service = _service_of(rollout)
-        loop = self.loops.get(service)
-        if loop is not None and loop.state.rollout is not None and loop.state.rollout.id == rollout.id:
-            return self._rollout_view(loop, loop.state.rollout)
-        return rollout_view(rollout, service=service, observed=None)
+        loop = self._present(rollout)
+        if loop is not None:
+            return self._rollout_view(loop, loop.state.running)
+        return rollout_view(rollout, service=service_of(rollout), observed=None)
 
 
 @contextmanager
@@ -518,10 +491,6 @@ def _command(verb: Verb, *, actor: str, reason: str | None, stage: int | None) -
     if verb in {"promote", "promote_full"}:
         return Promote(actor=actor, reason=reason, to_the_end=verb == "promote_full", stage=stage)
     return _COMMANDS[verb](actor=actor, reason=reason)
-
-
-def _service_of(rollout: Rollout) -> str:
-    return rollout.id.rsplit("-r", 1)[0]
 
 
 def _unknown(service: str, known: Mapping[str, object]) -> UnknownService:

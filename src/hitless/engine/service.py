@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import reduce
 
 from hitless.engine.codec import dump_rollout, dump_state, entry_of, subject_of
-from hitless.engine.faults import in_words
 from hitless.engine.keeper import Keeper
 from hitless.errors import Fenced, HitlessError
 from hitless.journal.record import Entry
@@ -32,6 +31,7 @@ from hitless.rollout.spec import Address
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.step import Step
 from hitless.rollout.world import Observation, Phase
+from hitless.system_faults import in_words
 
 BUSY_S, WATCHFUL_S, IDLE_S, RESTING_S = 0.02, 0.2, 1.0, 20.0
 """Between turns: while something moves, while a rollout or a drain waits, while something is wrong or asked for again,

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
+from hitless.errors import AddressInUse
 from hitless.ports import Standing
 from hitless.rollout.spec import ServiceSpec, Version
 from hitless.rollout.state import ServiceState
@@ -58,3 +59,21 @@ def standing_line(service: str, standing: Standing) -> str:
 
 def _shares(weights: Mapping[Version, int]) -> str:
     return ", ".join(f"{version} {share / 100:g} %" for version, share in weights.items()) or "no version"
+
+
+def refuse_to_move(service: str, *, now: ServiceSpec, asked: ServiceSpec) -> None:
+    """Refuse to move a service: whoever knows the old address would be cut off, and no rollback brings it back.
+
+    Raises:
+        AddressInUse: it is open elsewhere.
+    """
+    if (now.traffic.listen, now.traffic.tls) == (asked.traffic.listen, asked.traffic.tls):
+        return
+    raise AddressInUse(
+        f"{service} is open on {now.traffic.listen}; a rollout cannot move it to another address or certificate",
+        evidence=(f"hitless.yaml says {asked.traffic.listen}",),
+        hints=(
+            "to move it, open the new address as a service of another name, send users there, then remove this one",
+            "or, with an outage: hitless down, then hitless up",
+        ),
+    )

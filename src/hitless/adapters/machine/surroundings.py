@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hitless.engine.faults import FileSystemFull, in_words
 from hitless.errors import UserError
 from hitless.rollout.spec import ServiceSpec
+from hitless.system_faults import FileSystemFull, in_words
 
 LOOK_S = 2.0
 FULL_BYTES = 1024 * 1024
