@@ -24,7 +24,8 @@ demo: $(READY)  ## Show the main job: three rollouts, two bad versions, a killed
 
 test: $(READY)  ## Run all checks and all tests
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 20
+	$(BIN)/python -m pytest -m "not acceptance" --numprocesses 2 --dist loadfile --durations 10
+	$(BIN)/python -m pytest -m acceptance --durations 30
 
 check: $(READY)  ## Lint, format, types, floors and rooms
 	$(BIN)/ruff check

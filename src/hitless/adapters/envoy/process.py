@@ -65,7 +65,7 @@ class EnvoyProcess:
 
     @property
     def identity(self) -> Identity | None:
-        """Who it is, None while it is down."""
+        """Who it is, None while it is down; asked twice, it may have died in between."""
         return self._identity if self._identity and self._identity.is_alive() else None
 
     @property
@@ -80,7 +80,8 @@ class EnvoyProcess:
     @property
     def pid(self) -> int | None:
         """Its pid, None while it is down."""
-        return self.identity.pid if self.identity else None
+        identity = self.identity
+        return identity.pid if identity else None
 
     @property
     def status(self) -> Status:
@@ -92,7 +93,8 @@ class EnvoyProcess:
     @property
     def epoch(self) -> int:
         """Its generation: how many handovers lie between it and the last cold start."""
-        return self._epoch_of(self.identity) if self.identity else 0
+        identity = self.identity
+        return self._epoch_of(identity) if identity else 0
 
     @property
     def earlier(self) -> tuple[Earlier, ...]:
@@ -114,11 +116,12 @@ class EnvoyProcess:
 
     def next_launch(self, *, parent_lives_s: float) -> Launch:
         """Describe the start of the next generation."""
-        assert self.identity is not None
+        identity = self._identity
+        assert identity is not None
         return Launch(
             binary=self.binary,
-            epoch=self.epoch + 1,
-            base_id=self._base_id_of(self.identity) or self._base_id(),
+            epoch=self._epoch_of(identity) + 1,
+            base_id=self._base_id_of(identity) or self._base_id(),
             concurrency=self._concurrency,
             parent_lives_s=max(int(parent_lives_s), 1),
         )
@@ -191,10 +194,10 @@ class EnvoyProcess:
 
     async def _hand_over_to_itself(self, *, within_s: float) -> None:
         """Give an Envoy its admin interface back, by a next generation of the very binary that runs."""
-        assert self.identity is not None
+        assert self._identity is not None
         launch = self.next_launch(parent_lives_s=LONGEST_STREAM_S)
         self._spawned_at = time.monotonic()
-        await self.hand_over(replace(launch, binary=self.identity.executable), within_s=within_s)
+        await self.hand_over(replace(launch, binary=self._identity.executable), within_s=within_s)
 
     async def _end_orphans(self) -> None:
         """End replaced ones that no newcomer will end, since it crashed: when nothing is open or their time is up."""
@@ -234,7 +237,8 @@ class EnvoyProcess:
     # Who is who
 
     def _all(self) -> list[Identity]:
-        return [*(one.identity for one in self.earlier), *([self.identity] if self.identity else [])]
+        current = self.identity
+        return [*(one.identity for one in self.earlier), *([current] if current else [])]
 
     def _listening(self) -> Identity | None:
         for path in self._layout.admin_sockets():
