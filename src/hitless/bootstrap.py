@@ -29,7 +29,7 @@ from hitless.adapters.store_sql.store import FILE_NAME, SqlStore, open_store
 from hitless.api.server import serve as serve_api
 from hitless.cli.place import STATE_DIRECTORY, socket_path
 from hitless.config import load
-from hitless.engine.controller import Controller, told_only
+from hitless.engine.controller import CONTROL_PLANE, Controller, told_only
 from hitless.engine.keeper import LEASE_S, RENEW_S, Keeper
 from hitless.engine.service import Outside
 from hitless.engine.taking_up import standing_line
@@ -46,6 +46,7 @@ WAITING_TOLD_EVERY_S = 30.0
 LOOK_EVERY_S = 1.0
 END_GRACE_S = 10.0
 ENVOY = "envoy"
+ENDED = "ended"
 
 log = logging.getLogger("hitless")
 
@@ -121,7 +122,7 @@ class LocalControlPlane(Controller):
         """End all instances and Envoy, then the control plane."""
         await self.give_up(actor="hitless down")
         with told_only("the end of the control plane is not journaled"):
-            await self.journal_self("ended", instances=sum(len(loop.state.instances) for loop in self.loops.values()))
+            await self.journal_self(ENDED, instances=sum(len(loop.state.instances) for loop in self.loops.values()))
         await self.fleet.end_all(END_GRACE_S)
         async with self.envoy_lock:
             self.is_ending = True
@@ -192,9 +193,12 @@ async def _serve(project_path: Path, on_ready: Callable[[ControlPlaneView], None
         if lease is None:
             return
         keeper = Keeper(store=store, clock=clock, lease=lease)
+        renewing = asyncio.create_task(keeper.renew_forever())
         try:
-            await _run(project_path, directory, keeper, stopping, on_ready)
+            await _run(project_path, keeper, renewing, stopping, on_ready)
         finally:
+            renewing.cancel()
+            await asyncio.wait({renewing})
             with told_only("the lease was not given back and runs out by itself"):
                 await asyncio.to_thread(store.release_lease, keeper.lease)
 
@@ -216,16 +220,17 @@ def _open_store(directory: Path) -> SqlStore:
 
 async def _run(
     project_path: Path,
-    directory: Path,
     keeper: Keeper,
+    renewing: asyncio.Task[None],
     stopping: asyncio.Event,
     on_ready: Callable[[ControlPlaneView], None],
 ) -> None:
+    project, ports = project_path.parent, usual_ports()
+    directory = project / STATE_DIRECTORY
     router = EnvoyRouter(directory / ENVOY, keeper.clock)
     file = ProjectFile(path=project_path, read=lambda: load(project_path).services)
     surroundings = _surroundings(directory, file, keeper)
     control: LocalControlPlane | None = None
-    project, ports = project_path.parent, usual_ports()
     preflighter = ProcessPreflighter(directory, project=project, clock=keeper.clock, ports=ports)
     fleet = ProcessFleet(
         directory,
@@ -252,7 +257,7 @@ async def _run(
     looking = asyncio.create_task(look_around(surroundings))
     try:
         await control.open()
-        await _run_until_stopped(control, on_ready)
+        await _run_until_stopped(control, renewing, on_ready)
     finally:
         await preflighter.close()
         looking.cancel()
@@ -271,7 +276,9 @@ def _surroundings(directory: Path, file: ProjectFile, keeper: Keeper) -> Surroun
     )
 
 
-async def _run_until_stopped(control: LocalControlPlane, on_ready: Callable[[ControlPlaneView], None]) -> None:
+async def _run_until_stopped(
+    control: LocalControlPlane, renewing: asyncio.Task[None], on_ready: Callable[[ControlPlaneView], None]
+) -> None:
     await control.journal_self("started", version=__version__, pid=os.getpid())
     serving = asyncio.Event()
     tasks = [
@@ -290,7 +297,7 @@ async def _run_until_stopped(control: LocalControlPlane, on_ready: Callable[[Con
     ]
     announce = asyncio.create_task(_announce(control, serving, on_ready))
     try:
-        await _first_end(tasks, control.stopping)
+        await _first_end([*tasks, renewing], control.stopping)
     finally:
         control.stopping.set()
         announce.cancel()
@@ -325,11 +332,17 @@ async def _announce(
 async def _take_lease(store: SqlStore, clock: SteadyClock, stopping: asyncio.Event, *, above: int) -> Lease | None:
     """Wait for the right to write; a holder that is dead on this very machine is not waited for."""
     owner, patience = holder_name(os.getpid()), Patience()
+    began_at = await asyncio.to_thread(store.last_record)
     while not stopping.is_set():
         try:
-            return await asyncio.to_thread(
+            lease = await asyncio.to_thread(
                 store.acquire_lease, owner=owner, now=clock.now(), ttl_s=LEASE_S, above=above
             )
+            if not await asyncio.to_thread(_was_ended, store, began_at.seq if began_at else 0):
+                return lease
+            log.warning("hitless down has ended everything while this one stood by, so it ends too; begin: hitless up")
+            await asyncio.to_thread(store.release_lease, lease)
+            break
         except LeaseHeld as held:
             if is_alive(held.owner) is False or patience.is_over(held):
                 left = Lease(owner=held.owner, fence=held.fence, until=clock.now())
@@ -339,6 +352,13 @@ async def _take_lease(store: SqlStore, clock: SteadyClock, stopping: asyncio.Eve
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), WAIT_FOR_LEASE_S)
     return None
+
+
+def _was_ended(store: SqlStore, after: int) -> bool:
+    """Tell whether somebody wanted everything to end: whoever stood by must not start it again."""
+    return any(
+        one.entry.type == f"{CONTROL_PLANE}.{ENDED}" for one in store.journal(after=after, subject=CONTROL_PLANE)
+    )
 
 
 @dataclass(slots=True)

@@ -152,8 +152,11 @@ class Router(Protocol):
         """List what is open and routed, by service, those of earlier controllers included."""
         ...
 
-    async def define(self, spec: ServiceSpec) -> None:
-        """Open the service's addresses; known ones with the same settings are left alone, connections included."""
+    async def define(self, spec: ServiceSpec, *, hurry: asyncio.Event | None = None) -> None:
+        """Open the service's addresses; known ones with the same settings are left alone, connections included.
+
+        Once `hurry` is set, nothing is waited for any more; what is not acknowledged by then is an error.
+        """
         ...
 
     async def remove(self, service: str) -> None:

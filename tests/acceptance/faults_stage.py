@@ -112,6 +112,7 @@ class Stage:
         mark, found = f"{name} {next(self.numbers)}", list[KindReport]()
         self.load.mark(mark)
         yield found
+        self._when(lambda: self._snapshot_with(mark))  # whatever was done may take less time than the next request
         self.load.mark(f"after {mark}")
         seen = self._when(lambda: self._snapshot_with(f"after {mark}"))
         kinds = seen.by_mark[mark].values()

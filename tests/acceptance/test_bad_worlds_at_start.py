@@ -212,11 +212,18 @@ def test_no_hold_ends_early_or_late_when_the_clock_jumps_by_an_hour(world: World
 # Controllers
 
 
+def stand_by(world: World) -> subprocess.Popen[bytes]:
+    """Start one more control plane; return it once it has said that it waits."""
+    before = len(world.log())
+    second = world.project.begin()
+    world.when(lambda: "this one stands by" in world.log()[before:])
+    return second
+
+
 @pytest.mark.fault("two control planes on one state directory")
 def test_the_second_stands_by_says_so_and_takes_over_when_the_first_ends(world: World) -> None:
     with world.nobody_notices("second control plane"):
-        second = world.project.begin()
-        world.when(lambda: "this one stands by" in world.log())
+        second = stand_by(world)
         world.project.check("plan", "shop", "--version", "x")
         assert world.project.stop() == 0
         world.project.control_plane = second
@@ -229,8 +236,7 @@ def test_who_stood_still_for_longer_than_its_lease_ends_and_writes_nothing(world
     with world.nobody_notices("stood still"):
         first, journal = world.project.control_plane, world.status()["seq"]
         assert first is not None
-        second = world.project.begin()
-        world.when(lambda: "this one stands by" in world.log())
+        second = stand_by(world)
         first.send_signal(signal.SIGSTOP)
         try:
             world.project.control_plane = second

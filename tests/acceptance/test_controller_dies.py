@@ -79,10 +79,17 @@ def test_what_was_deployed_comes_back_after_everything_was_ended(shop: LiveProje
 
 
 @pytest.mark.acceptance
-def test_down_leaves_no_process_behind(shop: LiveProject) -> None:
+def test_down_leaves_no_process_behind_and_nobody_who_starts_them_again(shop: LiveProject) -> None:
     shop.check("deploy", "--version", "v1")
     assert len(processes_of(shop)) >= 4  # the control plane, Envoy, two instances
+    stands_by = shop.begin()
+    deadline = time.monotonic() + 30
+    while "this one stands by" not in shop.log_path.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     shop.down()
+    assert stands_by.wait(30) == 0
+    assert "hitless down has ended everything" in shop.log_path.read_text()
     assert processes_of(shop) == []
 
 

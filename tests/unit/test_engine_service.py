@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from hitless.engine.codec import rebuild
 from hitless.engine.controller import Controller
 from hitless.engine.keeper import LEASE_S, Keeper
 from hitless.engine.service import Outside
@@ -53,7 +55,8 @@ class Stage:
             clock=self.clock,
         )
         keeper = Keeper(store=store, clock=self.clock, lease=lease)
-        self.controller = Controller(settings=lambda: {"shop": SHOP}, keeper=keeper, outside=outside)
+        self.spec = SHOP
+        self.controller = Controller(settings=lambda: {"shop": self.spec}, keeper=keeper, outside=outside)
 
     async def deploy(self, version: str) -> None:
         await self.controller.deploy(
@@ -142,6 +145,67 @@ async def test_an_abort_ends_the_preflight_at_once(stage: Stage) -> None:
     await stage.controller.act(service="shop", verb="abort", actor="ann", reason=None)
     await stage.clock.advance(1)
     assert stage.preflighter.examined[-1].ended_at is not None
+
+
+def with_cookie(name: str | None) -> ServiceSpec:
+    return replace(SHOP, traffic=replace(SHOP.traffic, sticky_cookie=name))
+
+
+async def test_settings_come_with_the_version_and_leave_with_it(stage: Stage) -> None:
+    stage.spec = with_cookie("old")
+    await stage.deploy("v1")
+    await stage.idle()
+
+    stage.spec, stage.preflighter.takes_s = with_cookie("new"), 30
+    await stage.deploy("v2")
+    await stage.clock.advance(29)
+    assert stage.router.defined["shop"].traffic.sticky_cookie == "old"
+    await stage.clock.run_until(lambda: stage.weight("v2") > 0, within_s=60)
+    await stage.clock.advance(1)
+    assert stage.router.defined["shop"].traffic.sticky_cookie == "new"
+    await stage.controller.act(service="shop", verb="abort", actor="ann", reason=None)
+    await stage.idle()
+    assert stage.router.defined["shop"].traffic.sticky_cookie == "old"
+
+
+async def test_settings_of_a_version_that_is_refused_never_meet_a_user(stage: Stage) -> None:
+    stage.spec = with_cookie("old")
+    await stage.deploy("v1")
+    await stage.idle()
+    stage.spec = with_cookie("new")
+    stage.preflighter.show("v2", ending=Ending(waited_s=5, still_ready=Answer(at_s=7, status=200)))
+    await stage.deploy("v2")
+    await stage.idle()
+    await stage.clock.advance(60)
+    assert (await stage.rollout())["state"] == "refused"
+    assert stage.router.defined["shop"].traffic.sticky_cookie == "old"
+
+
+async def test_what_is_being_committed_is_known_although_who_asked_has_gone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.deploy("v1")
+    await stage.idle()
+    await stage.deploy("v2")
+    await stage.clock.run_until(lambda: stage.weight("v2") > 0, within_s=60)
+    loop, keeper = stage.controller.loops["shop"], stage.controller.keeper
+    commit = Keeper.commit
+
+    async def slowly(self: Keeper, **given: Any) -> Any:
+        records = await commit(self, **given)
+        await stage.clock.sleep(1)
+        return records
+
+    monkeypatch.setattr(Keeper, "commit", slowly)
+    asking = asyncio.create_task(stage.controller.act(service="shop", verb="abort", actor="ann", reason=None))
+    await stage.clock.advance(0.5)
+    asking.cancel()
+    await stage.clock.advance(5)
+    monkeypatch.undo()
+    await stage.idle()
+    assert asking.cancelled()
+    assert loop.state == rebuild(keeper.store.journal(), service="shop")
+    assert stage.weight("v1") == ALL_TRAFFIC_BP
 
 
 async def test_a_preflight_that_cannot_be_made_is_a_refusal_with_its_cause(

@@ -37,6 +37,23 @@ def test_a_version_is_counted_anew_when_it_gets_a_share_again() -> None:
     assert read(meter, table(v1=5_000, v2=5_000), 3, v1=(90, 0), v2=(40, 40))[V2] == Answers()
 
 
+def test_what_a_version_did_before_it_lost_its_share_is_not_told_of_it() -> None:
+    meter = AnswerMeter()
+    read(meter, table(v1=5_000, v2=5_000), 0, v1=(0, 0), v2=(0, 0))
+    read(meter, table(v1=5_000, v2=5_000), 1, v1=(40, 0), v2=(40, 40))
+    left = read(meter, table(v1=10_000, v2=0), 2, v1=(80, 0), v2=(45, 45))[V2]
+    assert (left.total, left.failed) == (0, 0)
+
+
+def test_an_outage_that_hits_both_is_told_of_both_however_well_one_did_before() -> None:
+    meter = AnswerMeter()
+    for quarter in range(40):
+        read(meter, table(v1=10_000), quarter / 4, v1=(25 * quarter, 0))
+    read(meter, table(v1=7_500, v2=2_500), 9.9, v1=(1_000, 0), v2=(0, 0))
+    seen = read(meter, table(v1=7_500, v2=2_500), 11.2, v1=(1_095, 95), v2=(30, 30))
+    assert (seen[V1].recent_total, seen[V1].recent_failed) == (95, 95)
+
+
 def test_recent_is_where_the_last_requests_were_even_if_they_are_long_ago() -> None:
     meter = AnswerMeter()
     for second in range(30):

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from hitless.engine.archive import Archive, service_of
 from hitless.engine.codec import subject_of
@@ -19,9 +19,9 @@ from hitless.engine.taking_up import (
     found_problem,
     open_elsewhere,
     refuse_to_move,
-    spec_in_force,
-    stranger_problem,
+    unexplained,
 )
+from hitless.engine.verbs import Verb, command_of
 from hitless.errors import (
     EnvironmentFault,
     HitlessError,
@@ -32,7 +32,7 @@ from hitless.errors import (
 from hitless.journal.record import Entry
 from hitless.ports import Standing
 from hitless.preflight.rules import judge
-from hitless.rollout.inputs import Abort, Command, Deploy, Pause, Promote, Resume, Undo
+from hitless.rollout.inputs import Abort, Deploy
 from hitless.rollout.spec import PreflightSpec, ServiceSpec, StrategyName, Version
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.strategy import compile_rollout, stable_world
@@ -50,9 +50,10 @@ from hitless.view.plan import plan_view
 from hitless.view.preflight import preflight_view
 from hitless.view.service import rollout_row, rollout_view, service_view
 
-Verb = Literal["promote", "promote_full", "pause", "resume", "abort", "undo"]
 MEND_S = 5.0
 TELL_S = 1.0
+CONTROL_PLANE = "control_plane"
+"""Subject of what the journal says of the control plane itself."""
 
 log = logging.getLogger("hitless")
 
@@ -104,9 +105,8 @@ class Controller:
         await self._close_moved(standing)
         for name, loop in self.loops.items():
             await self._open(loop, standing.get(name))
-        self.strangers = tuple(
-            stranger_problem(name, one) for name, one in standing.items() if one.weights and name not in specs
-        )
+        now = {name: loop.state for name, loop in self.loops.items()}
+        self.strangers = tuple(unexplained(standing, before=known, now=now))
 
     def _wanted(self, known: Mapping[str, ServiceState]) -> Mapping[str, ServiceSpec]:
         """Read the project; a file that is wrong keeps nobody from looking after what is deployed."""
@@ -119,7 +119,7 @@ class Controller:
 
     async def _spec_to_open(self, state: ServiceState, wanted: ServiceSpec | None) -> ServiceSpec | None:
         """Return the settings in force; of a service that nothing runs of, the address is the file's, or nothing is."""
-        now = spec_in_force(state)
+        now = state.settings_in_force
         if now is None or await self.outside.fleet.observe(state.service):
             return now or wanted
         return at_address_of(now, wanted) if wanted is not None else None
@@ -137,11 +137,15 @@ class Controller:
         if loop.state.is_found and standing and standing.listen not in {None, spec.traffic.listen}:
             return  # its users are elsewhere; a deploy that would move it is refused
         try:
-            await self.outside.router.define(spec)
+            await self._define(loop, spec)
         except HitlessError as error:
             if not any(other.state.rollouts or other.state.is_found for other in self.loops.values()):
                 raise
             loop.standing_problem = error.in_words
+
+    async def _define(self, loop: ServiceLoop, spec: ServiceSpec) -> None:
+        await self.outside.router.define(spec)
+        loop.opened = spec
 
     def _add(self, state: ServiceState) -> ServiceLoop:
         loop = ServiceLoop(state=state, keeper=self.keeper, outside=self.outside, on_change=self.notify)
@@ -151,11 +155,13 @@ class Controller:
     async def run(self, *, until: asyncio.Event) -> None:
         """Keep all services as they are wanted until told to let go; services live on.
 
+        Whoever took the lease renews it, from before `open` until everything has ended.
+
         Raises:
             Fenced: another controller has taken over.
         """
         self._lost = asyncio.get_running_loop().create_future()
-        for endless in (self.keeper.renew_forever(), self._mend_forever(), self._log_forever()):
+        for endless in (self._mend_forever(), self._log_forever()):
             self._endless.append(self._watched(endless))
         for loop in self.loops.values():
             self._tasks.append(self._watched(loop.run()))
@@ -203,7 +209,7 @@ class Controller:
 
     async def _mend(self, loop: ServiceLoop) -> None:
         try:
-            await self.outside.router.define(self.specs[loop.name])
+            await self._define(loop, loop.state.settings_in_force or self.specs[loop.name])
             loop.standing_problem = None
         except (HitlessError, OSError) as error:
             loop.standing_problem = in_words(error)
@@ -232,8 +238,8 @@ class Controller:
         """Journal something about the control plane itself; `by` whom, if not by its own process."""
         entry = Entry(
             at=self.outside.clock.now(),
-            type=f"control_plane.{kind}",
-            subject="control_plane",
+            type=f"{CONTROL_PLANE}.{kind}",
+            subject=CONTROL_PLANE,
             actor=by or self.keeper.lease.owner,
             data=data,
         )
@@ -268,15 +274,18 @@ class Controller:
             if known is not None:
                 await self._refuse_other_addresses(known, spec)
                 known.check(asked)
-            await self.outside.router.define(spec)
-            return await self._begin(known or self._take_up(spec), asked)
+            serves = known.state.settings_in_force if known else None
+            opened = serves.with_preview_of(spec) if serves else spec
+            await self.outside.router.define(opened)
+            return await self._begin(known or self._take_up(spec), asked, opened=opened)
 
-    async def _begin(self, loop: ServiceLoop, asked: Deploy) -> RolloutView:
+    async def _begin(self, loop: ServiceLoop, asked: Deploy, *, opened: ServiceSpec) -> RolloutView:
         """Decide; between the check and now somebody may have come first, or the store may have failed."""
+        before, loop.opened = loop.opened, opened
         try:
             rollout = await loop.ask(asked)
         except HitlessError:
-            await self.outside.router.define(self.specs[loop.name])
+            await self._define(loop, before or self.specs[loop.name])
             raise
         self.specs[loop.name] = asked.spec
         loop.standing_problem = None
@@ -308,7 +317,7 @@ class Controller:
     ) -> RolloutView:
         """Carry out a verb on the service's rollout; `stage`: the one, from zero, that is to be promoted."""
         loop = self._loop(service)
-        return self._rollout_view(loop, await loop.ask(_command(verb, actor=actor, reason=reason, stage=stage)))
+        return self._rollout_view(loop, await loop.ask(command_of(verb, actor=actor, reason=reason, stage=stage)))
 
     async def preflight(self, *, service: str, version: str, actor: str, reason: str | None) -> PreflightView:
         """Examine a version with the settings that stand in `hitless.yaml` now; what serves is left alone."""
@@ -477,20 +486,6 @@ def told_only(consequence: str) -> Iterator[None]:
 
 async def _wait(event: asyncio.Event) -> None:
     await event.wait()
-
-
-_COMMANDS: Mapping[Verb, type[Pause | Resume | Abort | Undo]] = {
-    "pause": Pause,
-    "resume": Resume,
-    "abort": Abort,
-    "undo": Undo,
-}
-
-
-def _command(verb: Verb, *, actor: str, reason: str | None, stage: int | None) -> Command:
-    if verb in {"promote", "promote_full"}:
-        return Promote(actor=actor, reason=reason, to_the_end=verb == "promote_full", stage=stage)
-    return _COMMANDS[verb](actor=actor, reason=reason)
 
 
 def _unknown(service: str, known: Mapping[str, object]) -> UnknownService:

@@ -17,6 +17,7 @@ from functools import reduce
 
 from hitless.engine.codec import dump_rollout, dump_state, entry_of, subject_of
 from hitless.engine.keeper import Keeper
+from hitless.engine.taking_up import at_address_of
 from hitless.errors import Fenced, HitlessError
 from hitless.journal.record import Entry
 from hitless.ports import Checker, Clock, Fleet, Preflighter, Router, Run
@@ -27,7 +28,7 @@ from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ENGINE, InstanceRetired, evolve
 from hitless.rollout.inputs import Command, Observed
 from hitless.rollout.rest import Rest, rest_after
-from hitless.rollout.spec import Address
+from hitless.rollout.spec import Address, ServiceSpec
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.step import Step
 from hitless.rollout.world import Observation, Phase
@@ -70,6 +71,7 @@ class ServiceLoop:
         observed: what the last turn saw.
         problems: what is wrong right now, for people.
         standing_problem: what was wrong when its addresses were opened, until the next deploy.
+        opened: the settings that the router was last told of; None while its addresses are not open.
     """
 
     state: ServiceState
@@ -79,6 +81,7 @@ class ServiceLoop:
     observed: Observation | None = None
     problems: tuple[str, ...] = ()
     standing_problem: str | None = None
+    opened: ServiceSpec | None = None
     _deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -105,9 +108,14 @@ class ServiceLoop:
     async def ask(self, asked: Command) -> Rollout:
         """Decide on a command and commit; its effects follow with the next turn, which begins at once.
 
+        Whoever asks may go away meanwhile: what is being committed is known here too.
+
         Raises:
             Refused: it does not fit.
         """
+        return await asyncio.shield(asyncio.create_task(self._decide_on(asked)))
+
+    async def _decide_on(self, asked: Command) -> Rollout:
         async with self._deciding:
             await self._commit(machine.command(self.state, asked, now=self.outside.clock.now()))
             rollout = self.state.rollout
@@ -280,7 +288,8 @@ class ServiceLoop:
     # Act
 
     async def _act(self, step: Step) -> tuple[str, ...]:
-        troubles = []
+        is_urgent = step.state.phase is RolloutPhase.ROLLING_BACK
+        troubles = [] if is_urgent else await self._follow_settings()
         for effect in sorted(step.effects, key=_urgency):
             try:
                 await self._carry_out(effect, step.state)
@@ -288,7 +297,21 @@ class ServiceLoop:
                 raise
             except (HitlessError, OSError) as error:
                 troubles.append(in_words(error))
-        return tuple(troubles)
+        return (*troubles, *(await self._follow_settings() if is_urgent else ()))
+
+    async def _follow_settings(self) -> list[str]:
+        """Have the router route by the settings in force: before the new version gets users, after it has lost them."""
+        wanted = self.state.settings_in_force
+        if wanted is None or self.opened is None:
+            return []
+        wanted = at_address_of(wanted, self.opened)
+        if wanted != self.opened:
+            try:
+                await self.outside.router.define(wanted, hurry=self._asked)
+            except (HitlessError, OSError) as error:
+                return [in_words(error)]
+            self.opened = wanted
+        return []
 
     async def _carry_out(self, effect: Effect, decided: ServiceState) -> None:
         if isinstance(effect, Route):

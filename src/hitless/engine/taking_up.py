@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from hitless.errors import AddressInUse
 from hitless.ports import Standing
 from hitless.rollout.spec import ServiceSpec, Version
 from hitless.rollout.state import ServiceState
-
-
-def spec_in_force(state: ServiceState) -> ServiceSpec | None:
-    """Return the settings of the version that is coming in, or else of the stable one."""
-    rollout = state.rollout
-    candidates = [rollout.candidate] if rollout is not None and rollout.outcome is None else []
-    names = [*candidates, state.stable]
-    return next((state.specs[name] for name in names if name is not None and name in state.specs), None)
 
 
 def at_address_of(spec: ServiceSpec, other: ServiceSpec) -> ServiceSpec:
@@ -35,6 +27,11 @@ def open_elsewhere(spec: ServiceSpec, standing: Standing | None) -> ServiceSpec:
 def found_problem(state: ServiceState) -> str:
     """Say what stands of a service that the store does not know, and how to go on."""
     counts = Counter(one.version for one in state.instances.values())
+    if not counts:
+        return (
+            f"{state.service} ran, nothing runs of it any more, and the store does not know what was wanted of it: "
+            f"hitless deploy {state.service} --version VERSION"
+        )
     there = ", ".join(f"{version} x {count}" for version, count in counts.items())
     commands = " or ".join(f"hitless deploy {state.service} --version {version}" for version in counts)
     return (
@@ -43,7 +40,35 @@ def found_problem(state: ServiceState) -> str:
     )
 
 
-def stranger_problem(service: str, standing: Standing) -> str:
+def unexplained(
+    standing: Mapping[str, Standing], *, before: Mapping[str, ServiceState], now: Mapping[str, ServiceState]
+) -> Iterator[str]:
+    """Say what the data plane holds that the store does not explain.
+
+    Args:
+        standing: what the data plane holds, by service.
+        before: what the store remembered.
+        now: the services that are looked after, as they were taken up.
+    """
+    for name, one in standing.items():
+        if name not in now:
+            if one.weights:
+                yield _stranger_problem(name, one)
+        elif name in before and one.revision > before[name].revision and not now[name].is_found:
+            yield _older_store_problem(before[name], one)
+
+
+def _older_store_problem(state: ServiceState, standing: Standing) -> str:
+    """Say that the data plane knows more than the store, where nothing runs any more that could be kept."""
+    return (
+        f"Envoy was told of routing decision {standing.revision} of {state.service} ({_shares(standing.weights)}), the "
+        f"store knows {state.revision}: an older store stands in its place. Nothing ran any more, so "
+        f"{state.stable or 'nothing'} was started from it; to have another version: "
+        f"hitless deploy {state.service} --version VERSION"
+    )
+
+
+def _stranger_problem(service: str, standing: Standing) -> str:
     """Say what is served that neither the store nor the project knows."""
     where = f" on {standing.listen}" if standing.listen else ""
     return (

@@ -37,8 +37,8 @@ from hitless.rollout.strategy import compile_return, compile_rollout
 
 
 def deploy(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[ServiceEvent]:
-    """Begin a rollout, or adopt what is found running."""
-    if state.is_found:
+    """Begin a rollout, or adopt what is found running; of what was found and has ended, nothing can be adopted."""
+    if state.is_found and state.instances:
         yield from _adopt(state, asked, now)
         return
     known = state.specs.get(asked.version)

@@ -273,6 +273,7 @@ def _started(state: ServiceState, event: RolloutStarted) -> ServiceState:
         baseline=event.baseline,
         candidate=event.candidate,
         baseline_spec=event.baseline_spec,
+        spec_before=state.specs.get(event.candidate),
         plan=event.plan,
         started_at=event.at,
         actor=event.actor,
@@ -283,6 +284,7 @@ def _started(state: ServiceState, event: RolloutStarted) -> ServiceState:
     return replace(
         state,
         phase=RolloutPhase.ADVANCING,
+        is_found=False,
         rollout=rollout,
         rollouts=event.number,
         desired=event.plan.stages[0].desired,
@@ -308,7 +310,10 @@ def _settled(state: ServiceState, event: StageSettled) -> ServiceState:
     rollout = _running(state)
     if rollout is None or event.stage != rollout.stage:
         return state
-    return _with_record(state, rollout, settled_at=rollout.record.settled_at or event.at, unsettled_at=None)
+    settled_at, unsettled_at = rollout.record.settled_at or event.at, rollout.record.unsettled_at
+    if unsettled_at is not None:
+        settled_at += event.at - unsettled_at  # what the new version did not serve, it was not held for
+    return _with_record(state, rollout, settled_at=settled_at, unsettled_at=None)
 
 
 def _unsettled(state: ServiceState, event: StageUnsettled) -> ServiceState:
@@ -366,16 +371,16 @@ def _turned_back(state: ServiceState, event: RollbackStarted) -> ServiceState:
         state,
         phase=RolloutPhase.ROLLING_BACK,
         rollout=replace(rollout, cause=event.cause, record=StageRecord(entered_at=event.at)),
-        specs=_specs_before(state.specs, rollout),
+        specs=_with_spec(state.specs, rollout.baseline, rollout.baseline_spec),
         desired=event.desired,
         limits=event.limits,
     )
 
 
-def _specs_before(specs: Mapping[Version, ServiceSpec], rollout: Rollout) -> Mapping[Version, ServiceSpec]:
-    if rollout.baseline is None or rollout.baseline_spec is None:
-        return specs
-    return {**specs, rollout.baseline: rollout.baseline_spec}
+def _with_spec(
+    specs: Mapping[Version, ServiceSpec], version: Version | None, spec: ServiceSpec | None
+) -> Mapping[Version, ServiceSpec]:
+    return specs if version is None or spec is None else {**specs, version: spec}
 
 
 def _finished(state: ServiceState, event: RolloutFinished) -> ServiceState:
@@ -384,10 +389,9 @@ def _finished(state: ServiceState, event: RolloutFinished) -> ServiceState:
         return state
     ended = replace(rollout, outcome=event.outcome, finished_at=event.at, cause=event.cause or rollout.cause)
     state = replace(state, rollout=ended, phase=RolloutPhase.IDLE)
-    if event.outcome is Outcome.SUPERSEDED:
-        state = replace(state, specs=_specs_before(state.specs, rollout))
     if event.outcome is not Outcome.COMPLETED:
-        return state
+        specs = _with_spec(state.specs, rollout.candidate, rollout.spec_before)
+        return replace(state, specs=_with_spec(specs, rollout.baseline, rollout.baseline_spec))
     is_undo = rollout.strategy == "undo"
     if rollout.candidate == state.stable:
         return replace(state, settings_before=None if is_undo else rollout.baseline_spec)

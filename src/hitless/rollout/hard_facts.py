@@ -1,8 +1,8 @@
 """What is certain without statistics: every single request to the candidate fails, and the baseline's do not.
 
 Rules. No data is neither success nor failure: without enough requests on both sides nothing is said. One good answer
-of the candidate, ever, and nothing is said either. A baseline that fails in half of its requests or more speaks for a
-cause that both share (a database that is away), not for the candidate.
+of the candidate, ever, and nothing is said either. A baseline that fails in half of its requests or more, at the same
+time where it still serves, speaks for a cause that both share (a database that is away), not for the candidate.
 
 Numbers. Were the candidate no worse than a baseline that fails in less than half of its requests, 30 failures in a row
 would be a chance of less than 1 in a billion (0.5 ^ 30).

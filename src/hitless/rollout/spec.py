@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
 from typing import NewType
@@ -230,3 +230,9 @@ class ServiceSpec:
     progress_deadline_s: float = 600.0
     preflight: PreflightSpec | None = PreflightSpec()
     sessions: Sessions | None = None
+
+    def with_preview_of(self, other: ServiceSpec) -> ServiceSpec:
+        """Return these settings with the address of the preview that others have."""
+        preview = other.strategy.blue_green.preview
+        blue_green = replace(self.strategy.blue_green, preview=preview)
+        return replace(self, strategy=replace(self.strategy, blue_green=blue_green))

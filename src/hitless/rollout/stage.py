@@ -43,7 +43,7 @@ class Drained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """The settled world has lasted."""
+    """The settled world has lasted so long, time in which it was not settled left out."""
 
     kind: Literal["held"] = "held"
     seconds: float
@@ -118,7 +118,7 @@ class StageRecord:
     """What has happened to the current stage.
 
     Attributes:
-        settled_at: when the world first was as wanted.
+        settled_at: when the world first was as wanted, later by the time in which it was not any more.
         unsettled_at: since when it is not any more.
         progress: the furthest that settling came, as `progress` counts it, and when that was.
         promoted: a person said go on: hold and approval are waived, the world and the checks are not.
@@ -237,7 +237,7 @@ def _record_finding(condition: Held | Passed | Approved | Examined, record: Stag
         return Finding(condition=condition, met=False, detail="waits for `hitless rollout promote`")
     if record.settled_at is None:
         return Finding(condition=condition, met=False, detail=f"{condition.seconds:g} s to go once settled")
-    left_s = (record.settled_at + timedelta(seconds=condition.seconds) - now).total_seconds()
+    left_s = (record.settled_at + timedelta(seconds=condition.seconds) - (record.unsettled_at or now)).total_seconds()
     return Finding(condition=condition, met=left_s <= 0, detail=f"{max(left_s, 0):.0f} s to go")
 
 

@@ -42,6 +42,7 @@ class Rollout:
     Attributes:
         strategy: name for people: a strategy, `undo` or `settings`.
         baseline: the version to return to, None for a first release; with its settings.
+        spec_before: settings that the candidate had, were it deployed before; unless it completes, it has them again.
         cause: why it turned back or failed.
         preflight: what was found before users met it; None = not examined (yet).
         skipped_preflight: who deployed did not want one.
@@ -56,6 +57,7 @@ class Rollout:
     started_at: datetime
     actor: str
     record: StageRecord
+    spec_before: ServiceSpec | None = None
     reason: str | None = None
     stage: int = 0
     cause: str | None = None
@@ -141,6 +143,21 @@ class ServiceState:
         assert limits is not None
         differing = {version: spec.drain for version, spec in self.specs.items() if spec.drain != limits.drain}
         return replace(limits, drain_of=differing) if differing else limits
+
+    @property
+    def settings_in_force(self) -> ServiceSpec | None:
+        """The settings by which users are addressed and routed: the new version's from where it may get users.
+
+        Until then, on the way back and after it they are the old version's; only the preview stays open as long as a
+        rollout lasts that wants it. None: nothing serves that was deployed.
+        """
+        rollout = self.rollout
+        if rollout is None or self.phase is RolloutPhase.IDLE:
+            return self.specs.get(self.stable) if self.stable is not None else None
+        asked, home = self.specs[rollout.candidate], rollout.baseline_spec
+        if home is None or not (rollout.current_stage.is_preflight or self.phase is RolloutPhase.ROLLING_BACK):
+            return asked
+        return home.with_preview_of(asked)
 
     def routing_specs(self) -> Mapping[Version, ServiceSpec]:
         """Return the settings by version as the proxy is told: what was measured counts, not what was written."""

@@ -182,8 +182,9 @@ class Answers:
     """What became of a version's requests, as the proxy counts them; a 5xx is a failure, the proxy's own included.
 
     Attributes:
-        total, failed: since the version got its first share of the traffic, or this controller first looked.
-        recent_total, recent_failed: within the last seconds in which it had any.
+        total, failed: since the version got its share of the traffic, or this controller first looked; none without.
+        recent_total, recent_failed: within the last seconds in which it had any; of versions side by side, at most
+            since all of them have their share.
     """
 
     total: int = 0

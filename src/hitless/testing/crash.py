@@ -170,8 +170,11 @@ def _wrap_start(executioner: Executioner) -> None:
 
 
 def _wrap_stop(executioner: Executioner) -> None:
-    """In the effect: the deadline is on disk, SIGTERM is not sent. Behind it: it is sent, and on disk."""
-    write = InstanceRecords.write
+    """In the effect: the deadline is on disk, SIGTERM is not sent. Behind it: it is sent, and on disk.
+
+    Of an instance that has ended already, the effect is that it is forgotten.
+    """
+    write, end = InstanceRecords.write, InstanceRecords.end
 
     def written(self: InstanceRecords, record: InstanceRecord) -> None:
         write(self, record)
@@ -179,7 +182,12 @@ def _wrap_stop(executioner: Executioner) -> None:
             moment = Moment.AFTER_EFFECT if record.term_sent else Moment.IN_EFFECT
             executioner.acts("instance.retired", moment)
 
+    def ended(self: InstanceRecords, record: InstanceRecord) -> None:
+        end(self, record)
+        executioner.acts("instance.retired", Moment.AFTER_EFFECT)
+
     _put(InstanceRecords, "write", written)
+    _put(InstanceRecords, "end", ended)
 
 
 def _wrap_route(executioner: Executioner) -> None:

@@ -135,6 +135,7 @@ class FakeRouter:
         self.answers: dict[tuple[str, Version], Answers] = {}
         self.violations: list[Violation] = []
         self.history: list[Applied] = []
+        self.defined: dict[str, ServiceSpec] = {}
         fleet.on_stop(self._judge_stop)
 
     def hold(self, instance: str, *, for_s: float, count: int = 1) -> None:
@@ -160,8 +161,9 @@ class FakeRouter:
         held = sum(until > now for until in self._held_until.get(name, ()))
         return held + any(self._serves(line, name, now) for line in self._lines.values())
 
-    async def define(self, spec: ServiceSpec) -> None:
+    async def define(self, spec: ServiceSpec, *, hurry: asyncio.Event | None = None) -> None:  # noqa: ARG002 - at once
         """Open the service's addresses; known ones are left alone."""
+        self.defined[spec.name] = spec
         for region in self._regions:
             known = self._lines.get((spec.name, region))
             if known is None:

@@ -3,6 +3,8 @@
 Envoy counts per cluster, and a cluster is a version: `upstream_rq_completed`, and `upstream_rq_5xx` of them, answers
 that Envoy gave in the version's place included. The counters run from Envoy's start; what is reported begins where a
 version gets its first share of the traffic, or where this controller first looks, and begins anew with a new Envoy.
+What a version did before it lost its share says nothing of it when it is rolled out again. What is recent of versions
+that serve side by side is what they did at the same time: an outage that hits all of them is told of all of them.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ Counts = Mapping[str, Counted]
 
 @dataclass(slots=True)
 class _Series:
+    began_at: float
     start: Counted
     has_share: bool
     seen: deque[tuple[float, Counted]] = field(default_factory=deque)
@@ -46,14 +49,20 @@ class _Series:
         while len(self.seen) > 1 and self.seen[1][0] < at - RECENT_S:
             self.seen.popleft()
 
-    def answers(self) -> Answers:
-        oldest, newest = self.seen[0][1], self.seen[-1][1]
+    def answers(self, *, side_by_side_since: float) -> Answers:
+        newest = self.seen[-1][1]
+        start = self.start if self.has_share else newest
+        oldest = self._at(side_by_side_since) if self.has_share else self.seen[0][1]
         return Answers(
-            total=newest.completed - self.start.completed,
-            failed=newest.failed - self.start.failed,
+            total=newest.completed - start.completed,
+            failed=newest.failed - start.failed,
             recent_total=newest.completed - oldest.completed,
             recent_failed=newest.failed - oldest.failed,
         )
+
+    def _at(self, moment: float) -> Counted:
+        before = [counted for at, counted in self.seen if at <= moment]
+        return before[-1] if before else self.seen[0][1]
 
 
 class AnswerMeter:
@@ -75,13 +84,15 @@ class AnswerMeter:
     def _read(self, service: str, version: Version, now: Counted, *, at: float, has_share: bool) -> None:
         series = self._series.get((service, version))
         if series is None or now.completed < series.seen[-1][1].completed or (has_share and not series.has_share):
-            series = self._series[service, version] = _Series(now, has_share)
+            series = self._series[service, version] = _Series(at, now, has_share)
         series.has_share = has_share
         series.add(now, at=at)
 
     def answers(self, service: str) -> dict[Version, Answers]:
         """Return what is known of the service's versions."""
-        return {version: series.answers() for (name, version), series in self._series.items() if name == service}
+        known = {version: series for (name, version), series in self._series.items() if name == service}
+        since = max((one.began_at for one in known.values() if one.has_share), default=0.0)
+        return {version: series.answers(side_by_side_since=since) for version, series in known.items()}
 
     def forget(self, service: str) -> None:
         """Begin from nothing."""

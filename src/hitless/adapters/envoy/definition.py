@@ -41,7 +41,9 @@ class Definition:
     admin: Admin
     certificates: Certificates
 
-    async def open(self, spec: ServiceSpec, ledger: Ledger, *, timeout_s: float) -> Versions:
+    async def open(
+        self, spec: ServiceSpec, ledger: Ledger, *, timeout_s: float, hurry: asyncio.Event | None = None
+    ) -> Versions:
         """Open the service's addresses with the routes of its acknowledged table; write nothing that is there already.
 
         Returns:
@@ -61,13 +63,13 @@ class Definition:
             versions={**routes, LISTENERS_VERSION: listening}, shared={LISTENERS_VERSION: self.plane.layout.listeners}
         )
         deadline = time.monotonic() + timeout_s
-        problem = await self.plane.acknowledgements.wait(expected, deadline=deadline, log_from=log_from)
+        problem = await self.plane.acknowledgements.wait(expected, deadline=deadline, log_from=log_from, hurry=hurry)
         if problem is not None:
             await asyncio.to_thread(self._update_listeners, spec.name, before)
             if spec.name not in before:
                 self.certificates.forget(spec.name)
             raise EnvoyRejected(spec.name, problem)
-        await self._until_warm(spec.name)
+        await self._until_warm(spec.name, hurry)
         await asyncio.to_thread(self._delete_left, spec)
         return routes
 
@@ -123,10 +125,10 @@ class Definition:
 
         return self.plane.files.update(self.plane.layout.listeners, change, _UNBOUND)
 
-    async def _until_warm(self, service: str) -> None:
+    async def _until_warm(self, service: str, hurry: asyncio.Event | None) -> None:
         deadline = time.monotonic() + _WARM_WITHIN_S
         while await self.admin.warming_listeners():
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or (hurry is not None and hurry.is_set()):
                 raise EnvoyRejected(service, "its listener waits for its routes or its certificate")
             await asyncio.sleep(_WARM_POLL_S)
 

@@ -182,8 +182,10 @@ class EnvoyRouter:
         """List what is open and routed, by service, those of earlier controllers included."""
         return await asyncio.to_thread(read_standing, self._layout.root.parent, region=self._region)
 
-    async def define(self, spec: ServiceSpec) -> None:
+    async def define(self, spec: ServiceSpec, *, hurry: asyncio.Event | None = None) -> None:
         """Open the service's addresses; known ones with the same settings are left alone, connections included.
+
+        Once `hurry` is set, nothing is waited for any more.
 
         Raises:
             AddressUnusable: taken, or no IP address.
@@ -193,7 +195,7 @@ class EnvoyRouter:
         await self._restore()
         async with self._locks[spec.name]:
             ledger = await self._read(spec.name)
-            routes = await self._definition.open(spec, ledger, timeout_s=self._timeout_s)
+            routes = await self._definition.open(spec, ledger, timeout_s=self._timeout_s, hurry=hurry)
             self._specs[spec.name] = spec
             await self._save(spec.name, replace(ledger, versions=_with_routes(ledger, routes)))
             self._look_afresh()
