@@ -46,7 +46,6 @@ WAITING_TOLD_EVERY_S = 30.0
 LOOK_EVERY_S = 1.0
 END_GRACE_S = 10.0
 ENVOY = "envoy"
-ENDED = "ended"
 
 log = logging.getLogger("hitless")
 
@@ -122,7 +121,7 @@ class LocalControlPlane(Controller):
         """End all instances and Envoy, then the control plane."""
         await self.give_up(actor="hitless down")
         with told_only("the end of the control plane is not journaled"):
-            await self.journal_self(ENDED, instances=sum(len(loop.state.instances) for loop in self.loops.values()))
+            await self.journal_self("ended", instances=sum(len(loop.state.instances) for loop in self.loops.values()))
         await self.fleet.end_all(END_GRACE_S)
         async with self.envoy_lock:
             self.is_ending = True
@@ -356,9 +355,8 @@ async def _take_lease(store: SqlStore, clock: SteadyClock, stopping: asyncio.Eve
 
 def _was_ended(store: SqlStore, after: int) -> bool:
     """Tell whether somebody wanted everything to end: whoever stood by must not start it again."""
-    return any(
-        one.entry.type == f"{CONTROL_PLANE}.{ENDED}" for one in store.journal(after=after, subject=CONTROL_PLANE)
-    )
+    told = store.journal(after=after, subject=CONTROL_PLANE)
+    return any(one.entry.type == "control_plane.ended" for one in told)
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ def measure_all(size: Size, *, with_library: bool) -> list[Row]:
 
 
 @pytest.mark.acceptance
+@pytest.mark.alone
 def test_sigterm_under_load_loses_no_request_with_the_library_and_some_without() -> None:
     if HAPROXY is None and os.environ.get("CI") != "true":
         pytest.skip("haproxy is not installed; with CI=true this is a failure")

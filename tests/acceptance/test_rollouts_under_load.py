@@ -13,6 +13,7 @@ RATE_RPS = "900"
 
 
 @pytest.mark.acceptance
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("strategy", STAGES)
 def test_no_request_fails_whichever_way_a_rollout_ends(shop: LiveProject, strategy: str) -> None:
