@@ -179,6 +179,31 @@ async def test_a_websocket_is_closed_at_the_deadline_and_not_before(board: Board
     assert app.in_flight == NOTHING
 
 
+async def test_a_client_that_reads_nothing_holds_up_nobody_elses_end(board: Board) -> None:
+    app = Lifecycle(Application(EVENTS, b"data: 1\n\n"), end_event_streams="left")
+    is_full = asyncio.Event()
+
+    class Stalled(Exchange):
+        async def send(self, message: dict[str, Any]) -> None:
+            await super().send(message)
+            if len(self.sent) > 2:  # as a server does whose buffer for the client is full
+                is_full.set()
+                await asyncio.Event().wait()
+
+    stalled = Stalled(app, {"type": "http", "method": "GET", "path": "/", "headers": []})
+    socket = Exchange(app, {"type": "websocket", "path": "/"})
+    await until(lambda: app.in_flight == InFlight(requests=0, event_streams=1, websockets=1))
+    board.phase = Phase.CLOSING
+    await is_full.wait()
+    assert socket.sent == [{"type": "websocket.accept"}]
+    board.phase = Phase.CUTTING
+    await until(lambda: socket.sent[-1] == {"type": "websocket.close", "code": 1012})
+    assert not stalled.task.done()
+    stalled.task.cancel()
+    socket.task.cancel()
+    await asyncio.wait([stalled.task, socket.task])
+
+
 async def test_a_websocket_is_counted_until_its_application_leaves() -> None:
     inner = Application()
     inner.problem = asyncio.CancelledError()

@@ -40,6 +40,7 @@ class OpenStreams:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self._open: set[Stream] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
 
     def add(self, stream: Stream) -> None:
@@ -55,12 +56,21 @@ class OpenStreams:
     async def _end_in_time(self) -> None:
         while self._open:
             phase = self.ledger.phase
-            due = [stream for stream in self._open if phase >= stream.ends_at]
-            self._open.difference_update(due)
-            for found in await asyncio.gather(*(stream.end() for stream in due), return_exceptions=True):
-                if found is not None:
-                    log.debug("a stream could not be told to come again, its client has gone: %r", found)
+            for stream in [one for one in self._open if phase >= one.ends_at]:
+                self._open.discard(stream)
+                ending = asyncio.create_task(
+                    _end(stream)
+                )  # alone: a client that reads nothing holds up none but itself
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
             await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def _end(stream: Stream) -> None:
+    try:
+        await stream.end()
+    except Exception as problem:  # noqa: BLE001 - whatever the server raises when its client has gone
+        log.debug("a stream could not be told to come again, its client has gone: %r", problem)
 
 
 class EventStream:
