@@ -73,7 +73,7 @@ def _states() -> Iterator[str]:
         yield f"| `{state}` | {200 if state is lifecycle.State.READY else 503} |\n"
     yield (
         "\nThe body is JSON: `state`, `in_flight`, `warm_up` (a list: `name`, `status`, `duration_ms`, `error`) and\n"
-        "`checks` (by name, the same). Checks are asked when the instance is warm and does not drain.\n"
+        "`checks` (by name, the same). Checks are asked of a worker that is warm, while nothing drains.\n"
         "`in_flight` counts all workers; warm-up and checks are those of the worker that answers.\n\n"
     )
 

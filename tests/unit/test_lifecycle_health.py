@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -24,6 +28,24 @@ async def nothing(*_: Any) -> None:
 
 def wsgi_nothing(*_: Any) -> list[bytes]:
     return []
+
+
+WORKER = """
+import sys
+from hitless.lifecycle.board import Warmth, ledger
+ledger().note_warmth(Warmth(int(sys.argv[1])))
+print("claimed", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def other_worker(warmth: Warmth) -> Iterator[None]:
+    command = [sys.executable, "-c", WORKER, str(int(warmth))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "claimed\n"
+        yield
 
 
 async def probe(app: Lifecycle, path: str = "/health/ready") -> tuple[int, Any]:
@@ -53,33 +75,58 @@ async def test_it_is_not_ready_before_every_warm_up_has_run_once() -> None:
     assert [one["status"] for one in told["warm_up"]] == ["ok", "ok"]
 
 
-async def test_a_failed_warm_up_is_named_and_keeps_it_not_ready() -> None:
-    def load_catalogue() -> None:
-        raise ConnectionError("no catalogue")
+async def test_a_failed_warm_up_is_named_keeps_it_not_ready_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hitless.lifecycle.health._RETRY_S", 0.01)
+    is_back, ran = threading.Event(), []
 
-    app = Lifecycle(nothing, warm_up=[load_catalogue])
+    def load_catalogue() -> None:
+        ran.append("load")
+        if not is_back.is_set():
+            raise ConnectionError("no catalogue")
+
+    app = Lifecycle(nothing, warm_up=[lambda: ran.append("connect"), load_catalogue, lambda: ran.append("index")])
     await until_warm(app)
     status, told = await probe(app)
-    assert (status, told["state"]) == (503, "warm-up failed")
-    assert told["warm_up"][0]["name"] == "load_catalogue"
-    assert told["warm_up"][0]["error"] == "ConnectionError: no catalogue"
+    assert (status, told["state"], told["warm_up"][0]["status"]) == (503, "warm-up failed", "ok")
+    assert told["warm_up"][1]["name"] == "load_catalogue"
+    assert told["warm_up"][1]["error"] == "ConnectionError: no catalogue"
+    await until(lambda: ran.count("load") > 2)
+    is_back.set()
+    await until(lambda: app.state is State.READY)
+    status, told = await probe(app)
+    assert (status, [one["status"] for one in told["warm_up"]]) == (200, ["ok", "ok", "ok"])
+    assert (ran.count("connect"), ran[-2:]) == (1, ["load", "index"]), "what has succeeded is not run again"
 
 
-async def test_a_worker_that_comes_late_does_not_take_an_instance_out_that_was_ready() -> None:
-    go, asked = threading.Event(), []
-    early = Lifecycle(nothing)
-    late = Lifecycle(nothing, warm_up=[lambda: go.wait(10)], checks={"catalogue": lambda: asked.append(1)})
-    assert (await probe(late))[0] == 503
-    go.set()
-    await until_warm(late)
-    assert (await probe(late))[0] == 200
-    ledger().note_warmth(Warmth.WARMING)
+async def test_until_an_instance_was_ready_no_worker_says_yes_for_another() -> None:
+    app = Lifecycle(nothing)
+    for warmth in (Warmth.WARMING, Warmth.FAILED):
+        with other_worker(warmth):
+            assert (await probe(app))[0] == 503
+    assert (await probe(app))[0] == 200
+
+
+@pytest.mark.parametrize("warmth", [Warmth.WARMING, Warmth.FAILED])
+async def test_a_worker_that_comes_late_takes_none_but_itself_out(warmth: Warmth) -> None:
+    asked = []
+    app = Lifecycle(nothing, checks={"catalogue": lambda: asked.append(1)})
+    assert (await probe(app))[0] == 200
+    with other_worker(warmth):
+        assert (await probe(app))[0] == 200
+    ledger().note_warmth(warmth)
     asked.clear()
-    assert (await probe(early))[0] == 200
-    assert (await probe(late))[0] == 200
+    assert (await probe(app))[0] == 503
     assert asked == [], "a check may use what the warm-up has not made yet"
-    ledger().note_warmth(Warmth.FAILED)
-    assert (await probe(early))[0] == 503
+
+
+async def test_a_worker_that_gets_warm_while_it_is_asked_has_not_been_checked_and_says_no() -> None:
+    app = Lifecycle(nothing, checks={"database": lambda: False})
+    await probe(app, "/health/live")
+    app._health.begin()
+    ledger().note_warmth(Warmth.WARMING)
+    asked = app._health.ask()
+    ledger().note_warmth(Warmth.WARM)
+    assert app._health.answer(asked)[0] == 503
 
 
 async def test_a_failure_is_asked_again_by_the_next_probe() -> None:

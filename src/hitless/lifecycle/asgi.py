@@ -26,7 +26,7 @@ class Lifecycle:
     Args:
         app: the application.
         warm_up: plain or async functions, run in this order, once per worker process, after the application's own
-            startup and before readiness says yes. One that raises keeps the instance not ready.
+            startup and before readiness says yes. One that raises is tried again; until it succeeds, readiness says no.
         checks: dependencies by name: plain or async functions that raise or return False when something is wrong.
             A `Check` sets time-out and cache of one.
         live_path: 200 as long as the process answers, draining or not.

@@ -30,6 +30,10 @@ OK: Final = 200
 SERVICE_UNAVAILABLE: Final = 503
 _MILLISECONDS = 1_000
 
+_RETRY_S = 1.0
+_LONGEST_RETRY_S = 10.0
+"""A warm-up that fails is tried again after 1, 2, 4, 8 and then every 10 s: a database that restarts takes seconds."""
+
 
 class State(StrEnum):
     """What readiness says."""
@@ -163,30 +167,29 @@ class Health:
 
     @property
     def state(self) -> State:
-        """What readiness says, checks aside, for all workers of the instance.
+        """What readiness says, checks aside.
 
-        Not before every worker that is there is warm. After that, one that comes later (it was slow to start, or takes
-        the place of another) does not take the others out of rotation.
+        Until a probe was told yes: for all workers of the instance, of which each must be warm. From then on each
+        worker speaks for itself, so that one that comes later (it was slow to start, or takes the place of another)
+        is not told by the others.
         """
         if self._ledger.phase > Phase.SERVING:
             return State.DRAINING
-        warmths = self._ledger.warmths()
+        warmths = {self._ledger.warmth} if self._ledger.board.has_been_ready else self._ledger.warmths()
         if Warmth.FAILED in warmths:
             return State.WARM_UP_FAILED
-        is_cold = Warmth.WARMING in warmths and not self._ledger.board.has_been_ready
-        return State.WARMING_UP if is_cold else State.READY
+        return State.WARMING_UP if Warmth.WARMING in warmths else State.READY
 
     def ask(self) -> Asked:
         """Begin what a probe needs; checks are for a worker that is warm: they may use what the warm-up made."""
-        if self.state is not State.READY or self._ledger.warmth != Warmth.WARM:
-            return Asked(runs=(), timeout_s=0.0)
-        runs = tuple((one, one.ask()) for one in self._dependencies)
-        return Asked(runs=runs, timeout_s=max((one.check.timeout_s for one, _ in runs), default=0.0))
+        state = self.state
+        runs = tuple((one, one.ask()) for one in self._dependencies) if state is State.READY else ()
+        return Asked(state=state, runs=runs, timeout_s=max((one.check.timeout_s for one, _ in runs), default=0.0))
 
     def answer(self, asked: Asked) -> tuple[int, bytes]:
         """Return status and body of the answer to a readiness probe."""
         outcomes = {one.name: one.outcome(run) for one, run in asked.runs}
-        state = self.state
+        state = self.state if asked.state is State.READY else asked.state  # what became ready since was not checked
         if state is State.READY and any(found.error for found in outcomes.values()):
             state = State.FAILING
         if state is State.DRAINING:
@@ -202,22 +205,28 @@ class Health:
         return OK if state is State.READY else SERVICE_UNAVAILABLE, json.dumps(told).encode()
 
     def _warm_up(self) -> None:
-        for function in self._functions:
-            found = _perform(function, self._await)
-            self._warmed.append((_name_of(function), found))
-            if found.error is not None:
-                name = _name_of(function)
-                log.error(
-                    "warm-up %s failed: %s; this instance stays not ready", name, found.error, exc_info=found.problem
-                )
-        has_failed = any(found.error for _, found in self._warmed)
-        self._ledger.note_warmth(Warmth.FAILED if has_failed else Warmth.WARM)
+        for position, function in enumerate(self._functions):
+            pause_s = _RETRY_S
+            while not self._has_warmed(position, function):
+                self._ledger.note_warmth(Warmth.FAILED)
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_RETRY_S)
+        self._ledger.note_warmth(Warmth.WARM)
+
+    def _has_warmed(self, position: int, function: Function) -> bool:
+        name, found = _name_of(function), _perform(function, self._await)
+        self._warmed[position:] = [(name, found)]
+        if found.error is not None:
+            told = "warm-up %s failed: %s; this worker is not ready, and tries again"
+            log.error(told, name, found.error, exc_info=found.problem)
+        return found.error is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The runs that a probe waits for, at most so long."""
+    """What readiness said when the probe came, and the runs that it waits for, at most so long."""
 
+    state: State
     runs: tuple[tuple[Dependency, Future[Outcome]], ...]
     timeout_s: float
 
