@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import psutil
 
@@ -16,10 +17,13 @@ from soak.beats import Fault
 MIB = 1 << 20
 HOUR_S = 3600.0
 LEAST_LOOKS = 20
-"""Fewer say nothing of a leak."""
+"""Fewer say nothing of a leak, and what nothing is known of is not kept."""
 
 GROWTH, NEW = 1.2, 20
 """Descriptors may become so many times as many, and so many more: connections come and go, a leak goes on and on."""
+
+GROWTH_OF = {name: f"descriptors of {name} stay" for name in ("controller", "Envoy")}
+"""Promises that a short soak cannot judge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +44,21 @@ class Happened:
     window: str = UNMARKED
 
 
+class Verdict(StrEnum):
+    """What became of a promise; the value is what the ledger says."""
+
+    KEPT = "yes"
+    BROKEN = "**NO**"
+    NOT_JUDGED = "not judged"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
     """What must hold, and what was seen."""
 
     words: str
     seen: str
-    is_kept: bool
+    verdict: Verdict
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,29 +102,36 @@ class Ledger:
         """Judge."""
         return tuple(self._promises())
 
+    def is_kept(self, *, but: Container[str] = ()) -> bool:
+        """Say whether every promise was kept; one that could not be judged was not, unless it is named in `but`."""
+        kept, excused = Verdict.KEPT, Verdict.NOT_JUDGED
+        return all(one.verdict is kept or (one.verdict is excused and one.words in but) for one in self.promises())
+
     def _promises(self) -> Iterator[Promise]:
         yield _at_least("controllers killed", self.kills, self.kills_wanted)
         yield from self._of_users()
         yield _none("processes in no book, or doubled", len(self.strays))
         yield _none("differences between processes, records, Envoy, state and journal", len(self.discrepancies))
+        yield _at_least("rollouts begun", self.begun, 1)
         unended = self.begun - self.ended.total()
         yield _none("rollouts that did not end", unended)
         for name, sizes in (("controller", self.controller), ("Envoy", self.envoy)):
-            yield from _of_descriptors(name, sizes)
+            yield _of_descriptors(name, sizes)
 
     def _of_users(self) -> Iterator[Promise]:
         report = self.report
         if report is None:
-            yield Promise(words="the load reported", seen="no", is_kept=False)
+            yield Promise(words="the load reported", seen="no", verdict=Verdict.BROKEN)
             return
         total = report.total
+        yield _at_least("requests sent", total.sent, 1)
         yield _none("requests without a known fate", total.sent - total.answered - total.failures)
         yield _none("requests failed outside the windows of killed instances and Envoys", report.failed_in(UNMARKED))
         cut = sum(kind.cut for kind in report.by_mark[UNMARKED].values())
         yield _none("streams cut outside them", cut)
         posts = report.posts
         known = posts is not None and posts.problem is None
-        yield Promise(words="POSTs could be checked", seen="yes" if known else "no", is_kept=known)
+        yield Promise(words="POSTs could be checked", seen="yes" if known else "no", verdict=_verdict(is_kept=known))
         if posts is not None:
             yield _none("POSTs executed twice", posts.duplicates)
             yield _none("POSTs acknowledged and lost", posts.lost)
@@ -139,18 +158,23 @@ def slope_per_hour(sizes: Sequence[Size]) -> tuple[float, float]:
 
 
 def _none(words: str, count: int) -> Promise:
-    return Promise(words=words, seen=f"{count:,}", is_kept=count == 0)
+    return Promise(words=words, seen=f"{count:,}", verdict=_verdict(is_kept=count == 0))
 
 
 def _at_least(words: str, count: int, least: int) -> Promise:
-    return Promise(words=words, seen=f"{count:,} of at least {least:,}", is_kept=count >= least)
+    return Promise(words=words, seen=f"{count:,} of at least {least:,}", verdict=_verdict(is_kept=count >= least))
 
 
-def _of_descriptors(name: str, sizes: Sequence[Size]) -> Iterator[Promise]:
+def _of_descriptors(name: str, sizes: Sequence[Size]) -> Promise:
     """Compare the second quarter, when all clients and streams are there, with the last one."""
-    quarter = len(sizes) // 4
-    if len(sizes) >= LEAST_LOOKS:
-        early, late = sizes[quarter : 2 * quarter], sizes[-quarter:]
-        first, last = (statistics.median(one.descriptors for one in some) for some in (early, late))
-        is_flat = last <= GROWTH * first + NEW
-        yield Promise(words=f"descriptors of {name} stay", seen=f"{first:g}, then {last:g}", is_kept=is_flat)
+    words, quarter = GROWTH_OF[name], len(sizes) // 4
+    if len(sizes) < LEAST_LOOKS:
+        return Promise(words=words, seen=f"{len(sizes)} looks of at least {LEAST_LOOKS}", verdict=Verdict.NOT_JUDGED)
+    early, late = sizes[quarter : 2 * quarter], sizes[-quarter:]
+    first, last = (statistics.median(one.descriptors for one in some) for some in (early, late))
+    verdict = _verdict(is_kept=last <= GROWTH * first + NEW)
+    return Promise(words=words, seen=f"{first:g}, then {last:g}", verdict=verdict)
+
+
+def _verdict(*, is_kept: bool) -> Verdict:
+    return Verdict.KEPT if is_kept else Verdict.BROKEN

@@ -39,7 +39,7 @@ def _promises(ledger: Ledger) -> Iterator[str]:
 
 def _promise_rows(ledger: Ledger) -> Iterator[Sequence[str]]:
     for one in ledger.promises():
-        yield one.words, one.seen, "yes" if one.is_kept else "**NO**"
+        yield one.words, one.seen, one.verdict
 
 
 def _requests(ledger: Ledger) -> Iterator[str]:
