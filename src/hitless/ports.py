@@ -118,10 +118,10 @@ class Fleet(Protocol):
         ...
 
     async def start(self, *, spec: ServiceSpec, instance: InstanceId, version: Version, region: Region) -> None:
-        """Start an instance; one that is known already under this id is left alone.
+        """List an instance as STARTING and begin to start it; return at once.
 
-        A start that fails at once (executable missing ...) is no exception: the instance is listed as FAILED with
-        its cause.
+        One that is known already under this id is left alone. A start that fails (executable missing ...) is no
+        exception: the instance is listed as FAILED with its cause.
         """
         ...
 

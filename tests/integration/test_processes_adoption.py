@@ -214,7 +214,7 @@ async def test_a_stop_that_goes_on_does_not_tell_the_main_process_twice(tmp_path
     log = tmp_path / ".hitless/logs/web/web-1.log"
     async with passing_fleet_at(tmp_path) as fleet:
         await start(fleet, spec_of("sh", "-c", deaf))
-        await until(lambda: "ready" in log.read_text())
+        await until(lambda: log.exists() and "ready" in log.read_text())
         await fleet.stop(WEB_1, grace_s=2)
         await until(lambda: record_of(tmp_path).term_sent)
     async with fleet_at(tmp_path) as fleet:

@@ -3,19 +3,21 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from processes_support import fleet_at, gone, spec_of, start
+from processes_support import fleet_at, gone, settled, spec_of, start, until
 
 from hitless.adapters.processes.logs import (
+    LOG_LIMIT_BYTES,
     LogLine,
     cap_log,
+    keep_logs_small,
     last_line,
     log_files,
     log_path,
-    prune_logs,
     read_logs,
     set_aside,
 )
 from hitless.rollout.spec import InstanceId
+from hitless.rollout.world import Phase
 
 WEB_1, WEB_2 = InstanceId("web-1"), InstanceId("web-2")
 
@@ -67,7 +69,7 @@ def test_the_last_line_is_the_last_that_says_anything_and_is_short(tmp_path: Pat
 def test_the_newest_twenty_logs_of_ended_instances_are_kept_and_all_of_living_ones(tmp_path: Path) -> None:
     for number in range(30):
         write(tmp_path, InstanceId(f"web-{number:02}"), "x\n")
-    prune_logs(tmp_path, service="web", live={InstanceId("web-00")})
+    keep_logs_small(tmp_path, live={InstanceId("web-00")})
     kept = [path.stem for path in log_files(tmp_path, service="web")]
     assert len(kept) == 21
     assert kept[0] == "web-00"
@@ -77,11 +79,11 @@ def test_the_newest_twenty_logs_of_ended_instances_are_kept_and_all_of_living_on
 async def test_the_log_of_an_ended_instance_can_still_be_read(tmp_path: Path) -> None:
     async with fleet_at(tmp_path) as fleet:
         await start(fleet, spec_of("sh", "-c", "echo to stdout; echo to stderr >&2; exit 3"))
+        await settled(fleet, WEB_1, Phase.FAILED)
         await fleet.stop(WEB_1, grace_s=20)
         await gone(fleet)
     state = tmp_path / ".hitless"
-    assert {found.text async for found in read_logs(state, instance=WEB_1)} <= {"to stdout", "to stderr"}
-    assert log_files(state, service="web", instance=WEB_1)
+    assert {found.text async for found in read_logs(state, instance=WEB_1)} == {"to stdout", "to stderr"}
 
 
 async def test_a_log_that_outgrows_its_limit_is_emptied_under_its_writer_and_read_as_one(tmp_path: Path) -> None:
@@ -118,6 +120,22 @@ def test_a_log_is_emptied_even_where_its_end_cannot_be_kept(tmp_path: Path) -> N
     assert not set_aside(path).exists()
 
 
+async def test_the_log_of_an_instance_that_is_in_none_of_the_fleets_books_is_capped_too(tmp_path: Path) -> None:
+    async with fleet_at(tmp_path):
+        path = write(tmp_path / ".hitless", InstanceId("web-preflight-1"), "x" * LOG_LIMIT_BYTES + "x\n")
+        await until(lambda: path.stat().st_size == 0)
+
+
+def test_a_log_that_cannot_be_capped_holds_up_no_other(tmp_path: Path) -> None:
+    for instance in (WEB_1, WEB_2):
+        write(tmp_path, instance, "x" * LOG_LIMIT_BYTES + "x\n")
+    first, last = log_files(tmp_path)
+    set_aside(first).mkdir()
+    first.with_name(f"{first.name}.draft").mkdir()
+    keep_logs_small(tmp_path, live=())
+    assert (first.stat().st_size > 0, last.stat().st_size) == (True, 0)
+
+
 def test_the_last_words_are_found_right_after_the_log_was_emptied(tmp_path: Path) -> None:
     path = write(tmp_path, WEB_1, "KeyError\n" * 10)
     cap_log(path, limit=50)
@@ -130,5 +148,5 @@ def test_the_older_part_of_a_log_goes_with_it(tmp_path: Path) -> None:
     for number in range(22):
         path = write(tmp_path, InstanceId(f"web-{number:02}"), "x\n" * 100)
         cap_log(path, limit=50)
-    prune_logs(tmp_path, service="web", live=())
+    keep_logs_small(tmp_path, live=())
     assert len(list((tmp_path / "logs/web").glob("*.log.1"))) == 20

@@ -27,16 +27,19 @@ from typing import Any, NoReturn
 
 from hitless.adapters.envoy.files import FencedFiles
 from hitless.adapters.envoy.router import EnvoyRouter
-from hitless.adapters.processes import supervisor
-from hitless.adapters.processes.fleet import ProcessFleet
-from hitless.adapters.processes.launch import spawn
+from hitless.adapters.processes import beginning
+from hitless.adapters.processes.launch import Launch, spawn
 from hitless.adapters.processes.records import InstanceRecord, InstanceRecords
+from hitless.adapters.processes.supervisor import Supervisor
 from hitless.adapters.store_sql.store import SqlStore
 from hitless.rollout import machine
+from hitless.rollout.events import InstanceOrdered
 from hitless.rollout.inputs import Command, Observed
 from hitless.rollout.state import ServiceState
 from hitless.rollout.step import Step
-from hitless.testing.crash_points import CrashPoint, Moment, Move, moves_of
+from hitless.testing.crash_points import CrashPoint, Moment, Move, kind_of, moves_of
+
+ORDERED = kind_of(InstanceOrdered)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,19 +50,24 @@ class Executioner:
         points: of which the first that comes is the last thing this process sees.
         told: file that gets the point's name.
         decided: the newest step, not committed yet, and the moves that it is.
+        ordered: instances whose start the newest step has decided on.
         acting: what follows from the last commit, by event: dies in its effect, or behind it.
+        starting: the instances whose start is meant by that, of that commit or a later one.
     """
 
     points: frozenset[CrashPoint]
     told: Path
     decided: tuple[tuple[str, ...], frozenset[Move]] = ((), frozenset())
+    ordered: frozenset[str] = frozenset()
     acting: dict[str, CrashPoint] = field(default_factory=dict)
+    starting: frozenset[str] = frozenset()
 
     def decides(self, state: ServiceState, asked: type[Command | Observed], step: Step) -> Step:
         """Note what is about to be committed."""
         if step.events:
             kinds = tuple(event.kind for event in step.events)
             self.decided = kinds, moves_of(state.phase, asked, step)
+            self.ordered = frozenset(event.instance for event in step.events if isinstance(event, InstanceOrdered))
         return step
 
     def commits(self, kinds: Sequence[str], moment: Moment) -> None:
@@ -72,6 +80,13 @@ class Executioner:
                 point = CrashPoint(move=move, moment=later)
                 if moment is Moment.AFTER_COMMIT and point in self.points:
                     self.acting.setdefault(move.event, point)
+        if moment is Moment.AFTER_COMMIT and ORDERED in self.acting:
+            self.starting |= self.ordered
+
+    def starts(self, instance: str, moment: Moment) -> None:
+        """Die in the start of an instance, or behind it; one that was ordered earlier may still be starting."""
+        if instance in self.starting:
+            self.acts(ORDERED, moment)
 
     def acts(self, event: str, moment: Moment) -> None:
         """Die in an effect, or behind it."""
@@ -153,20 +168,24 @@ def _wrap_commits(executioner: Executioner) -> None:
 
 
 def _wrap_start(executioner: Executioner) -> None:
-    """In the effect: the process is spawned, nobody has noted it. Behind it: it is watched."""
-    start = ProcessFleet.start
+    """In the effect: the process is spawned, nobody has noted it. Behind it: it is watched.
 
-    def spawned(*given: Any, **named: Any) -> int:
-        pid = spawn(*given, **named)
-        executioner.acts("instance.ordered", Moment.IN_EFFECT)
+    `ProcessFleet.start` has returned before that, so others may be starting too: what is died in is the start of an
+    instance that this commit, or a later one, has ordered.
+    """
+    launch = Supervisor._launch  # noqa: SLF001 - the seam: there is no public moment at which a start is done
+
+    def spawned(launch: Launch, **named: Any) -> int:
+        pid = spawn(launch, **named)
+        executioner.starts(launch.environment["HITLESS_INSTANCE"], Moment.IN_EFFECT)
         return pid
 
-    async def started(self: ProcessFleet, **given: Any) -> None:
-        await start(self, **given)
-        executioner.acts("instance.ordered", Moment.AFTER_EFFECT)
+    async def launched(self: Supervisor, begun: beginning.Beginning) -> None:
+        await launch(self, begun)
+        executioner.starts(self.record.id, Moment.AFTER_EFFECT)
 
-    _put(supervisor, "spawn", spawned)
-    _put(ProcessFleet, "start", started)
+    _put(beginning, "spawn", spawned)
+    _put(Supervisor, "_launch", launched)
 
 
 def _wrap_stop(executioner: Executioner) -> None:

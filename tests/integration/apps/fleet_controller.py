@@ -12,7 +12,7 @@ from typing import Any
 from processes_support import settled, web_spec
 
 from hitless.adapters.clock import SystemClock
-from hitless.adapters.processes import ending, records, supervisor
+from hitless.adapters.processes import beginning, ending, records
 from hitless.adapters.processes.fleet import ProcessFleet
 from hitless.rollout.spec import LOCAL, InstanceId, Version
 from hitless.rollout.world import Phase
@@ -35,9 +35,9 @@ def arm(point: str) -> None:
     if point == "before the intent is whole":
         Path.replace = die  # type: ignore[method-assign, assignment]
     elif point == "before the spawn":
-        supervisor.spawn = die
+        beginning.spawn = die
     elif point == "after the spawn":
-        supervisor.spawn = dying_after(supervisor.spawn)
+        beginning.spawn = dying_after(beginning.spawn)
     elif point == "stop ordered":
         ending.send_signal = die
     elif point == "term sent":

@@ -18,7 +18,7 @@ from pathlib import Path
 from hitless.adapters.processes.file_names import KEPT_PER_SERVICE
 from hitless.adapters.processes.free_ports import FreePorts, usual_ports
 from hitless.adapters.processes.identity import boot_id
-from hitless.adapters.processes.logs import cap_log, log_path, prune_logs
+from hitless.adapters.processes.logs import keep_logs_small
 from hitless.adapters.processes.records import InstanceRecord, InstanceRecords, RecordUnreadable
 from hitless.adapters.processes.supervisor import Supervisor, Surroundings
 from hitless.ports import Clock
@@ -28,7 +28,7 @@ from hitless.rollout.world import Instance, Phase
 logger = logging.getLogger(__name__)
 
 _LOGS_EVERY_S = 0.5  # an instance that writes 1 GB/s outgrows its limit by half of that
-_THREADS = 4  # writes and searches of `/proc`; apart from the loop's own, where the store's commits wait
+_THREADS = 4  # writes and searches of `/proc`
 
 
 class ProcessFleet:
@@ -80,7 +80,7 @@ class ProcessFleet:
             logger.error("%s: %s", fault.message, "; ".join(fault.evidence))
         self._ports.reserve(record.port for record in records)
         adopted = [self._supervise(record, run=None) for record in records]
-        self._capping = asyncio.create_task(self._cap_logs(around))
+        self._capping = asyncio.create_task(self._keep_logs_small(around))
         await asyncio.gather(*(supervisor.seen.wait() for supervisor in adopted))
 
     async def close(self) -> None:
@@ -94,8 +94,7 @@ class ProcessFleet:
         supervisors = tuple(self._supervisors.values())
         self._supervisors.clear()
         await asyncio.gather(*(supervisor.let_go() for supervisor in supervisors))
-        while around.unfinished:
-            await asyncio.wait(around.unfinished)
+        await around.close()
         for supervisor in supervisors:
             supervisor.stop_watching()
         around.executor.shutdown()
@@ -114,11 +113,9 @@ class ProcessFleet:
             one.witness.hear(passes=verdicts.get(one.address))
 
     async def start(self, *, spec: ServiceSpec, instance: InstanceId, version: Version, region: Region) -> None:
-        """Start an instance; one that is known already under this id is left alone."""
-        known = self._supervisors.get(instance)
-        if known is None:
-            known = self._supervise(self._intent(spec, instance, version, region), run=spec.run)
-        await known.launched.wait()
+        """List an instance and begin to start it; one that is known already under this id is left alone."""
+        if instance not in self._supervisors:
+            self._supervise(self._intent(spec, instance, version, region), run=spec.run)
 
     async def stop(self, instance: InstanceId, *, grace_s: float) -> None:
         """Ask the instance to end, end its whole tree after `grace_s`, forget it once it is gone. Returns at once."""
@@ -140,7 +137,7 @@ class ProcessFleet:
             project=self._project,
             clock=self._clock,
             records=InstanceRecords(self._directory),
-            ports=self._ports.words,
+            ports=self._ports,
             executor=ThreadPoolExecutor(_THREADS, thread_name_prefix="hitless-fleet"),
             on_change=self._on_change,
             may_write=self._may_write,
@@ -179,29 +176,14 @@ class ProcessFleet:
         for oldest in list(endings)[:-KEPT_PER_SERVICE]:
             del endings[oldest]
         self._ports.release(record.port)
-        self._cap_log(record)
-        self._prune_logs(record.service)
         if not self._supervisors:
             self._all_gone.set()
         self._on_change(record.service)
 
-    async def _cap_logs(self, around: Surroundings) -> None:
+    async def _keep_logs_small(self, around: Surroundings) -> None:
         while True:
             await asyncio.sleep(_LOGS_EVERY_S)
-            await around.offload(self._cap_all_logs)
+            await around.offload(self._keep_logs_small_now)
 
-    def _cap_all_logs(self) -> None:
-        for supervisor in tuple(self._supervisors.values()):
-            self._cap_log(supervisor.record)
-
-    def _cap_log(self, record: InstanceRecord) -> None:
-        try:
-            cap_log(log_path(self._directory, service=record.service, instance=record.id))
-        except OSError:  # the next round tries again
-            logger.exception("the log of %s was not capped", record.id)
-
-    def _prune_logs(self, service: str) -> None:
-        try:
-            prune_logs(self._directory, service=service, live=self._supervisors.keys())
-        except OSError:  # old logs do no harm; the next end tries again
-            logger.exception("old logs of %s were not removed", service)
+    def _keep_logs_small_now(self) -> None:
+        keep_logs_small(self._directory, live=tuple(self._supervisors))

@@ -16,9 +16,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
-from collections import deque
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -118,7 +117,7 @@ def cap_log(path: Path, *, limit: int = LOG_LIMIT_BYTES) -> None:
         with path.open("rb") as log, draft.open("wb") as kept:
             log.seek(-limit, os.SEEK_END)
             log.readline(_LINE_LIMIT_BYTES)  # the rest of a line
-            shutil.copyfileobj(log, kept)
+            kept.write(log.read(limit))  # not to its end: who writes as fast as this would have none
         draft.replace(set_aside(path))
     except OSError:  # a full disk: all the more reason to empty it
         logger.exception("the end of %s was not kept", path)
@@ -126,12 +125,28 @@ def cap_log(path: Path, *, limit: int = LOG_LIMIT_BYTES) -> None:
     os.truncate(path, 0)
 
 
-def prune_logs(directory: Path, *, service: str, live: Collection[InstanceId]) -> None:
-    """Remove the logs of ended instances but for the newest ones."""
-    ended = [path for path in log_files(directory, service=service) if _instance_of(path) not in live]
-    for path in ended[: max(0, len(ended) - KEPT_PER_SERVICE)]:
-        path.unlink(missing_ok=True)
-        set_aside(path).unlink(missing_ok=True)
+def keep_logs_small(directory: Path, *, live: Collection[InstanceId]) -> None:
+    """Cap every log, whoever writes it, and remove those of ended instances but for each service's newest ones."""
+    ended: defaultdict[Path, list[Path]] = defaultdict(list)
+    for path in log_files(directory):
+        _told_only(cap_log, path)
+        if _instance_of(path) not in live:
+            ended[path.parent].append(path)
+    for paths in ended.values():
+        for path in paths[: max(0, len(paths) - KEPT_PER_SERVICE)]:
+            _told_only(_remove, path)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    set_aside(path).unlink(missing_ok=True)
+
+
+def _told_only(work: Callable[[Path], None], path: Path) -> None:
+    try:
+        work(path)
+    except OSError:  # the next round tries again, and other logs are not held up
+        logger.exception("%s was not kept small", path)
 
 
 def _instance_of(path: Path) -> InstanceId:

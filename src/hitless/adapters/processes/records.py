@@ -128,6 +128,8 @@ class InstanceRecords:
             BlockingIOError: a process is claiming it at this moment; ask again.
         """
         path = self.claim_path(instance)
+        if not path.parent.is_dir():  # forgotten: there is nowhere to put a claim
+            return None
         with contextlib.suppress(FileExistsError), path.open("x", encoding="ascii") as claim:
             claim.write(_VOID)
             return None

@@ -11,60 +11,36 @@ import asyncio
 import contextlib
 import logging
 import math
-import os
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from hitless.adapters.processes.adoption import find_process
+from hitless.adapters.processes.beginning import Beginning
 from hitless.adapters.processes.ending import Ending
 from hitless.adapters.processes.exit_watch import ExitStatus, ExitWatch
-from hitless.adapters.processes.free_ports import VARIABLE
+from hitless.adapters.processes.ground import Ground, until_it_works
 from hitless.adapters.processes.health import Health
-from hitless.adapters.processes.identity import ProcessIdentity, ProcessTree, read_stat
-from hitless.adapters.processes.launch import LaunchError, plan_launch, spawn
+from hitless.adapters.processes.identity import ProcessIdentity, ProcessTree
+from hitless.adapters.processes.launch import LaunchError
 from hitless.adapters.processes.logs import last_line, log_path
 from hitless.adapters.processes.probing import PROBED, Probing
-from hitless.adapters.processes.records import InstanceRecord, InstanceRecords
+from hitless.adapters.processes.records import InstanceRecord
 from hitless.adapters.processes.symptoms import stranger_on, survivors, symptoms
 from hitless.adapters.processes.witness import Witness
-from hitless.ports import Clock
 from hitless.rollout.spec import Address, RunSpec
 from hitless.rollout.world import Instance, Phase
 
 logger = logging.getLogger(__name__)
 
-_RETRY_S = 1.0
-_T = TypeVar("_T")
-
 
 @dataclass(slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(Ground):
     """What all supervisors of a fleet share."""
 
-    directory: Path
-    project: Path
-    clock: Clock
-    records: InstanceRecords
-    ports: str
-    executor: Executor
     on_change: Callable[[str], None]
-    may_write: Callable[[], bool]
     on_gone: Callable[[InstanceRecord, str], None]
-    unfinished: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def offload(self, work: Callable[[], _T]) -> _T:
-        """Do what blocks in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
-
-    async def finish(self, work: Coroutine[Any, Any, None]) -> None:
-        """Wait for `work`; it is finished even if the one who waits is cancelled."""
-        task = asyncio.create_task(work)
-        self.unfinished.add(task)
-        task.add_done_callback(self.unfinished.discard)
-        await asyncio.shield(task)
 
 
 class Supervisor:
@@ -73,7 +49,6 @@ class Supervisor:
     Attributes:
         record: what is known; replaced on every change.
         address: where the instance listens.
-        launched: set when the start has succeeded or failed.
         seen: set when the instance has been looked at once since its start or adoption.
         witness: what the proxy's health check says of it.
     """
@@ -81,13 +56,13 @@ class Supervisor:
     def __init__(self, record: InstanceRecord, around: Surroundings) -> None:
         self.record = record
         self.address = Address(host="127.0.0.1", port=record.port)
-        self.launched = asyncio.Event()
         self.seen = asyncio.Event()
         self.witness = Witness()
         self._around = around
         self._main: ProcessIdentity | None = None
         self._watch: ExitWatch | None = None
         self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._beginning: Beginning | None = None
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -97,6 +72,8 @@ class Supervisor:
 
     def order_stop(self, *, deadline_s: float) -> None:
         """Have it ended; a second order may only bring the deadline (monotonic) nearer."""
+        if self._beginning is not None:
+            self._beginning.is_given_up = True
         self.record = replace(self.record, stop_deadline_s=min(self._stop_deadline_s(), deadline_s))
         if not self._stop.done():
             self._stop.set_result(None)
@@ -135,42 +112,46 @@ class Supervisor:
             logger.exception("instance %s is no longer watched", self.record.id)
             self._fail(f"hitless could not look after it: {fault!r}")
         finally:
-            self.launched.set()
             self.seen.set()
         await self._stop
-        while not await self._end():  # noqa: ASYNC110 - a retry, there is no event to wait for
-            await asyncio.sleep(_RETRY_S)
+        await until_it_works(self._end, what=f"ending instance {self.record.id}")
 
     async def _live(self, run: RunSpec | None) -> None:
         if run is not None:
-            await self._around.finish(self._launch(run))
+            await self._begin(run)
         else:
             await self._adopt()
-        self.launched.set()
         if self._watch is not None and self.record.phase in PROBED:
             await self._look_after(self._watch)
 
-    async def _launch(self, run: RunSpec) -> None:
-        try:
-            pid = await self._around.offload(lambda: self._spawn(run))
-        except (LaunchError, OSError) as fault:
-            self._fail(str(fault))
-            await self._write()
-            return
-        stat = read_stat(pid)
-        assert stat is not None  # it is our child: even if it has ended, it stays until the watch takes it away
-        self._watch_main(stat.identity)
+    async def _begin(self, run: RunSpec) -> None:
+        """Begin it, and wait as long as it may take to be ready."""
+        around, within_s = self._around, self.record.health.start_deadline_s
+        beginning = self._beginning = Beginning(
+            run=run, record=self.record, ground=around, log=self._log, writing=self._writing
+        )
+        launch = around.begin(self._launch(beginning))
+        await asyncio.wait({launch, self._stop}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        if launch.done():
+            launch.result()  # raises what it raised
+        elif not self._stop.done():
+            beginning.is_given_up = True
+            self._fail(f"not started within {within_s:g} s: {beginning.step} takes longer; does its disk answer?")
+            await self._save()
 
-    def _spawn(self, run: RunSpec) -> int:
-        records = self._around.records
-        records.write(self.record)
-        if self.record.port == 0:
-            raise LaunchError(
-                f"no free port on 127.0.0.1 in {self._around.ports}; see who has them: ss -ltn, "
-                f"or start the control plane with others: {VARIABLE}=FIRST-LAST hitless up"
-            )
-        launch = plan_launch(run, record=self.record, project=self._around.project, inherited=os.environ)
-        return spawn(launch, claim=records.claim_path(self.record.id), log=self._log)
+    async def _launch(self, beginning: Beginning) -> None:
+        try:
+            main = await beginning.begin()
+        except (LaunchError, OSError) as fault:
+            if not beginning.is_given_up:
+                self._fail(str(fault))
+                await self._write()
+            return
+        if main is not None and self._main is None:
+            self._watch_main(main)
+        elif not beginning.is_given_up:
+            self.record = replace(self.record, is_lost=True)
+            self._fail("never started: another controller may have taken over")
 
     async def _adopt(self) -> None:
         found = await find_process(self._around.records, self.record)
@@ -184,8 +165,8 @@ class Supervisor:
             await self._save()
 
     def _watch_main(self, identity: ProcessIdentity) -> None:
-        self._main = identity
         self._watch = ExitWatch.open(identity)
+        self._main = identity
 
     async def _look_after(self, watch: ExitWatch) -> None:
         if not watch.ended.done():
@@ -255,16 +236,9 @@ class Supervisor:
         self._fail(f"{after}{stranger}; another instance gets another port")
         return True
 
-    async def _end(self) -> bool:
-        try:
-            await self._end_once()
-        except Exception:
-            logger.exception("ending instance %s failed, trying again", self.record.id)
-            return False
-        return True
-
-    async def _end_once(self) -> None:
+    async def _end(self) -> None:
         await self._save()
+        await self._find_main()
         ending = Ending(
             tree=self._tree,
             main_ended=self._watch.ended if self._watch is not None else None,
@@ -274,6 +248,17 @@ class Supervisor:
         was_killed = await ending.run(after_term=None if self.record.term_sent else self._note_term)
         how = "killed: it did not end within its grace" if was_killed else self._exit_status()
         await self._around.finish(self._forget(how))
+
+    async def _find_main(self) -> None:
+        """Find the process of an instance whose beginning was given up, or that could not be found before."""
+        if self._main is not None:
+            return
+        if self._beginning is not None:
+            found = await self._beginning.give_up()
+        else:
+            found = (await find_process(self._around.records, self.record)).main
+        if found is not None and self._main is None:
+            self._watch_main(found)
 
     async def _note_term(self) -> None:
         self.record = replace(self.record, term_sent=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hitless.adapters.processes.free_ports import FreePorts
+from hitless.adapters.processes.ground import Ground
 from hitless.adapters.processes.preflight.looks import (
     check_alive,
     look_for_sessions,
@@ -13,7 +14,7 @@ from hitless.adapters.processes.preflight.looks import (
     watch_start,
     watch_stray,
 )
-from hitless.adapters.processes.preflight.subject import Ground, Subject, end_leftovers, examined
+from hitless.adapters.processes.preflight.subject import Subject, end_leftovers, examined
 from hitless.adapters.processes.preflight.term import watch_ending
 from hitless.adapters.processes.records import InstanceRecords
 from hitless.ports import Clock
@@ -47,8 +48,7 @@ class ProcessPreflighter:
 
     async def close(self) -> None:
         """Wait until what was examined has ended; whoever examines is cancelled before."""
-        while self._ground.unfinished:
-            await asyncio.wait(self._ground.unfinished)
+        await self._ground.close()
         self._ground.executor.shutdown()
 
     async def examine(self, *, spec: ServiceSpec, version: Version) -> Seen:

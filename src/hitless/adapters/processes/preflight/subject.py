@@ -10,28 +10,25 @@ import asyncio
 import contextlib
 import logging
 import math
-import os
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
 import psutil
 
 from hitless.adapters.processes.adoption import find_process
+from hitless.adapters.processes.beginning import Beginning
 from hitless.adapters.processes.ending import Ending
 from hitless.adapters.processes.exit_watch import ExitStatus, ExitWatch
-from hitless.adapters.processes.free_ports import FreePorts
+from hitless.adapters.processes.ground import Ground, until_it_works
 from hitless.adapters.processes.identity import ProcessIdentity, ProcessTree, boot_id, read_stat, send_signal
-from hitless.adapters.processes.launch import LaunchError, plan_launch, spawn
+from hitless.adapters.processes.launch import LaunchError
 from hitless.adapters.processes.logs import last_line, log_path
-from hitless.adapters.processes.records import InstanceRecord, InstanceRecords
-from hitless.ports import Clock
+from hitless.adapters.processes.records import InstanceRecord
 from hitless.rollout.spec import LOCAL, Address, InstanceId, ServiceSpec, Version
 from hitless.rollout.world import Phase
 
@@ -39,34 +36,10 @@ logger = logging.getLogger(__name__)
 
 _REAP_S = 1.0
 _FAMILY_S = 0.5
-_T = TypeVar("_T")
+_LEFTOVERS_S = 5.0  # far more than SIGKILL takes
 
 POLITE_S = 1.0
 """What an instance whose part is over gets for its end; nobody waits for an answer of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """What all instances that are examined share."""
-
-    directory: Path
-    project: Path
-    clock: Clock
-    ports: FreePorts
-    records: InstanceRecords
-    executor: Executor
-    unfinished: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def offload(self, work: Callable[[], _T]) -> _T:
-        """Do what blocks in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
-
-    async def finish(self, work: Coroutine[Any, Any, None]) -> None:
-        """Wait for `work`; it is finished even if the one who waits is cancelled."""
-        task = asyncio.create_task(work)
-        self.unfinished.add(task)
-        task.add_done_callback(self.unfinished.discard)
-        await asyncio.shield(task)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,7 +47,8 @@ class Subject:
     """One instance.
 
     Attributes:
-        started_s: when it was started, monotonic.
+        started_s: when its beginning was over, monotonic.
+        beginning: what leads to its process; None = a controller before this one has begun it.
         watch: learns of its end; None = it could not be started, and `problem` says why.
         is_told: it was told to end.
         known: every process that was ever seen below it, wherever it has gone since.
@@ -83,6 +57,7 @@ class Subject:
     record: InstanceRecord
     ground: Ground
     started_s: float = field(default_factory=time.monotonic)
+    beginning: Beginning | None = None
     main: ProcessIdentity | None = None
     watch: ExitWatch | None = None
     problem: str | None = None
@@ -112,24 +87,28 @@ class Subject:
         return self.watch.ended.result() if self.watch is not None and self.watch.ended.done() else None
 
     async def launch(self, spec: ServiceSpec) -> None:
-        """Start it; that it cannot be started is its `problem`."""
+        """Begin it, and wait as long as it may take to be ready; that it cannot be started is its `problem`."""
+        within_s = spec.health.start_deadline_s
+        self.beginning = Beginning(run=spec.run, record=self.record, ground=self.ground, log=self._log_path)
+        launch = self.ground.begin(self._launch(self.beginning))
+        if not (await asyncio.wait({launch}, timeout=within_s))[0]:
+            self.problem = f"it was not started within {within_s:g} s: {self.beginning.step} takes longer"
+        else:
+            launch.result()  # raises what it raised
+
+    async def _launch(self, beginning: Beginning) -> None:
         try:
-            pid = await self.ground.offload(lambda: self._spawn(spec))
+            main = await beginning.begin()
         except (LaunchError, OSError) as fault:
             self.problem = str(fault)
             return
-        stat = read_stat(pid)
-        assert stat is not None  # it is our child: even if it has ended, it stays until the watch takes it away
-        self.main = stat.identity
-        self.watch = ExitWatch.open(stat.identity)
-
-    def _spawn(self, spec: ServiceSpec) -> int:
-        self.ground.records.write(self.record)
-        if self.record.port == 0:
-            raise LaunchError("no free port on 127.0.0.1")
-        launch = plan_launch(spec.run, record=self.record, project=self.ground.project, inherited=os.environ)
         self.started_s = time.monotonic()
-        return spawn(launch, claim=self.ground.records.claim_path(self.record.id), log=self._log_path)
+        self._watch_main(main)
+
+    def _watch_main(self, main: ProcessIdentity | None) -> None:
+        if main is not None and self.main is None:
+            self.watch = ExitWatch.open(main)
+            self.main = main
 
     def terminate(self) -> None:
         """Tell the main process to end, as the fleet does."""
@@ -151,8 +130,12 @@ class Subject:
         return await self.ground.offload(self._left)
 
     async def end(self, *, polite_s: float) -> None:
-        """End everything of it, by force after `polite_s`, and forget it."""
+        """End everything of it, by force after `polite_s`, and forget it; tried again until that is done."""
         deadline_s = time.monotonic() + polite_s
+        await until_it_works(lambda: self._end(deadline_s), what=f"ending instance {self.record.id}")
+
+    async def _end(self, deadline_s: float) -> None:
+        await self._find_main()
         ending = Ending(
             tree=self._tree,
             main_ended=self.watch.ended if self.watch is not None else None,
@@ -167,6 +150,12 @@ class Subject:
             self.watch.close()
         await self.ground.offload(lambda: self.ground.records.end(self.record))
         self.ground.ports.release(self.record.port)
+
+    async def _find_main(self) -> None:
+        if self.main is None and self.beginning is not None:
+            self._watch_main(await self.beginning.give_up())
+        elif self.main is None:
+            self._watch_main((await find_process(self.ground.records, self.record)).main)
 
     def _tree(self) -> ProcessTree:
         return ProcessTree(main=self.main, mark=self.record.incarnation, group_until_ticks=self._group_until_ticks())
@@ -197,36 +186,25 @@ async def _nothing() -> None:
 async def examined(spec: ServiceSpec, version: Version, ground: Ground) -> AsyncIterator[Subject]:
     """Start an instance; whatever happens, on the way out nothing of it is left."""
     subject = Subject(record=_record(spec, version, ground), ground=ground)
-    launching = asyncio.create_task(subject.launch(spec))
     family = asyncio.create_task(subject.look_for_children())
     polite_s = 0.0
     try:
-        await asyncio.shield(launching)
+        await subject.launch(spec)
         yield subject
-        polite_s = POLITE_S
+        polite_s = 0.0 if subject.is_told else POLITE_S
     finally:
         family.cancel()
-        await ground.finish(_end(subject, launching, polite_s))
-
-
-async def _end(subject: Subject, launching: asyncio.Task[None], polite_s: float) -> None:
-    await asyncio.wait({launching})
-    await subject.end(polite_s=0.0 if subject.is_told else polite_s)
+        await ground.finish(subject.end(polite_s=polite_s))
 
 
 async def end_leftovers(ground: Ground) -> None:
-    """End what a controller that died in the middle of a preflight has left."""
+    """End what a controller that died in the middle of a preflight has left; what takes long is ended meanwhile."""
     records, faults = await ground.offload(ground.records.load)
     for fault in faults:
         logger.error("%s: %s", fault.message, "; ".join(fault.evidence))
-    await asyncio.gather(*(_end_leftover(record, ground) for record in records))
-
-
-async def _end_leftover(record: InstanceRecord, ground: Ground) -> None:
-    main = (await find_process(ground.records, record)).main
-    subject = Subject(record=record, ground=ground, main=main, is_told=True)
-    subject.watch = ExitWatch.open(main) if main is not None else None
-    await subject.end(polite_s=0.0)
+    left = [Subject(record=record, ground=ground, is_told=True) for record in records]
+    if left:
+        await asyncio.wait({ground.begin(one.end(polite_s=0.0)) for one in left}, timeout=_LEFTOVERS_S)
 
 
 def _record(spec: ServiceSpec, version: Version, ground: Ground) -> InstanceRecord:
