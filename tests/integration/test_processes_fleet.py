@@ -441,6 +441,7 @@ async def test_a_start_that_hangs_can_be_stopped_and_nothing_comes_of_it_later(
             await until((tmp_path / ".hitless/instances/web-1/record.json").exists)
             await fleet.stop(WEB_1, grace_s=0)
             await gone(fleet)
+            assert await fleet.endings("web") == {WEB_1: "never started"}
         assert fleet._around is not None
         around = fleet._around
         await until(lambda: not around.unfinished)
@@ -448,6 +449,7 @@ async def test_a_start_that_hangs_can_be_stopped_and_nothing_comes_of_it_later(
         assert list((tmp_path / ".hitless/instances").iterdir()) == []
 
 
+@pytest.mark.fault("directory that does not answer")
 async def test_a_start_that_takes_longer_than_its_deadline_is_failed_and_says_in_what(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

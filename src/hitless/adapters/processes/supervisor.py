@@ -270,6 +270,8 @@ class Supervisor:
         self._around.on_gone(final, how)
 
     def _exit_status(self) -> str:
+        if self._main is None and self._beginning is not None:
+            return "never started"
         ended = self._watch.ended if self._watch is not None else None
         return str(ended.result() if ended is not None and ended.done() else ExitStatus())
 
