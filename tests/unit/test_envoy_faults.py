@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -11,8 +12,10 @@ import pytest
 
 from hitless import bootstrap
 from hitless.adapters.clock import SystemClock
+from hitless.adapters.envoy import files
 from hitless.adapters.envoy.admin import Admin, Snapshot
-from hitless.adapters.envoy.files import FileDamaged
+from hitless.adapters.envoy.damage import Damage
+from hitless.adapters.envoy.files import FencedFiles, FileDamaged, Stamp, read_resources
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.router import EnvoyRouter
 from hitless.bootstrap import LocalControlPlane
@@ -55,3 +58,33 @@ async def test_no_fault_of_a_look_ends_the_control_plane(tmp_path: Path, monkeyp
     with pytest.raises(asyncio.CancelledError):
         await LocalControlPlane.watch_routing(cast("LocalControlPlane", control))
     assert not list(faults)
+
+
+def routes_to(version: str, layout: Layout, revision: int) -> str:
+    resource = {"shop": {"name": "shop", "to": version}}
+    return FencedFiles(layout.root).update(layout.routes("shop"), lambda _: resource, Stamp(1, revision))
+
+
+@pytest.mark.parametrize("retried", ["v2", "v1"])
+def test_a_write_that_failed_behind_its_copy_is_done_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, retried: str
+) -> None:
+    """Forwards and, for a rollback, back."""
+    damage = Damage(layout)
+    routes_to("v1", layout, 1)
+    damage.restore()
+    path, write = layout.routes("shop"), files.write_whole
+
+    def fail(written: Path, data: bytes, *, is_durable: bool = True) -> None:
+        if written == path:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(written, data, is_durable=is_durable)
+
+    monkeypatch.setattr(files, "write_whole", fail)
+    with pytest.raises(OSError, match="No space left"):
+        routes_to("v2", layout, 2)
+    monkeypatch.setattr(files, "write_whole", write)
+    version = routes_to(retried, layout, 3)
+    assert read_resources(path) == (version, {"shop": {"name": "shop", "to": retried}})
+    assert damage.restore() == ()
+    assert read_resources(path)[0] == version

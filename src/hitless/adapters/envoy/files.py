@@ -73,7 +73,8 @@ class FencedFiles:
             copy = kept_copy(self.root, path)
             version, current = read_resources(copy if copy.exists() else path)
             wanted = dict(sorted(change(current).items()))
-            if version != EMPTY_VERSION and _encode(wanted) == _encode(current):
+            is_written = version != EMPTY_VERSION and _is_same(copy, path)
+            if is_written and _encode(wanted) == _encode(current):
                 return version
             version = stamp.version_of(wanted)
             self._put(path, {"version_info": version, "resources": list(wanted.values())})
@@ -158,6 +159,13 @@ def keep(root: Path, path: Path, data: bytes) -> None:
     copy = kept_copy(root, path)
     copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(copy, data, is_durable=False)
+
+
+def _is_same(copy: Path, path: Path) -> bool:
+    """Tell whether what was written last has reached the file: between the two, a write may have failed."""
+    if not copy.exists():
+        return True
+    return path.exists() and path.read_bytes() == copy.read_bytes()
 
 
 def read_resources(path: Path) -> tuple[str, dict[str, Resource]]:
