@@ -13,13 +13,17 @@ import pytest
 from hitless import bootstrap
 from hitless.adapters.clock import SystemClock
 from hitless.adapters.envoy import files
+from hitless.adapters.envoy.acknowledge import Acknowledgements
 from hitless.adapters.envoy.admin import Admin, Snapshot
+from hitless.adapters.envoy.certificates import Certificates
 from hitless.adapters.envoy.damage import Damage
 from hitless.adapters.envoy.files import FencedFiles, FileDamaged, Stamp, read_resources
 from hitless.adapters.envoy.layout import Layout
+from hitless.adapters.envoy.refusals import CertificateUnusable
 from hitless.adapters.envoy.router import EnvoyRouter
 from hitless.bootstrap import LocalControlPlane
-from hitless.rollout.spec import LOCAL
+from hitless.rollout.spec import LOCAL, Address, RunSpec, ServiceSpec, TlsSpec, TrafficSpec
+from hitless.testing.certificate import self_signed
 
 
 @pytest.fixture
@@ -88,3 +92,49 @@ def test_a_write_that_failed_behind_its_copy_is_done_again(
     assert read_resources(path) == (version, {"shop": {"name": "shop", "to": retried}})
     assert damage.restore() == ()
     assert read_resources(path)[0] == version
+
+
+class Agreeing(Acknowledgements):
+    """An Envoy that takes everything."""
+
+    async def wait(self, *_: object, **__: object) -> None:
+        return None
+
+
+def with_tls(folder: Path) -> ServiceSpec:
+    traffic = TrafficSpec(
+        listen=Address(host="127.0.0.1", port=1),
+        tls=TlsSpec(cert=str(folder / "cert.pem"), key=str(folder / "key.pem")),
+    )
+    return ServiceSpec(name="shop", instances=1, run=RunSpec(command=()), traffic=traffic)
+
+
+async def test_a_certificate_that_is_refused_is_refused_again_and_the_one_that_serves_is_followed_on(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by the next controller."""
+    monkeypatch.setattr("hitless.adapters.envoy.certificates._LOOK_EVERY_S", 0.0)
+    admin, missing = Admin(layout.admin_socket), with_tls(tmp_path / "missing")
+
+    def controller() -> Certificates:
+        return Certificates(layout, FencedFiles(layout.root), Agreeing(admin, layout.log), admin)
+
+    self_signed(tmp_path)
+    for certificates in (controller(), controller()):
+        certificates.take(with_tls(tmp_path))
+        for _ in range(2):
+            with pytest.raises(CertificateUnusable):
+                certificates.take(missing)
+        cert, _ = self_signed(tmp_path)
+        await certificates.look(timeout_s=1.0)
+        served = read_resources(layout.secret("shop"))[1]["shop"]["tls_certificate"]
+        assert served["certificate_chain"] == {"inline_string": cert.read_text()}
+        seen = certificates.seen("shop")
+        assert seen is not None
+        assert (seen.path, seen.problem) == (str(cert), None)
+    later = controller()
+    with pytest.raises(CertificateUnusable):
+        later.take(missing)
+    cert.unlink()
+    later.take(with_tls(tmp_path))
+    await admin.close()

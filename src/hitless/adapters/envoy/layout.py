@@ -18,7 +18,7 @@ from hitless.adapters.envoy.refusals import SocketLinkTaken
 from hitless.rollout.spec import Region, Version
 
 KEPT = "kept"
-FOLDERS = ("rds", "eds", "sds", "tables")
+FOLDERS = ("rds", "eds", "sds", "sources", "tables")
 """Of files that this adapter writes, one per service or version."""
 LONGEST_SOCKET = "admin-99999.sock"
 SOCKET_PATH_MAX = 107  # bytes; sun_path of unix(7) is 108 with the closing zero
@@ -95,6 +95,10 @@ class Layout:
     def secret_files(self) -> Iterator[Path]:
         """List SDS files."""
         return (self.root / "sds").glob("*.json")
+
+    def source(self, service: str) -> Path:
+        """Which of the user's files the SDS of one service was made of."""
+        return self.root / "sources" / f"{service}.json"
 
     def record(self, service: str) -> Path:
         """Tables written and acknowledged, for the next controller."""
