@@ -17,6 +17,7 @@ import pytest
 from envoy_stage import Stage, Upstream, get, open_requests, serving, table, until
 
 from hitless.adapters.envoy.binary import envoy_binary
+from hitless.adapters.envoy.identity import Identity, is_refused
 from hitless.adapters.envoy.restart import EarlierEnvoyBusy, EnvoyUnfit, HotRestartImpossible
 from hitless.adapters.envoy.router import EnvoyRouter
 from hitless.errors import HitlessError
@@ -78,6 +79,12 @@ def script(path: Path, text: str) -> Path:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
+
+
+def never_ready(path: Path) -> Path:
+    """Make an Envoy that takes its configuration and then hangs."""
+    more = f"""case "$*" in *--restart-epoch*) set -- "$@" --config-yaml '{NEVER_READY}';; esac"""
+    return script(path, f'{more}; exec {envoy_binary()} "$@"')
 
 
 def restarted_by(built: Stage, binary: Path) -> None:
@@ -236,10 +243,7 @@ async def test_a_newcomer_that_dies_on_the_way_leaves_the_old_one_in_charge(
     """It has closed the old one's admin interface by then; that comes back by itself, and restarts go on."""
     async with serving(tmp_path, "v1", "v2") as (built, listen, (v1, v2)), aiohttp.ClientSession() as client:
         monkeypatch.setattr("hitless.adapters.envoy.lifecycle._HAND_OVER_WITHIN_S", 2.0)
-        more = f"""case "$*" in *--restart-epoch*) set -- "$@" --config-yaml '{NEVER_READY}';; esac"""
-        text = f'{more}; exec {envoy_binary()} "$@"'
-        binary = script(tmp_path / "envoy", text)
-        restarted_by(built, binary)
+        restarted_by(built, never_ready(tmp_path / "envoy"))
         with pytest.raises(HitlessError, match="not ready in time"):
             await built.router.restart(cut=False, streams_s=600)
         assert not await built.router._admin.is_ready()
@@ -253,6 +257,64 @@ async def test_a_newcomer_that_dies_on_the_way_leaves_the_old_one_in_charge(
         restarted_by(built, envoy_binary())
         assert (await built.router.restart(cut=False, streams_s=600)).status == "running"
         assert (await get(client, listen))[1].startswith("v2")
+
+
+async def dies_in_the_middle_of_a_restart(built: Stage) -> Identity:
+    """Start a newcomer and leave it alone."""
+    process = built.router._life.process
+    newcomer = await asyncio.to_thread(process._spawn_next, process.next_launch(parent_lives_s=600))
+    await built.router.close()
+    return newcomer
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+async def test_the_next_controller_follows_a_newcomer_that_is_on_its_way(tmp_path: Path, *, is_recorded: bool) -> None:
+    """Also if the one before has died before it could say who is coming."""
+    async with serving(tmp_path, "v1", "v2") as (built, listen, (v1, v2)), aiohttp.ClientSession() as client:
+        record = tmp_path / LOCAL / "envoy.json"
+        old, before = built.router.state.pid, record.read_text()
+        newcomer = await dies_in_the_middle_of_a_restart(built)
+        if not is_recorded:
+            record.write_text(before)
+        later = built.another_router()
+        await later.start()
+        try:
+
+            async def is_followed() -> bool:
+                return (await later.ensure_running()).pid == newcomer.pid
+
+            await until(is_followed)
+            assert later.state.status == "running"
+            await later.define(built.router._specs["shop"])
+            await built.must_apply(table({"v2": 10_000}, [v1, v2]), router=later)
+            assert (await get(client, listen))[1].startswith("v2")
+            assert [one.pid for one in await later.earlier()] in ([old], [])
+        finally:
+            await later.close()
+
+
+@pytest.mark.fault("the Envoy that is to take over hangs, and no control plane is there")
+async def test_a_newcomer_that_hangs_is_ended_by_the_next_controller_and_the_old_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hitless.adapters.envoy.router.START_WITHIN_S", 2.0)
+    async with serving(tmp_path, "v1") as (built, listen, _), aiohttp.ClientSession() as client:
+        restarted_by(built, never_ready(tmp_path / "envoy"))
+        newcomer = await dies_in_the_middle_of_a_restart(built)
+
+        async def has_silenced_the_old_one() -> bool:
+            return is_refused(tmp_path / LOCAL / "admin-0.sock")
+
+        await until(has_silenced_the_old_one)
+        assert await get(client, listen) == (200, "v1 v1-0")
+        later = built.another_router()
+        try:
+            await later.start()
+            assert (later.state.status, newcomer.is_alive()) == ("running", False)
+            assert await get(client, listen) == (200, "v1 v1-0")
+            await later.define(built.router._specs["shop"])
+        finally:
+            await later.close()
 
 
 @pytest.mark.fault("the Envoy that is to take over does not fit")

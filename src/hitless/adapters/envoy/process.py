@@ -42,6 +42,7 @@ _LOG_LINES_SHOWN = 5
 _CALM_S = 10.0  # lived so long: a crash is a new one, restarted without delay
 _LONGEST_DELAY_S = 5.0
 _TERM_GRACE_S = 3.0
+_REACHED_EVERY_S = 1.0
 _ADMIN_OPENS_WITHIN_S = 10.0  # the first thing it does; an Envoy without any service accepts nothing
 
 Status = Literal["running", "starting", "down"]
@@ -62,6 +63,7 @@ class EnvoyProcess:
         self._is_ready = False
         self._spawned_at = float("-inf")
         self._delay_s = 0.0
+        self._reached_at = float("-inf")
 
     @property
     def identity(self) -> Identity | None:
@@ -109,9 +111,11 @@ class EnvoyProcess:
     def find(self) -> bool:
         """Look for a running Envoy of this directory and take it over."""
         self._layout.ensure_short_way()
-        record = read_record(self._layout.process)
-        self._identity = self._listening() or _first_alive(record.current) or self._left_in_charge(record)
+        record, listening = read_record(self._layout.process), self._listening()
+        self._identity = _youngest(listening, record.current) or self._left_in_charge(record)
         self._earlier = record.earlier
+        if self._identity is not None and self._identity != listening:
+            self._layout.lead_to_admin(self._layout.admin_socket_of(self._epoch_of(self._identity)))
         return self._identity is not None
 
     def next_launch(self, *, parent_lives_s: float) -> Launch:
@@ -136,11 +140,21 @@ class EnvoyProcess:
         self._is_ready = False
         if self.pid is None and not self.find():
             await asyncio.to_thread(self._spawn)
+        try:
+            await self._until_it_serves(within_s)
+        except EnvoyDidNotStart:
+            if not await self._take_back():
+                raise
+            await self._until_it_serves(within_s)
+
+    async def _until_it_serves(self, within_s: float) -> None:
         if await asyncio.to_thread(self._is_mute):
             await self._hand_over_to_itself(within_s=within_s)
         assert self._identity is not None
         await self._until_ready(self._admin, self._identity, time.monotonic() + within_s)
         self._is_ready = True
+        if read_record(self._layout.process).current != self._identity:
+            await asyncio.to_thread(self._record)
 
     async def restart_if_dead(self, *, within_s: float) -> None:
         """Start it again if it has ended; one that ends again and again is given growing pauses.
@@ -148,12 +162,36 @@ class EnvoyProcess:
         Raises:
             EnvoyDidNotStart: with the last lines of its log.
         """
+        if await self._is_cut_off():
+            self.find()
+            await self._admin.close()
+            await self.start(within_s=within_s)
         if self.pid is not None and not self._is_ready:
             self._is_ready = await self._admin.is_ready()
         if self.pid is None or (not self._is_ready and await asyncio.to_thread(self._is_mute)):
             await self._start_again(within_s)
         await self._end_orphans()
         self._stand_in_for_parent()
+
+    async def _is_cut_off(self) -> bool:
+        """Tell, once a second, whether somebody else is to be asked, or the way there is lost.
+
+        An open connection tells nothing: an Envoy that was replaced still answers over it.
+        """
+        if not self._is_ready or self.pid is None or time.monotonic() < self._reached_at + _REACHED_EVERY_S:
+            return False
+        self._reached_at = time.monotonic()
+        return await asyncio.to_thread(is_refused, self._layout.admin_socket)
+
+    async def _take_back(self) -> bool:
+        """End a newcomer that hangs, if the one whose place it was to take still accepts connections."""
+        hung, before = self._identity, await asyncio.to_thread(self._left_in_charge, read_record(self._layout.process))
+        if hung is None or before is None or before == hung:
+            return False
+        await self._end(hung, signal.SIGKILL)
+        self._identity = before
+        await asyncio.to_thread(self._record)
+        return True
 
     async def _start_again(self, within_s: float) -> None:
         if time.monotonic() >= self._spawned_at + self._delay_s:
@@ -183,6 +221,7 @@ class EnvoyProcess:
             await self._until_ready(admin, newcomer, time.monotonic() + within_s)
         except EnvoyDidNotStart:
             await self._end(newcomer, signal.SIGKILL)
+            await asyncio.to_thread(self._record)
             # It may have closed the admin interface of this one before it failed; only open connections still work.
             await self._admin.close()
             self._is_ready = False
@@ -306,12 +345,14 @@ class EnvoyProcess:
             forget_failed_newcomer(launch.base_id)
             until = self._clock.now() + timedelta(seconds=launch.parent_lives_s)
             leaving = Earlier(identity=self._identity, until=until)
-            self._record(also=leaving)  # should we die now, the next controller knows who was there
+            known = (*self.earlier, leaving)
+            self._record(earlier=known)  # should we die now, the next controller knows who was there
             newcomer = Identity.of(spawn_orphan(launch.command_line(self._layout), self._layout.log))
             if newcomer is None:
                 self._is_ready = False
                 raise EnvoyDidNotStart("it ended at once", self._layout.log, evidence=self._last_words())
-            self._earlier = (*self.earlier, leaving)
+            self._earlier = known
+            self._record(current=newcomer, earlier=known)  # and who is coming
             return newcomer
 
     def _put_in_charge(self, newcomer: Identity, socket: Path) -> None:
@@ -336,9 +377,10 @@ class EnvoyProcess:
         document = bootstrap(self._layout, epoch=launch.epoch)
         write_whole(self._layout.bootstrap_of(launch.epoch), json.dumps(document, indent=1).encode())
 
-    def _record(self, *, also: Earlier | None = None) -> None:
-        if self._identity is not None:
-            record = Record(current=self._identity, earlier=(*self.earlier, *([also] if also else [])))
+    def _record(self, *, current: Identity | None = None, earlier: tuple[Earlier, ...] | None = None) -> None:
+        chosen = current or self._identity
+        if chosen is not None:
+            record = Record(current=chosen, earlier=self.earlier if earlier is None else earlier)
             write_whole(self._layout.process, json.dumps(record_document(record)).encode())
 
     def _base_id(self) -> int:
@@ -367,5 +409,7 @@ class EnvoyProcess:
         return tuple(lines[-_LOG_LINES_SHOWN:])
 
 
-def _first_alive(one: Identity | None) -> Identity | None:
-    return one if one is not None and one.is_alive() else None
+def _youngest(*found: Identity | None) -> Identity | None:
+    """Choose who serves, or is on its way to: whoever came last and lives."""
+    alive = [one for one in found if one is not None and one.is_alive()]
+    return max(alive, key=lambda one: one.started_ticks, default=None)
