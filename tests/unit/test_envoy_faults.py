@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import signal
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -18,6 +21,7 @@ from hitless.adapters.envoy.admin import Admin, Snapshot
 from hitless.adapters.envoy.certificates import Certificates
 from hitless.adapters.envoy.damage import Damage
 from hitless.adapters.envoy.files import FencedFiles, FileDamaged, Stamp, read_resources
+from hitless.adapters.envoy.identity import Identity
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.refusals import CertificateUnusable
 from hitless.adapters.envoy.router import EnvoyRouter
@@ -138,3 +142,14 @@ async def test_a_certificate_that_is_refused_is_refused_again_and_the_one_that_s
     cert.unlink()
     later.take(with_tls(tmp_path))
     await admin.close()
+
+
+def test_only_the_very_process_is_signalled_and_one_that_has_ended_is_no_fault() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        identity = Identity.of(process.pid)
+        assert identity is not None
+        replace(identity, started_ticks=identity.started_ticks - 1).send(signal.SIGKILL)
+        assert process.poll() is None
+        identity.send(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        identity.send(signal.SIGKILL)

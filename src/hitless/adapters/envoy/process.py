@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import signal
 import time
@@ -29,7 +28,13 @@ from hitless.adapters.envoy.binary import envoy_binary
 from hitless.adapters.envoy.bootstrap import LONGEST_STREAM_S, Launch, bootstrap, option
 from hitless.adapters.envoy.earlier import Earlier, Record, has_connections, is_accepting, read_record, record_document
 from hitless.adapters.envoy.files import exclusive, read_resources, write_whole
-from hitless.adapters.envoy.handover import StandIn, forget_failed_newcomer, remove_shared_memory
+from hitless.adapters.envoy.handover import (
+    GENERATIONS,
+    forget_failed_newcomer,
+    free_name,
+    remove_shared_memory,
+    stand_in,
+)
 from hitless.adapters.envoy.identity import Identity, is_refused, listener_of, spawn_orphan
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.refusals import EnvoyDidNotStart
@@ -42,6 +47,7 @@ _LOG_LINES_SHOWN = 5
 _CALM_S = 10.0  # lived so long: a crash is a new one, restarted without delay
 _LONGEST_DELAY_S = 5.0
 _TERM_GRACE_S = 3.0
+_ENDS_PARENT_S = 60.0  # its clock for that begins once it is ready
 _REACHED_EVERY_S = 1.0
 _ADMIN_OPENS_WITHIN_S = 10.0  # the first thing it does; an Envoy without any service accepts nothing
 
@@ -59,7 +65,6 @@ class EnvoyProcess:
         self._concurrency = concurrency
         self._identity: Identity | None = None
         self._earlier: tuple[Earlier, ...] = ()
-        self._stand_in = StandIn()
         self._is_ready = False
         self._spawned_at = float("-inf")
         self._delay_s = 0.0
@@ -171,7 +176,8 @@ class EnvoyProcess:
         if self.pid is None or (not self._is_ready and await asyncio.to_thread(self._is_mute)):
             await self._start_again(within_s)
         await self._end_orphans()
-        self._stand_in_for_parent()
+        if self._has_lost_its_parent():
+            await asyncio.to_thread(self._stand_in_for_parent)
 
     async def _is_cut_off(self) -> bool:
         """Tell, once a second, whether somebody else is to be asked, or the way there is lost.
@@ -254,10 +260,11 @@ class EnvoyProcess:
             await asyncio.gather(*(self._end(one, how) for one in self._all()))
         for base_id in base_ids:
             remove_shared_memory(base_id)
+            for epoch in range(GENERATIONS):
+                free_name(base_id=base_id, epoch=epoch)
         for path in [*self._layout.admin_sockets(), self._layout.process]:
             path.unlink(missing_ok=True)
         self._layout.remove_short_way()
-        self.let_go()
         self._identity, self._earlier = None, ()
 
     async def cut(self, *, within_s: float) -> None:
@@ -268,10 +275,6 @@ class EnvoyProcess:
         """
         await self.stop()
         await self.start(within_s=within_s)
-
-    def let_go(self) -> None:
-        """Hold nothing any more; it serves on."""
-        self._stand_in.release()
 
     # Who is who
 
@@ -315,12 +318,20 @@ class EnvoyProcess:
         found = option(one.arguments(), "--base-id")
         return int(found) if found else None
 
+    def _has_lost_its_parent(self) -> bool:
+        return (
+            self.pid is not None and self.epoch > 0 and not any(self._is_parent(one.identity) for one in self.earlier)
+        )
+
     def _stand_in_for_parent(self) -> None:
-        """Take a parent's place that has died; without it Envoy aborts when it wants to end the dead one."""
+        """Have a parent's place taken that has died; without it Envoy aborts when it wants to end the dead one."""
         current = self.identity
-        if current is None or self.epoch == 0 or any(self._is_parent(one.identity) for one in self.earlier):
+        if current is None:
             return
-        self._stand_in.hold(base_id=self._base_id_of(current) or 0, epoch=self.epoch)
+        left_s = int(option(current.arguments(), "--parent-shutdown-time-s") or 0) + _ENDS_PARENT_S - current.age_s
+        if left_s > 0:
+            base_id = self._base_id_of(current) or 0
+            stand_in(base_id=base_id, epoch=self.epoch - 1, for_s=int(left_s) + 1, log=self._layout.log)
 
     # Starting and ending
 
@@ -332,16 +343,17 @@ class EnvoyProcess:
             for path in self._layout.admin_sockets():
                 path.unlink(missing_ok=True)
             self._prepare(launch)
+            free_name(base_id=launch.base_id, epoch=launch.epoch)
             self._spawned_at = time.monotonic()
             self._identity = Identity.of(spawn_orphan(launch.command_line(self._layout), self._layout.log))
             self._layout.lead_to_admin(self._layout.admin_socket_of(0))
-            self._stand_in.release()
             self._record()
 
     def _spawn_next(self, launch: Launch) -> Identity:
         with exclusive(self._layout.root):
             assert self._identity is not None
             self._prepare(launch)
+            free_name(base_id=launch.base_id, epoch=launch.epoch)
             forget_failed_newcomer(launch.base_id)
             until = self._clock.now() + timedelta(seconds=launch.parent_lives_s)
             leaving = Earlier(identity=self._identity, until=until)
@@ -359,7 +371,6 @@ class EnvoyProcess:
         self._identity = newcomer
         self._layout.lead_to_admin(socket)
         self._record()
-        self._stand_in.release()
         kept = {self._layout.bootstrap_of(self.epoch).name, socket.name}
         for pattern in ("bootstrap*.json", "admin-*.sock"):
             for path in self._layout.root.glob(pattern):
@@ -399,8 +410,7 @@ class EnvoyProcess:
 
     async def _end(self, one: Identity, how: signal.Signals) -> None:
         deadline = time.monotonic() + _TERM_GRACE_S
-        if one.is_alive():
-            os.kill(one.pid, how)
+        one.send(how)
         while one.is_alive() and time.monotonic() < deadline:  # noqa: ASYNC110 - no event: it may not be our child
             await asyncio.sleep(_READY_POLL_S)
 

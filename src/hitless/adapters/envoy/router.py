@@ -175,7 +175,6 @@ class EnvoyRouter:
 
     async def close(self) -> None:
         """Let go of Envoy; it serves on."""
-        self._life.process.let_go()
         await self._admin.close()
 
     async def standing(self) -> Mapping[str, Standing]:
