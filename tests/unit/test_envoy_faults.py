@@ -6,6 +6,7 @@ import asyncio
 import errno
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from hitless.adapters.envoy.acknowledge import Acknowledgements
 from hitless.adapters.envoy.admin import Admin, Snapshot
 from hitless.adapters.envoy.certificates import Certificates
 from hitless.adapters.envoy.damage import Damage
-from hitless.adapters.envoy.files import FencedFiles, FileDamaged, Stamp, read_resources
+from hitless.adapters.envoy.files import FencedFiles, FileDamaged, Stamp, kept_copy, read_resources
 from hitless.adapters.envoy.identity import Identity
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.refusals import CertificateUnusable
@@ -96,6 +97,31 @@ def test_a_write_that_failed_behind_its_copy_is_done_again(
     assert read_resources(path) == (version, {"shop": {"name": "shop", "to": retried}})
     assert damage.restore() == ()
     assert read_resources(path)[0] == version
+
+
+def test_a_write_that_failed_behind_its_copy_is_done_by_the_next_look(layout: Layout) -> None:
+    damage = Damage(layout)
+    routes_to("v1", layout, 1)
+    path = layout.routes("shop")
+    before = path.read_bytes()
+    routes_to("v2", layout, 2)
+    path.write_bytes(before)
+    damage.restore()
+    assert read_resources(path)[1]["shop"]["to"] == "v2"
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, Path.touch, lambda path: path.write_bytes(b"[")])
+def test_a_copy_that_is_lost_or_damaged_is_made_anew(layout: Layout, harm: Callable[[Path], object]) -> None:
+    damage = Damage(layout)
+    routes_to("v1", layout, 1)
+    damage.restore()
+    path = layout.routes("shop")
+    copy, before = kept_copy(layout.root, path), path.read_bytes()
+    harm(copy)
+    assert damage.restore() == ()
+    path.unlink()
+    assert any(str(path) in one for one in damage.restore())
+    assert path.read_bytes() == before
 
 
 class Agreeing(Acknowledgements):

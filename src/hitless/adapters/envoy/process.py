@@ -254,7 +254,9 @@ class EnvoyProcess:
 
     async def stop(self) -> None:
         """End it and those it has replaced: politely, then by force; forget sockets and record."""
+        known = self.identity
         self.find()
+        self._identity = self._identity or known
         base_ids = {found for one in self._all() if (found := self._base_id_of(one)) is not None}
         for how in (signal.SIGTERM, signal.SIGKILL):
             await asyncio.gather(*(self._end(one, how) for one in self._all()))

@@ -156,9 +156,11 @@ class EnvoyRouter:
         """Start Envoy again if it has ended, from the files on disk; cheap when it runs. Trouble is told in `state`."""
         pid = self._life.process.pid
         try:
-            if pid is None or time.monotonic() > self._restored_at + _RESTORE_EVERY_S:
-                await self._restore()
-            await self._life.look_after()
+            try:
+                if pid is None or time.monotonic() > self._restored_at + _RESTORE_EVERY_S:
+                    await self._restore()
+            finally:
+                await self._life.look_after()  # from the files as they are, if they could not be restored
             await self._certificates.look(timeout_s=self._timeout_s)
             await self._look_after_logs()
             self._fault = None
