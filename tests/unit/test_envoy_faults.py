@@ -6,6 +6,7 @@ import asyncio
 import errno
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,12 @@ import pytest
 
 from hitless import bootstrap
 from hitless.adapters.clock import SystemClock
-from hitless.adapters.envoy import files
+from hitless.adapters.envoy import files, logs
 from hitless.adapters.envoy.acknowledge import Acknowledgements
 from hitless.adapters.envoy.admin import Admin, Snapshot
 from hitless.adapters.envoy.certificates import Certificates
 from hitless.adapters.envoy.damage import Damage
-from hitless.adapters.envoy.files import FencedFiles, FileDamaged, Stamp, kept_copy, read_resources
+from hitless.adapters.envoy.files import FencedFiles, FileDamaged, FilesLocked, Stamp, kept_copy, read_resources
 from hitless.adapters.envoy.identity import Identity
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.refusals import CertificateUnusable
@@ -179,3 +180,34 @@ def test_only_the_very_process_is_signalled_and_one_that_has_ended_is_no_fault()
         identity.send(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         identity.send(signal.SIGKILL)
+
+
+@pytest.mark.fault("a control plane stands still while it writes Envoy's files")
+def test_who_holds_the_files_and_stands_still_is_named_with_the_way_on(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LOCKED_WITHIN_S", 0.1)
+    program = (
+        "import os, pathlib, signal, sys; from hitless.adapters.envoy.files import exclusive\n"
+        "with exclusive(pathlib.Path(sys.argv[1])): print(flush=True); os.kill(os.getpid(), signal.SIGSTOP)"
+    )
+    command = [sys.executable, "-c", program, str(layout.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as frozen:
+        assert frozen.stdout is not None
+        frozen.stdout.readline()
+        try:
+            with pytest.raises(FilesLocked) as fault:
+                routes_to("v1", layout, 1)
+            assert f"process {frozen.pid} " in fault.value.message
+            assert any(f"kill -KILL {frozen.pid}" in hint for hint in fault.value.hints)
+        finally:
+            frozen.kill()
+    assert routes_to("v1", layout, 1)
+
+
+async def test_of_envoys_log_the_end_is_kept_that_fits(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "ENVOY_LOG_MAX_BYTES", 10)
+    layout.log.write_text("a" * 25 + "end of log")
+    await logs.rotate(layout, Admin(layout.admin_socket))
+    assert layout.log.with_suffix(".log.1").read_text() == "end of log"
+    assert layout.log.read_text() == ""

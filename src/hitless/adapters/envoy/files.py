@@ -15,12 +15,13 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hitless.errors import EnvironmentFault, Fenced
 
@@ -29,6 +30,8 @@ Resources = Mapping[str, Resource]
 """Resources of one file by name."""
 
 EMPTY_VERSION = ""
+LOCKED_WITHIN_S = 10.0  # held for some milliseconds, on a bad disk for seconds
+_LOCK_POLL_S = 0.002
 
 
 class FileDamaged(EnvironmentFault):
@@ -41,6 +44,23 @@ class FileDamaged(EnvironmentFault):
             f"{path} is damaged: {reason}",
             evidence=(f"what was written there last: {path.parent}/../kept",),
             hints=("it is restored within a second; try again", f"see who writes there: fuser -v {path}"),
+        )
+
+
+class FilesLocked(EnvironmentFault):
+    """A process that has the proxy's directory to itself does not go on: it is frozen, or its disk is."""
+
+    code = "HL6312"
+
+    def __init__(self, path: Path, holder: int | None) -> None:
+        super().__init__(
+            f"process {holder or 'unknown'} has held {path} for over {LOCKED_WITHIN_S:g} s; nothing can be written",
+            hints=(
+                f"see what it does: ps -o pid,stat,wchan:20,args -p {holder}"
+                if holder
+                else f"see who: fuser -v {path}",
+                f"if it is stopped (T): kill -CONT {holder or 'PID'}, or end it: kill -KILL {holder or 'PID'}",
+            ),
         )
 
 
@@ -143,10 +163,37 @@ def _fence_of(root: Path) -> Path:
 
 @contextmanager
 def exclusive(root: Path) -> Iterator[None]:
-    """Keep every other controller, and every other thread of this one, out of a region's directory."""
-    with (root / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Keep every other controller, and every other thread of this one, out of a region's directory. Blocks.
+
+    Raises:
+        FilesLocked: whoever is in it does not come out.
+    """
+    path = root / "lock"
+    with path.open("a") as lock:
+        _lock(lock, path)
         yield
+
+
+def _lock(lock: TextIO, path: Path) -> None:
+    give_up_at = time.monotonic() + LOCKED_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up_at:
+                raise FilesLocked(path, _holder(path)) from None
+            time.sleep(_LOCK_POLL_S)
+        else:
+            return
+
+
+def _holder(path: Path) -> int | None:
+    """Ask the kernel who holds a lock (proc_locks(5)); None: it does not tell, or nobody does any more."""
+    inode = path.stat().st_ino
+    for fields in map(str.split, Path("/proc/locks").read_text().splitlines()):
+        if fields[1] == "FLOCK" and fields[5].endswith(f":{inode}"):
+            return int(fields[4])
+    return None
 
 
 def kept_copy(root: Path, path: Path) -> Path:
