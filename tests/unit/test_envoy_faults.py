@@ -22,11 +22,14 @@ from hitless.adapters.envoy.acknowledge import Acknowledgements
 from hitless.adapters.envoy.admin import Admin, Snapshot
 from hitless.adapters.envoy.certificates import Certificates
 from hitless.adapters.envoy.damage import Damage
+from hitless.adapters.envoy.earlier import Record, record_document
 from hitless.adapters.envoy.files import FencedFiles, FileDamaged, FilesLocked, Stamp, kept_copy, read_resources
 from hitless.adapters.envoy.identity import Identity
 from hitless.adapters.envoy.layout import Layout
+from hitless.adapters.envoy.ledger import Ledger, ledger_document
 from hitless.adapters.envoy.refusals import CertificateUnusable
 from hitless.adapters.envoy.router import EnvoyRouter
+from hitless.adapters.envoy.standing import newest_fence
 from hitless.bootstrap import LocalControlPlane
 from hitless.rollout.spec import LOCAL, Address, RunSpec, ServiceSpec, TlsSpec, TrafficSpec
 from hitless.testing.certificate import self_signed
@@ -211,3 +214,33 @@ async def test_of_envoys_log_the_end_is_kept_that_fits(layout: Layout, monkeypat
     await logs.rotate(layout, Admin(layout.admin_socket))
     assert layout.log.with_suffix(".log.1").read_text() == "end of log"
     assert layout.log.read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["fence", "base-id", "envoy.json", "tables/shop.json"])
+@pytest.mark.parametrize("content", [b"", b"\x00", None])
+def test_what_a_start_relies_on_is_restored_before_it_is_read(
+    tmp_path: Path, layout: Layout, name: str, content: bytes | None
+) -> None:
+    identity = Identity(pid=1, started_ticks=1)
+    written = {
+        "fence": 7,
+        "base-id": 42,
+        "envoy.json": record_document(Record(current=identity)),
+        "tables/shop.json": ledger_document(Ledger(fence=9)),
+    }
+    for one, document in written.items():
+        files.write_kept(layout.root, layout.root / one, document)
+    if content is None:
+        (layout.root / name).unlink()
+    else:
+        (layout.root / name).write_bytes(content)
+    assert newest_fence(tmp_path) == 9
+    assert {one: files.read_document(layout.root / one) for one in written} == written
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", b"{}"])
+def test_behind_a_damaged_fence_nothing_is_written(layout: Layout, content: bytes) -> None:
+    (layout.root / "fence").write_bytes(content)
+    with pytest.raises(FileDamaged):
+        routes_to("v1", layout, 1)
+    assert not layout.routes("shop").exists()

@@ -97,7 +97,7 @@ class FencedFiles:
             if is_written and _encode(wanted) == _encode(current):
                 return version
             version = stamp.version_of(wanted)
-            self._put(path, {"version_info": version, "resources": list(wanted.values())})
+            write_kept(self.root, path, {"version_info": version, "resources": list(wanted.values())})
             return version
 
     def write(self, path: Path, document: Mapping[str, Any], *, fence: int | None) -> None:
@@ -107,7 +107,7 @@ class FencedFiles:
             Fenced: a newer controller has written here.
         """
         with self._exclusive(fence):
-            self._put(path, document)
+            write_kept(self.root, path, document)
 
     def delete(self, path: Path, *, fence: int | None) -> None:
         """Delete a file that nothing reads any more.
@@ -118,11 +118,6 @@ class FencedFiles:
         with self._exclusive(fence):
             kept_copy(self.root, path).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
-
-    def _put(self, path: Path, document: Mapping[str, Any]) -> None:
-        data = json.dumps(document).encode()
-        keep(self.root, path, data)
-        write_whole(path, data)
 
     def check_fence(self, fence: int) -> None:
         """Make `fence` the oldest that may write from now on.
@@ -148,17 +143,33 @@ class FencedFiles:
                 evidence=(f"fence of this controller: {fence}", f"newest fence seen: {newest}"),
             )
         if fence > newest:
-            write_whole(_fence_of(self.root), str(fence).encode())
+            write_kept(self.root, _fence_of(self.root), fence)
 
 
 def read_fence(root: Path) -> int:
-    """Read the newest fence that has written in a region's directory, -1 when none has."""
+    """Read the newest fence that has written in a region's directory, -1 when none has.
+
+    Raises:
+        FileDamaged: nothing may be written until it is restored.
+    """
     path = _fence_of(root)
-    return int(path.read_text()) if path.exists() else -1
+    if not path.exists():
+        return -1
+    found = read_document(path)
+    if not isinstance(found, int):
+        raise FileDamaged(path, "it is no number")
+    return found
 
 
 def _fence_of(root: Path) -> Path:
     return root / "fence"
+
+
+def write_kept(root: Path, path: Path, document: object) -> None:
+    """Write a document, its copy first."""
+    data = json.dumps(document).encode()
+    keep(root, path, data)
+    write_whole(path, data)
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from hitless.rollout.spec import Region, Version
 KEPT = "kept"
 FOLDERS = ("rds", "eds", "sds", "sources", "tables")
 """Of files that this adapter writes and relies on, one per service or version."""
-FILES = ("lds.json", "cds.json")
-"""Such files that are there once."""
+FILES = ("lds.json", "cds.json", "envoy.json", "base-id", "fence")
+"""Such files that are there once; all of them are JSON."""
 LONGEST_SOCKET = "admin-99999.sock"
 SOCKET_PATH_MAX = 107  # bytes; sun_path of unix(7) is 108 with the closing zero
 

@@ -27,7 +27,7 @@ from hitless.adapters.envoy.admin import Admin
 from hitless.adapters.envoy.binary import envoy_binary
 from hitless.adapters.envoy.bootstrap import LONGEST_STREAM_S, Launch, bootstrap, option
 from hitless.adapters.envoy.earlier import Earlier, Record, has_connections, is_accepting, read_record, record_document
-from hitless.adapters.envoy.files import exclusive, read_resources, write_whole
+from hitless.adapters.envoy.files import exclusive, kept_copy, read_document, read_resources, write_kept, write_whole
 from hitless.adapters.envoy.handover import (
     GENERATIONS,
     forget_failed_newcomer,
@@ -264,7 +264,8 @@ class EnvoyProcess:
             remove_shared_memory(base_id)
             for epoch in range(GENERATIONS):
                 free_name(base_id=base_id, epoch=epoch)
-        for path in [*self._layout.admin_sockets(), self._layout.process]:
+        record = self._layout.process
+        for path in [*self._layout.admin_sockets(), kept_copy(self._layout.root, record), record]:
             path.unlink(missing_ok=True)
         self._layout.remove_short_way()
         self._identity, self._earlier = None, ()
@@ -394,13 +395,13 @@ class EnvoyProcess:
         chosen = current or self._identity
         if chosen is not None:
             record = Record(current=chosen, earlier=self.earlier if earlier is None else earlier)
-            write_whole(self._layout.process, json.dumps(record_document(record)).encode())
+            write_kept(self._layout.root, self._layout.process, record_document(record))
 
     def _base_id(self) -> int:
         path = self._layout.base_id
         if not path.exists() or self.earlier:
-            write_whole(path, str(secrets.randbelow(_BASE_ID_MAX) + 1).encode())
-        return int(path.read_text())
+            write_kept(self._layout.root, path, secrets.randbelow(_BASE_ID_MAX) + 1)
+        return int(read_document(path))
 
     async def _until_ready(self, admin: Admin, identity: Identity, deadline: float) -> None:
         while not await admin.is_ready():
