@@ -33,7 +33,7 @@ from hitless.engine.controller import CONTROL_PLANE, Controller, told_only
 from hitless.engine.keeper import LEASE_S, RENEW_S, Keeper
 from hitless.engine.service import Outside
 from hitless.engine.taking_up import standing_line
-from hitless.errors import LeaseHeld
+from hitless.errors import HitlessError, LeaseHeld
 from hitless.ports import Lease
 from hitless.system_faults import in_words
 from hitless.view.models import ControlPlaneView, EarlierEnvoyView, EnvoyView
@@ -143,8 +143,8 @@ class LocalControlPlane(Controller):
                 if await self.router.look():
                     self.wake()
                 self.fleet.hear(self.router.verdicts())
-            except OSError as error:
-                log.warning("cannot look at Envoy: %s", error)
+            except (HitlessError, OSError) as error:
+                log.warning("cannot look at Envoy: %s", in_words(error))
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _look_after_envoy(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import aiohttp
 import pytest
 from envoy_stage import Stage, get, serving, table, until
 
+from hitless.adapters.envoy.damage import Damage
 from hitless.adapters.envoy.files import FileDamaged, read_resources
 from hitless.adapters.envoy.ledger import read_ledger
 from hitless.rollout.spec import LOCAL
@@ -47,6 +49,22 @@ async def until_restored(built: Stage, before: dict[Path, bytes]) -> None:
         return before == {path: found for path in before if (found := content(path)) is not None}
 
     await until(is_restored)
+
+
+async def kill_and_await(built: Stage) -> None:
+    pid = built.router.state.pid or 0
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: is_down(built))
+
+    async def serves_again() -> bool:
+        state = await built.router.ensure_running()
+        return state.status == "running" and state.pid != pid
+
+    await until(serves_again)
+
+
+async def is_down(built: Stage) -> bool:
+    return built.router.state.status == "down"
 
 
 def content(path: Path) -> bytes | None:
@@ -101,16 +119,36 @@ async def test_a_foreign_file_that_envoy_takes_is_taken_back(tmp_path: Path) -> 
 async def test_envoy_starts_from_what_was_written_though_its_files_are_damaged(tmp_path: Path) -> None:
     async with serving(tmp_path, "v1") as (built, listen, _), aiohttp.ClientSession() as client:
         await built.router.ensure_running()
-        pid = built.router.state.pid or 0
         for name in FILES:
             write_garbage(tmp_path / LOCAL / name)
-        os.kill(pid, signal.SIGKILL)
+        await kill_and_await(built)
+        assert await get(client, listen) == (200, "v1 v1-0")
 
-        async def serves_again() -> bool:
-            state = await built.router.ensure_running()
-            return state.status == "running" and state.pid != pid
 
-        await until(serves_again)
+@pytest.mark.fault("a file of Envoy is damaged or deleted")
+@pytest.mark.parametrize("folder", ["rds", "eds", "sds", "sources", "tables", "logs", "kept"])
+async def test_a_folder_that_was_deleted_comes_back_with_what_was_in_it(tmp_path: Path, folder: str) -> None:
+    async with serving(tmp_path, "v1") as (built, listen, _), aiohttp.ClientSession() as client:
+        await built.router.ensure_running()
+        path = tmp_path / LOCAL / folder
+        before = {one: one.read_bytes() for one in path.glob("*.json") if one.name != "envoy.json"}
+        shutil.rmtree(path)
+        await kill_and_await(built)
+        assert await get(client, listen) == (200, "v1 v1-0")
+        assert {one: one.read_bytes() for one in before} == before
+
+
+async def test_envoy_is_looked_after_though_its_files_cannot_be_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: Damage) -> tuple[str, ...]:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with serving(tmp_path, "v1") as (built, listen, _), aiohttp.ClientSession() as client:
+        monkeypatch.setattr(Damage, "restore", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            await kill_and_await(built)
+        assert built.router.state.status == "running"
         assert await get(client, listen) == (200, "v1 v1-0")
 
 

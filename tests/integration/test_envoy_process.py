@@ -215,6 +215,22 @@ async def test_a_deep_directory_works(tmp_path: Path) -> None:
     assert not built.router._layout.admin_socket.parent.exists()
 
 
+@pytest.mark.fault("the short way to Envoy's admin socket is deleted")
+async def test_a_short_way_to_the_socket_that_somebody_tidied_away_is_made_again(tmp_path: Path) -> None:
+    """Temporary directories are swept; a project that runs for weeks must not lose its Envoy by that."""
+    async with serving(tmp_path / ("d" * 120), "v1") as (built, _, _):
+        short = built.router._layout.admin_socket.parent
+        short.unlink()
+        await built.router._admin.close()
+
+        async def is_whole() -> bool:
+            state = await built.router.ensure_running()
+            return short.is_symlink() and state.status == "running" and await built.router._admin.is_ready()
+
+        await until(is_whole)
+        assert (built.router.state.epoch, (await built.view()).problem) == (0, None)
+
+
 async def test_an_address_that_was_taken_while_envoy_was_down_keeps_no_other_from_starting(tmp_path: Path) -> None:
     async with serving(tmp_path, "v1") as (built, listen, _):
         await built.router.define(service("other"))

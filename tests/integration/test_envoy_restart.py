@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import select
 import signal
 import stat
 from collections.abc import AsyncIterator
@@ -13,10 +12,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 from envoy_stage import Stage, Upstream, get, open_requests, serving, table, until
 
 from hitless.adapters.envoy.binary import envoy_binary
+from hitless.adapters.envoy.files import kept_copy
+from hitless.adapters.envoy.identity import Identity, is_refused
 from hitless.adapters.envoy.restart import EarlierEnvoyBusy, EnvoyUnfit, HotRestartImpossible
 from hitless.adapters.envoy.router import EnvoyRouter
 from hitless.errors import HitlessError
@@ -78,6 +80,12 @@ def script(path: Path, text: str) -> Path:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
+
+
+def never_ready(path: Path) -> Path:
+    """Make an Envoy that takes its configuration and then hangs."""
+    more = f"""case "$*" in *--restart-epoch*) set -- "$@" --config-yaml '{NEVER_READY}';; esac"""
+    return script(path, f'{more}; exec {envoy_binary()} "$@"')
 
 
 def restarted_by(built: Stage, binary: Path) -> None:
@@ -180,28 +188,42 @@ async def test_the_old_envoy_ends_when_its_time_is_up(tmp_path: Path) -> None:
 
 @pytest.mark.fault("an Envoy that was exchanged dies before its time")
 async def test_the_old_envoys_death_does_not_take_the_new_one_with_it(tmp_path: Path) -> None:
-    """Left to itself, the new one aborts eleven seconds after it has asked the dead one for anything."""
+    """Left to itself, the new one aborts after it wanted to end the dead one. The control plane may be gone."""
     async with serving(tmp_path, "v1") as (built, listen, _), aiohttp.ClientSession() as client:
         old = built.router.state.pid
         state = await built.router.restart(cut=False, streams_s=4)
         os.kill(old or 0, signal.SIGKILL)
+        base_id = int((tmp_path / LOCAL / "base-id").read_text())
+
+        async def is_stood_in_for() -> bool:
+            await built.router.ensure_running()
+            return len(await asyncio.to_thread(stand_ins, base_id)) == 1
+
+        await until(is_stood_in_for)
+        await built.router.close()
+
+        async def is_ending_the_dead() -> bool:
+            return "shutting down parent after drain" in (tmp_path / LOCAL / "envoy.log").read_text()
+
+        await until(is_ending_the_dead)
         later = built.another_router()
+        await until(later._admin.is_ready, within_s=5)
         await later.start()
-        stand_in = later._life.process._stand_in
-
-        async def is_asked_to_end() -> bool:
-            await later.ensure_running()
-            return stand_in._socket is not None and bool(select.select([stand_in._socket], [], [], 0)[0])
-
-        try:
-            await until(is_asked_to_end)
-            assert await later._admin.is_ready()
-            assert later.state.pid == state.pid
+        assert later.state.pid == state.pid
+        for epoch in (2, 3):  # the last one needs the very name
             again = await later.restart(cut=False, streams_s=600)
-            assert (again.status, again.epoch) == ("running", 2)
-            assert await get(client, listen) == (200, "v1 v1-0")
-        finally:
-            await later.close()
+            assert (again.status, again.epoch) == ("running", epoch)
+        assert await get(client, listen) == (200, "v1 v1-0")
+        await later.close()
+        await built.router.stop()
+        assert stand_ins(base_id) == []
+
+
+def stand_ins(base_id: int) -> list[int]:
+    """Find who holds one of Envoy's names and is none."""
+    held = [one for one in psutil.net_connections("unix") if f"_socket_parent_{base_id}" in str(one.laddr)]
+    found = {one.pid: Identity.of(one.pid) for one in held if one.pid}
+    return [pid for pid, who in found.items() if who and who.arguments()[:1] == ("sleep",)]
 
 
 async def test_after_a_crash_the_streams_of_the_one_before_live_on_and_are_counted(tmp_path: Path) -> None:
@@ -236,10 +258,7 @@ async def test_a_newcomer_that_dies_on_the_way_leaves_the_old_one_in_charge(
     """It has closed the old one's admin interface by then; that comes back by itself, and restarts go on."""
     async with serving(tmp_path, "v1", "v2") as (built, listen, (v1, v2)), aiohttp.ClientSession() as client:
         monkeypatch.setattr("hitless.adapters.envoy.lifecycle._HAND_OVER_WITHIN_S", 2.0)
-        more = f"""case "$*" in *--restart-epoch*) set -- "$@" --config-yaml '{NEVER_READY}';; esac"""
-        text = f'{more}; exec {envoy_binary()} "$@"'
-        binary = script(tmp_path / "envoy", text)
-        restarted_by(built, binary)
+        restarted_by(built, never_ready(tmp_path / "envoy"))
         with pytest.raises(HitlessError, match="not ready in time"):
             await built.router.restart(cut=False, streams_s=600)
         assert not await built.router._admin.is_ready()
@@ -253,6 +272,65 @@ async def test_a_newcomer_that_dies_on_the_way_leaves_the_old_one_in_charge(
         restarted_by(built, envoy_binary())
         assert (await built.router.restart(cut=False, streams_s=600)).status == "running"
         assert (await get(client, listen))[1].startswith("v2")
+
+
+async def dies_in_the_middle_of_a_restart(built: Stage) -> Identity:
+    """Start a newcomer and leave it alone."""
+    process = built.router._life.process
+    newcomer = await asyncio.to_thread(process._spawn_next, process.next_launch(parent_lives_s=600))
+    await built.router.close()
+    return newcomer
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+async def test_the_next_controller_follows_a_newcomer_that_is_on_its_way(tmp_path: Path, *, is_recorded: bool) -> None:
+    """Also if the one before has died before it could say who is coming."""
+    async with serving(tmp_path, "v1", "v2") as (built, listen, (v1, v2)), aiohttp.ClientSession() as client:
+        record = tmp_path / LOCAL / "envoy.json"
+        old, before = built.router.state.pid, record.read_text()
+        newcomer = await dies_in_the_middle_of_a_restart(built)
+        if not is_recorded:
+            for one in (record, kept_copy(tmp_path / LOCAL, record)):
+                one.write_text(before)
+        later = built.another_router()
+        await later.start()
+        try:
+
+            async def is_followed() -> bool:
+                return (await later.ensure_running()).pid == newcomer.pid
+
+            await until(is_followed)
+            assert later.state.status == "running"
+            await later.define(built.router._specs["shop"])
+            await built.must_apply(table({"v2": 10_000}, [v1, v2]), router=later)
+            assert (await get(client, listen))[1].startswith("v2")
+            assert [one.pid for one in await later.earlier()] in ([old], [])
+        finally:
+            await later.close()
+
+
+@pytest.mark.fault("the Envoy that is to take over hangs, and no control plane is there")
+async def test_a_newcomer_that_hangs_is_ended_by_the_next_controller_and_the_old_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hitless.adapters.envoy.router.START_WITHIN_S", 2.0)
+    async with serving(tmp_path, "v1") as (built, listen, _), aiohttp.ClientSession() as client:
+        restarted_by(built, never_ready(tmp_path / "envoy"))
+        newcomer = await dies_in_the_middle_of_a_restart(built)
+
+        async def has_silenced_the_old_one() -> bool:
+            return is_refused(tmp_path / LOCAL / "admin-0.sock")
+
+        await until(has_silenced_the_old_one)
+        assert await get(client, listen) == (200, "v1 v1-0")
+        later = built.another_router()
+        try:
+            await later.start()
+            assert (later.state.status, newcomer.is_alive()) == ("running", False)
+            assert await get(client, listen) == (200, "v1 v1-0")
+            await later.define(built.router._specs["shop"])
+        finally:
+            await later.close()
 
 
 @pytest.mark.fault("the Envoy that is to take over does not fit")

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from hitless.adapters.envoy.acknowledge import REJECTED, Acknowledgements, Expected
 from hitless.adapters.envoy.admin import Admin
-from hitless.adapters.envoy.files import FencedFiles, Resource, Stamp, read_resources
+from hitless.adapters.envoy.files import FencedFiles, Resource, Stamp, read_document, read_resources
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.refusals import CertificateUnusable, EnvoySilent
 from hitless.adapters.envoy.resources import secret
@@ -66,11 +66,10 @@ class Certificates:
         Raises:
             CertificateUnusable: and there is none from before.
         """
-        tls, path = spec.traffic.tls, self._layout.secret(spec.name)
-        before = self._followed.pop(spec.name, None)
+        tls = spec.traffic.tls
         if tls is None:
             return
-        is_held = path.exists() and (before is None or before.tls == tls)
+        is_held = self._layout.secret(spec.name).exists() and self._source(spec.name) == tls
         followed = _Followed(tls=tls, signature=_signature(tls), problem=None)
         try:
             resource = _resource(spec.name, tls)
@@ -83,6 +82,7 @@ class Certificates:
                 followed.signature = ()  # looked at next, with Envoy's answer waited for
             else:
                 self._write(spec.name, resource)
+                self._write_source(spec.name, tls)
         self._followed[spec.name] = followed
 
     def forget(self, service: str) -> None:
@@ -127,6 +127,15 @@ class Certificates:
         if followed.problem is not None:
             await asyncio.to_thread(self._write, service, *before.values())
         return followed.problem is None or followed.problem.startswith(REJECTED)
+
+    def _source(self, service: str) -> TlsSpec | None:
+        """Read which files the pair that was handed over came from; only of these it may go on without them."""
+        path = self._layout.source(service)
+        return TlsSpec(**read_document(path)) if path.exists() else None
+
+    def _write_source(self, service: str, tls: TlsSpec) -> None:
+        document = {"cert": tls.cert, "key": tls.key}
+        self._files.write(self._layout.source(service), document, fence=_UNBOUND.fence)
 
     def _write(self, service: str, resource: Resource) -> str:
         return self._files.update(self._layout.secret(service), lambda _: {service: resource}, _UNBOUND)

@@ -1,7 +1,8 @@
-"""What somebody else changed, deleted or damaged among Envoy's files is written again as it was.
+"""What somebody else changed, deleted or damaged among Envoy's files is written again as it was meant to be.
 
 Envoy keeps what it took last, so nobody notices at once; but its next start would find what lies there. Of every file
-there is a copy of what was written last (see `files`); a file that is not like its copy is restored.
+there is a copy of what was written last (see `files`); a file that is not like its copy is restored,
+be it that its own write failed. A copy that is lost or damaged is made anew.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from hitless.adapters.envoy.files import exclusive, keep, kept_copy, write_whole
-from hitless.adapters.envoy.layout import FOLDERS, KEPT, Layout
+from hitless.adapters.envoy.layout import FILES, FOLDERS, KEPT, Layout
 
-_Signatures = dict[str, tuple[int, int, int]]
-"""By path, what changes with every write: inode, size and time of change."""
+_Signature = tuple[int, int, int]
+"""What changes with every write: inode, size and time of change."""
+_Signatures = dict[str, tuple[_Signature | None, _Signature | None]]
+"""Of a file and its copy, by the file's place in the directory; None: it is missing."""
 
 
 class Damage:
@@ -24,27 +27,23 @@ class Damage:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._known: _Signatures | None = None
+        self._known: _Signatures = {}
 
     def restore(self) -> tuple[str, ...]:
         """Write again what is not as it was left; return what was found, for people. Blocks."""
+        self._layout.make_folders()
         changed = self._changed()
         if not changed:
             return ()
         with exclusive(self._layout.root):
             found = [words for path in changed for words in self._restore(path)]
-            self._known = _signatures(self._layout)
+            self._known = _signatures(self._layout.root)
         return tuple(found)
 
     def _changed(self) -> list[Path]:
-        """List files that were written or deleted since the last look, by ourselves as well; at first all."""
-        known, now = self._known, _signatures(self._layout)
-        if known is None:
-            return list(self._layout.written_files())
-        lost = (
-            path for path in _kept(self._layout) if path not in now
-        )  # also one that came and went between two looks
-        return [Path(path) for path in sorted({*known, *now, *lost}) if path not in now or known.get(path) != now[path]]
+        """List files that, or whose copies, were written since the last look, by ourselves as well, or are missing."""
+        known, now = self._known, _signatures(self._layout.root)
+        return [self._layout.root / name for name in sorted(now) if None in now[name] or known.get(name) != now[name]]
 
     def _restore(self, path: Path) -> Iterator[str]:
         wanted, _ = _read(kept_copy(self._layout.root, path))
@@ -53,7 +52,7 @@ class Damage:
             keep(self._layout.root, path, present)
         elif wanted is not None and present != wanted:
             write_whole(path, wanted)
-            yield f"{path} {reason or 'was changed by somebody else'}; it is as it was again"
+            yield f"{path} {reason or 'was not what was written there last'}; it is restored"
 
 
 def _read(path: Path) -> tuple[bytes | None, str | None]:
@@ -68,26 +67,25 @@ def _read(path: Path) -> tuple[bytes | None, str | None]:
     return data, None
 
 
-def _signatures(layout: Layout) -> _Signatures:
+def _signatures(root: Path) -> _Signatures:
+    files, copies = _seen(root), _seen(root / KEPT)
+    return {name: (files.get(name), copies.get(name)) for name in {*files, *copies}}
+
+
+def _seen(root: Path) -> dict[str, _Signature]:
     """Look at every file; asked every second, and a third of a millisecond for a hundred."""
-    found: _Signatures = {}
+    found: dict[str, _Signature] = {}
     for folder in FOLDERS:
-        with os.scandir(layout.root / folder) as entries:
+        with suppress(FileNotFoundError), os.scandir(root / folder) as entries:
             for entry in entries:
                 if entry.name.endswith(".json") and not entry.name.startswith("."):
-                    _add(found, entry.path)
-    for path in (layout.listeners, layout.clusters):
-        _add(found, str(path))
+                    _add(found, root, f"{folder}/{entry.name}")
+    for name in FILES:
+        _add(found, root, name)
     return found
 
 
-def _kept(layout: Layout) -> Iterator[str]:
-    for folder in FOLDERS:
-        with suppress(FileNotFoundError), os.scandir(layout.root / KEPT / folder) as entries:
-            yield from (f"{layout.root}/{folder}/{entry.name}" for entry in entries if not entry.name.startswith("."))
-
-
-def _add(found: _Signatures, path: str) -> None:
+def _add(found: dict[str, _Signature], root: Path, name: str) -> None:
     with suppress(FileNotFoundError):  # it is missing then, which is seen as well
-        seen = os.lstat(path)
-        found[path] = (seen.st_ino, seen.st_size, seen.st_ctime_ns)
+        seen = os.lstat(f"{root}/{name}")
+        found[name] = (seen.st_ino, seen.st_size, seen.st_ctime_ns)

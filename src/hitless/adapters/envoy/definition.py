@@ -86,7 +86,6 @@ class Definition:
             problem = await self.plane.acknowledgements.wait(expected, deadline=deadline, log_from=log_from)
             if problem is not None:
                 raise EnvoyRejected(service, problem)
-        self.certificates.forget(service)
         await asyncio.to_thread(self._delete_all, service)
 
     def _check(self, spec: ServiceSpec) -> None:
@@ -149,13 +148,19 @@ class Definition:
         if spec.strategy.blue_green.preview is None:
             self.plane.files.delete(self.plane.layout.routes(preview_name(spec.name)), fence=None)
         if spec.traffic.tls is None:
-            self.plane.files.delete(self.plane.layout.secret(spec.name), fence=None)
+            self._delete_certificate(spec.name)
 
     def _delete_all(self, service: str) -> None:
         layout = self.plane.layout
         pools = [path for path in layout.endpoint_files() if belongs_to(path.stem, service)]
         routes = [layout.routes(service), layout.routes(preview_name(service))]
-        for path in [*pools, *routes, layout.secret(service), layout.record(service)]:
+        for path in [*pools, *routes, layout.record(service)]:
+            self.plane.files.delete(path, fence=None)
+        self._delete_certificate(service)
+
+    def _delete_certificate(self, service: str) -> None:
+        self.certificates.forget(service)
+        for path in (self.plane.layout.secret(service), self.plane.layout.source(service)):
             self.plane.files.delete(path, fence=None)
 
 

@@ -7,7 +7,6 @@ takes as long as `traffic.keep_alive` at most.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -19,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from hitless.adapters.envoy.files import read_resources
+from hitless.adapters.envoy.files import read_document, read_resources
 from hitless.adapters.envoy.identity import Identity
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.resources import listened_address
@@ -119,10 +118,14 @@ def _sockets(process: Identity) -> list[Any] | None:
 
 
 def read_record(path: Path) -> Record:
-    """Read who is who; written by an earlier release, it knows one process only."""
+    """Read who is who; written by an earlier release, it knows one process only.
+
+    Raises:
+        FileDamaged: it cannot be read.
+    """
     if not path.exists():
         return Record()
-    found = json.loads(path.read_bytes())
+    found = read_document(path)
     return Record(
         current=Identity(pid=found["pid"], started_ticks=found["started_ticks"]),
         earlier=tuple(

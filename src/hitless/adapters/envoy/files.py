@@ -15,12 +15,13 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hitless.errors import EnvironmentFault, Fenced
 
@@ -29,6 +30,8 @@ Resources = Mapping[str, Resource]
 """Resources of one file by name."""
 
 EMPTY_VERSION = ""
+LOCKED_WITHIN_S = 10.0  # held for some milliseconds, on a bad disk for seconds
+_LOCK_POLL_S = 0.002
 
 
 class FileDamaged(EnvironmentFault):
@@ -41,6 +44,23 @@ class FileDamaged(EnvironmentFault):
             f"{path} is damaged: {reason}",
             evidence=(f"what was written there last: {path.parent}/../kept",),
             hints=("it is restored within a second; try again", f"see who writes there: fuser -v {path}"),
+        )
+
+
+class FilesLocked(EnvironmentFault):
+    """A process that has the proxy's directory to itself does not go on: it is frozen, or its disk is."""
+
+    code = "HL6312"
+
+    def __init__(self, path: Path, holder: int | None) -> None:
+        super().__init__(
+            f"process {holder or 'unknown'} has held {path} for over {LOCKED_WITHIN_S:g} s; nothing can be written",
+            hints=(
+                f"see what it does: ps -o pid,stat,wchan:20,args -p {holder}"
+                if holder
+                else f"see who: fuser -v {path}",
+                f"if it is stopped (T): kill -CONT {holder or 'PID'}, or end it: kill -KILL {holder or 'PID'}",
+            ),
         )
 
 
@@ -73,10 +93,11 @@ class FencedFiles:
             copy = kept_copy(self.root, path)
             version, current = read_resources(copy if copy.exists() else path)
             wanted = dict(sorted(change(current).items()))
-            if version != EMPTY_VERSION and _encode(wanted) == _encode(current):
+            is_written = version != EMPTY_VERSION and _is_same(copy, path)
+            if is_written and _encode(wanted) == _encode(current):
                 return version
             version = stamp.version_of(wanted)
-            self._put(path, {"version_info": version, "resources": list(wanted.values())})
+            write_kept(self.root, path, {"version_info": version, "resources": list(wanted.values())})
             return version
 
     def write(self, path: Path, document: Mapping[str, Any], *, fence: int | None) -> None:
@@ -86,7 +107,7 @@ class FencedFiles:
             Fenced: a newer controller has written here.
         """
         with self._exclusive(fence):
-            self._put(path, document)
+            write_kept(self.root, path, document)
 
     def delete(self, path: Path, *, fence: int | None) -> None:
         """Delete a file that nothing reads any more.
@@ -97,11 +118,6 @@ class FencedFiles:
         with self._exclusive(fence):
             kept_copy(self.root, path).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
-
-    def _put(self, path: Path, document: Mapping[str, Any]) -> None:
-        data = json.dumps(document).encode()
-        keep(self.root, path, data)
-        write_whole(path, data)
 
     def check_fence(self, fence: int) -> None:
         """Make `fence` the oldest that may write from now on.
@@ -127,25 +143,68 @@ class FencedFiles:
                 evidence=(f"fence of this controller: {fence}", f"newest fence seen: {newest}"),
             )
         if fence > newest:
-            write_whole(_fence_of(self.root), str(fence).encode())
+            write_kept(self.root, _fence_of(self.root), fence)
 
 
 def read_fence(root: Path) -> int:
-    """Read the newest fence that has written in a region's directory, -1 when none has."""
+    """Read the newest fence that has written in a region's directory, -1 when none has.
+
+    Raises:
+        FileDamaged: nothing may be written until it is restored.
+    """
     path = _fence_of(root)
-    return int(path.read_text()) if path.exists() else -1
+    if not path.exists():
+        return -1
+    found = read_document(path)
+    if not isinstance(found, int):
+        raise FileDamaged(path, "it is no number")
+    return found
 
 
 def _fence_of(root: Path) -> Path:
     return root / "fence"
 
 
+def write_kept(root: Path, path: Path, document: object) -> None:
+    """Write a document, its copy first."""
+    data = json.dumps(document).encode()
+    keep(root, path, data)
+    write_whole(path, data)
+
+
 @contextmanager
 def exclusive(root: Path) -> Iterator[None]:
-    """Keep every other controller, and every other thread of this one, out of a region's directory."""
-    with (root / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Keep every other controller, and every other thread of this one, out of a region's directory. Blocks.
+
+    Raises:
+        FilesLocked: whoever is in it does not come out.
+    """
+    path = root / "lock"
+    with path.open("a") as lock:
+        _lock(lock, path)
         yield
+
+
+def _lock(lock: TextIO, path: Path) -> None:
+    give_up_at = time.monotonic() + LOCKED_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up_at:
+                raise FilesLocked(path, _holder(path)) from None
+            time.sleep(_LOCK_POLL_S)
+        else:
+            return
+
+
+def _holder(path: Path) -> int | None:
+    """Ask the kernel who holds a lock (proc_locks(5)); None: it does not tell, or nobody does any more."""
+    inode = path.stat().st_ino
+    for fields in map(str.split, Path("/proc/locks").read_text().splitlines()):
+        if fields[1] == "FLOCK" and fields[5].endswith(f":{inode}"):
+            return int(fields[4])
+    return None
 
 
 def kept_copy(root: Path, path: Path) -> Path:
@@ -158,6 +217,13 @@ def keep(root: Path, path: Path, data: bytes) -> None:
     copy = kept_copy(root, path)
     copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(copy, data, is_durable=False)
+
+
+def _is_same(copy: Path, path: Path) -> bool:
+    """Tell whether what was written last has reached the file: between the two, a write may have failed."""
+    if not copy.exists():
+        return True
+    return path.exists() and path.read_bytes() == copy.read_bytes()
 
 
 def read_resources(path: Path) -> tuple[str, dict[str, Resource]]:

@@ -4,8 +4,9 @@ Theory. A newcomer (epoch N+1) asks its parent (epoch N) over an abstract datagr
 the end of its admin interface and, `--parent-shutdown-time-s` later, for its end. As measured with Envoy 1.36 to 1.40:
 
 * A parent that has died answers nobody. The newcomer blocks for ten seconds at its next message, then aborts, hours
-  after the death if that message is "end". So whenever the parent has died before its time, we stand in for it: a
-  datagram socket under its name, which takes the message. No answer is needed.
+  after the death if that message is "end". So whenever the parent has died before its time, somebody stands in for it:
+  a datagram socket under its name takes the message, and no answer is needed. It is open in a `sleep` that outlives us;
+  whoever wants the name finds that process by the name.
 * A newcomer that fails leaves "still initialising" set in the shared memory, and from then on every other newcomer
   refuses to start. Nobody but us can tell that it is gone: we clear the mark.
 * When a newcomer starts, its parent ends the grandparent at once, with every stream it still has. Three generations
@@ -17,12 +18,21 @@ What else to touch: `Launch.command_line` keeps newcomers from asking for the pa
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import struct
+import time
 from pathlib import Path
 
-_GENERATIONS = 3  # Envoy's HotRestartingBase: MaxConcurrentProcesses
+import psutil
+
+from hitless.adapters.envoy.identity import Identity, spawn_orphan
+
+GENERATIONS = 3  # Envoy's HotRestartingBase: MaxConcurrentProcesses
 _NAME_LENGTH = 108  # Envoy names its sockets by all of sun_path, zeros included
+_HOLDER = "sleep"
+_ENDS_WITHIN_S = 1.0
+_POLL_S = 0.002
 _SHARED = Path("/dev/shm")  # noqa: S108 - Envoy's own place, not a temporary file of ours
 _HEAD = struct.Struct("<QQ")  # size, version
 _FLAGS = struct.Struct("<Q")
@@ -32,32 +42,47 @@ _WRAPPED = 2**64 - 2**32
 _KNOWN = (104, 11)  # what `--hot-restart-version` calls 11.104: version, and size of this very layout
 
 
-class StandIn:
-    """Holds the name of a parent that has died."""
+def stand_in(*, base_id: int, epoch: int, for_s: int, log: Path) -> None:
+    """Have the name of `epoch` held from now on, by a process of its own: the control plane may end before the message.
 
-    def __init__(self) -> None:
-        self._socket: socket.socket | None = None
-        self._name = ""
+    Nothing happens while somebody has it: that Envoy itself, or one who stands in already.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as holder:
+        if _takes(holder, _name(base_id, epoch)):
+            spawn_orphan([_HOLDER, str(for_s)], log, inherited=(holder.fileno(),))
 
-    def hold(self, *, base_id: int, epoch: int) -> None:
-        """Take the name of the parent of `epoch`, unless somebody has it: the parent itself, or another controller."""
-        name = f"\0envoy_domain_socket_parent_{_as_printed(base_id * 10) + (epoch - 1) % _GENERATIONS}"
-        if self._name == name:
+
+def free_name(*, base_id: int, epoch: int) -> None:
+    """Take a name that a later generation wants from whoever stands in under it."""
+    name = _name(base_id, epoch)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        if _takes(probe, name):
             return
-        self.release()
-        holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            holder.bind(name.ljust(_NAME_LENGTH, "\0"))
-        except OSError:  # tried again at the next look
-            holder.close()
-            return
-        self._socket, self._name = holder, name
+    for found in psutil.net_connections(kind="unix"):
+        if found.pid and str(found.laddr).rstrip("@") == f"@{name}":
+            _end_holder(found.pid)
 
-    def release(self) -> None:
-        """Let go of the name: a later generation will want it."""
-        if self._socket is not None:
-            self._socket.close()
-        self._socket, self._name = None, ""
+
+def _end_holder(pid: int) -> None:
+    holder = Identity.of(pid)
+    if holder is None or holder.arguments()[:1] != (_HOLDER,):
+        return
+    holder.send(signal.SIGKILL)
+    deadline = time.monotonic() + _ENDS_WITHIN_S
+    while holder.is_alive() and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+
+
+def _name(base_id: int, epoch: int) -> str:
+    return f"envoy_domain_socket_parent_{_as_printed(base_id * 10) + epoch % GENERATIONS}"
+
+
+def _takes(holder: socket.socket, name: str) -> bool:
+    try:
+        holder.bind(f"\0{name}".ljust(_NAME_LENGTH, "\0"))
+    except OSError:
+        return False
+    return True
 
 
 def forget_failed_newcomer(base_id: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -29,6 +30,20 @@ class Identity:
     def is_alive(self) -> bool:
         """Tell whether this very process still runs."""
         return _started_ticks(self.pid) == self.started_ticks
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal exactly this process, if it still runs: whoever is compared is whoever is hit (pidfd_open(2))."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if self.is_alive():
+                signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:  # it has ended in between
+            pass
+        finally:
+            os.close(descriptor)
 
     @property
     def executable(self) -> Path:
@@ -77,8 +92,8 @@ _ORPHANED = 'log=$1; shift; (while kill -0 $$ 2>&-; do sleep 0.005; done; exec "
 """Run the command only once this shell is gone; say its pid."""
 
 
-def spawn_orphan(argv: list[str], log: Path) -> int:
-    """Start Envoy as nobody's child and return its pid.
+def spawn_orphan(argv: list[str], log: Path, *, inherited: tuple[int, ...] = ()) -> int:
+    """Start Envoy as nobody's child, with these descriptors of ours open, and return its pid.
 
     With hot restart on, Envoy asks the kernel for SIGTERM at its parent's death (PR_SET_PDEATHSIG in its hot restart
     code), and the kernel means the very thread that started it. So the parent must be gone before Envoy begins: init is
@@ -89,6 +104,7 @@ def spawn_orphan(argv: list[str], log: Path) -> int:
         start_new_session=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        pass_fds=inherited,
         check=True,
     )
     return int(shell.stdout)

@@ -18,8 +18,10 @@ from hitless.adapters.envoy.refusals import SocketLinkTaken
 from hitless.rollout.spec import Region, Version
 
 KEPT = "kept"
-FOLDERS = ("rds", "eds", "sds", "tables")
-"""Of files that this adapter writes, one per service or version."""
+FOLDERS = ("rds", "eds", "sds", "sources", "tables")
+"""Of files that this adapter writes and relies on, one per service or version."""
+FILES = ("lds.json", "cds.json", "envoy.json", "base-id", "fence")
+"""Such files that are there once; all of them are JSON."""
 LONGEST_SOCKET = "admin-99999.sock"
 SOCKET_PATH_MAX = 107  # bytes; sun_path of unix(7) is 108 with the closing zero
 
@@ -54,9 +56,13 @@ class Layout:
     def of(cls, directory: Path, region: Region) -> Layout:
         """Lay out `directory` for `region`, creating what is missing, for the owner alone: it holds override tokens."""
         layout = cls(directory.resolve() / region)
-        for folder in ("", *FOLDERS, "logs"):
-            (layout.root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        layout.make_folders()
         return layout
+
+    def make_folders(self) -> None:
+        """Make what is missing; Envoy neither starts nor takes a change without."""
+        for folder in ("", *FOLDERS, "logs"):
+            (self.root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def bootstrap_of(self, epoch: int) -> Path:
         """Envoy's static configuration, one per generation."""
@@ -96,6 +102,10 @@ class Layout:
         """List SDS files."""
         return (self.root / "sds").glob("*.json")
 
+    def source(self, service: str) -> Path:
+        """Which of the user's files the SDS of one service was made of."""
+        return self.root / "sources" / f"{service}.json"
+
     def record(self, service: str) -> Path:
         """Tables written and acknowledged, for the next controller."""
         return self.root / "tables" / f"{service}.json"
@@ -107,16 +117,6 @@ class Layout:
     def access_log(self, service: str) -> Path:
         """One JSON line per request."""
         return self.root / "logs" / f"{service}.jsonl"
-
-    def written_files(self) -> Iterator[Path]:
-        """List what this adapter writes and relies on, kept copies that have lost their file included."""
-        names = {
-            path.relative_to(folder)
-            for folder in (self.root, self.root / KEPT)
-            for pattern in ("lds.json", "cds.json", *(f"{name}/*.json" for name in FOLDERS))
-            for path in folder.glob(pattern)
-        }
-        return (self.root / name for name in sorted(names))
 
     @property
     def log(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from pathlib import Path
@@ -28,7 +29,7 @@ async def rotate(layout: Layout, admin: Admin, *, limit: int = ACCESS_LOG_MAX_BY
         path.replace(path.with_suffix(".jsonl.1"))
     if _is_orphaned(layout):
         await admin.reopen_logs()
-    _cut(layout.log)
+    await asyncio.to_thread(_cut, layout.log)
 
 
 def _is_orphaned(layout: Layout) -> bool:
@@ -38,5 +39,7 @@ def _is_orphaned(layout: Layout) -> bool:
 def _cut(log: Path) -> None:
     # Envoy's stderr is opened for appending, so the file may be emptied under it; a rename it would not notice.
     if log.exists() and log.stat().st_size > ENVOY_LOG_MAX_BYTES:
-        shutil.copyfile(log, log.with_suffix(".log.1"))
+        with log.open("rb") as source, log.with_suffix(".log.1").open("wb") as kept:
+            source.seek(-ENVOY_LOG_MAX_BYTES, os.SEEK_END)
+            shutil.copyfileobj(source, kept)
         os.truncate(log, 0)

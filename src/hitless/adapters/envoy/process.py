@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import signal
 import time
@@ -28,8 +27,14 @@ from hitless.adapters.envoy.admin import Admin
 from hitless.adapters.envoy.binary import envoy_binary
 from hitless.adapters.envoy.bootstrap import LONGEST_STREAM_S, Launch, bootstrap, option
 from hitless.adapters.envoy.earlier import Earlier, Record, has_connections, is_accepting, read_record, record_document
-from hitless.adapters.envoy.files import exclusive, read_resources, write_whole
-from hitless.adapters.envoy.handover import StandIn, forget_failed_newcomer, remove_shared_memory
+from hitless.adapters.envoy.files import exclusive, kept_copy, read_document, read_resources, write_kept, write_whole
+from hitless.adapters.envoy.handover import (
+    GENERATIONS,
+    forget_failed_newcomer,
+    free_name,
+    remove_shared_memory,
+    stand_in,
+)
 from hitless.adapters.envoy.identity import Identity, is_refused, listener_of, spawn_orphan
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.refusals import EnvoyDidNotStart
@@ -42,6 +47,8 @@ _LOG_LINES_SHOWN = 5
 _CALM_S = 10.0  # lived so long: a crash is a new one, restarted without delay
 _LONGEST_DELAY_S = 5.0
 _TERM_GRACE_S = 3.0
+_ENDS_PARENT_S = 60.0  # its clock for that begins once it is ready
+_REACHED_EVERY_S = 1.0
 _ADMIN_OPENS_WITHIN_S = 10.0  # the first thing it does; an Envoy without any service accepts nothing
 
 Status = Literal["running", "starting", "down"]
@@ -58,10 +65,10 @@ class EnvoyProcess:
         self._concurrency = concurrency
         self._identity: Identity | None = None
         self._earlier: tuple[Earlier, ...] = ()
-        self._stand_in = StandIn()
         self._is_ready = False
         self._spawned_at = float("-inf")
         self._delay_s = 0.0
+        self._reached_at = float("-inf")
 
     @property
     def identity(self) -> Identity | None:
@@ -109,9 +116,11 @@ class EnvoyProcess:
     def find(self) -> bool:
         """Look for a running Envoy of this directory and take it over."""
         self._layout.ensure_short_way()
-        record = read_record(self._layout.process)
-        self._identity = self._listening() or _first_alive(record.current) or self._left_in_charge(record)
+        record, listening = read_record(self._layout.process), self._listening()
+        self._identity = _youngest(listening, record.current) or self._left_in_charge(record)
         self._earlier = record.earlier
+        if self._identity is not None and self._identity != listening:
+            self._layout.lead_to_admin(self._layout.admin_socket_of(self._epoch_of(self._identity)))
         return self._identity is not None
 
     def next_launch(self, *, parent_lives_s: float) -> Launch:
@@ -136,11 +145,21 @@ class EnvoyProcess:
         self._is_ready = False
         if self.pid is None and not self.find():
             await asyncio.to_thread(self._spawn)
+        try:
+            await self._until_it_serves(within_s)
+        except EnvoyDidNotStart:
+            if not await self._take_back():
+                raise
+            await self._until_it_serves(within_s)
+
+    async def _until_it_serves(self, within_s: float) -> None:
         if await asyncio.to_thread(self._is_mute):
             await self._hand_over_to_itself(within_s=within_s)
         assert self._identity is not None
         await self._until_ready(self._admin, self._identity, time.monotonic() + within_s)
         self._is_ready = True
+        if read_record(self._layout.process).current != self._identity:
+            await asyncio.to_thread(self._record)
 
     async def restart_if_dead(self, *, within_s: float) -> None:
         """Start it again if it has ended; one that ends again and again is given growing pauses.
@@ -148,12 +167,37 @@ class EnvoyProcess:
         Raises:
             EnvoyDidNotStart: with the last lines of its log.
         """
+        if await self._is_cut_off():
+            self.find()
+            await self._admin.close()
+            await self.start(within_s=within_s)
         if self.pid is not None and not self._is_ready:
             self._is_ready = await self._admin.is_ready()
         if self.pid is None or (not self._is_ready and await asyncio.to_thread(self._is_mute)):
             await self._start_again(within_s)
         await self._end_orphans()
-        self._stand_in_for_parent()
+        if self._has_lost_its_parent():
+            await asyncio.to_thread(self._stand_in_for_parent)
+
+    async def _is_cut_off(self) -> bool:
+        """Tell, once a second, whether somebody else is to be asked, or the way there is lost.
+
+        An open connection tells nothing: an Envoy that was replaced still answers over it.
+        """
+        if not self._is_ready or self.pid is None or time.monotonic() < self._reached_at + _REACHED_EVERY_S:
+            return False
+        self._reached_at = time.monotonic()
+        return await asyncio.to_thread(is_refused, self._layout.admin_socket)
+
+    async def _take_back(self) -> bool:
+        """End a newcomer that hangs, if the one whose place it was to take still accepts connections."""
+        hung, before = self._identity, await asyncio.to_thread(self._left_in_charge, read_record(self._layout.process))
+        if hung is None or before is None or before == hung:
+            return False
+        await self._end(hung, signal.SIGKILL)
+        self._identity = before
+        await asyncio.to_thread(self._record)
+        return True
 
     async def _start_again(self, within_s: float) -> None:
         if time.monotonic() >= self._spawned_at + self._delay_s:
@@ -183,6 +227,7 @@ class EnvoyProcess:
             await self._until_ready(admin, newcomer, time.monotonic() + within_s)
         except EnvoyDidNotStart:
             await self._end(newcomer, signal.SIGKILL)
+            await asyncio.to_thread(self._record)
             # It may have closed the admin interface of this one before it failed; only open connections still work.
             await self._admin.close()
             self._is_ready = False
@@ -209,16 +254,20 @@ class EnvoyProcess:
 
     async def stop(self) -> None:
         """End it and those it has replaced: politely, then by force; forget sockets and record."""
+        known = self.identity
         self.find()
+        self._identity = self._identity or known
         base_ids = {found for one in self._all() if (found := self._base_id_of(one)) is not None}
         for how in (signal.SIGTERM, signal.SIGKILL):
             await asyncio.gather(*(self._end(one, how) for one in self._all()))
         for base_id in base_ids:
             remove_shared_memory(base_id)
-        for path in [*self._layout.admin_sockets(), self._layout.process]:
+            for epoch in range(GENERATIONS):
+                free_name(base_id=base_id, epoch=epoch)
+        record = self._layout.process
+        for path in [*self._layout.admin_sockets(), kept_copy(self._layout.root, record), record]:
             path.unlink(missing_ok=True)
         self._layout.remove_short_way()
-        self.let_go()
         self._identity, self._earlier = None, ()
 
     async def cut(self, *, within_s: float) -> None:
@@ -229,10 +278,6 @@ class EnvoyProcess:
         """
         await self.stop()
         await self.start(within_s=within_s)
-
-    def let_go(self) -> None:
-        """Hold nothing any more; it serves on."""
-        self._stand_in.release()
 
     # Who is who
 
@@ -276,12 +321,20 @@ class EnvoyProcess:
         found = option(one.arguments(), "--base-id")
         return int(found) if found else None
 
+    def _has_lost_its_parent(self) -> bool:
+        return (
+            self.pid is not None and self.epoch > 0 and not any(self._is_parent(one.identity) for one in self.earlier)
+        )
+
     def _stand_in_for_parent(self) -> None:
-        """Take a parent's place that has died; without it Envoy aborts when it wants to end the dead one."""
+        """Have a parent's place taken that has died; without it Envoy aborts when it wants to end the dead one."""
         current = self.identity
-        if current is None or self.epoch == 0 or any(self._is_parent(one.identity) for one in self.earlier):
+        if current is None:
             return
-        self._stand_in.hold(base_id=self._base_id_of(current) or 0, epoch=self.epoch)
+        left_s = int(option(current.arguments(), "--parent-shutdown-time-s") or 0) + _ENDS_PARENT_S - current.age_s
+        if left_s > 0:
+            base_id = self._base_id_of(current) or 0
+            stand_in(base_id=base_id, epoch=self.epoch - 1, for_s=int(left_s) + 1, log=self._layout.log)
 
     # Starting and ending
 
@@ -293,32 +346,34 @@ class EnvoyProcess:
             for path in self._layout.admin_sockets():
                 path.unlink(missing_ok=True)
             self._prepare(launch)
+            free_name(base_id=launch.base_id, epoch=launch.epoch)
             self._spawned_at = time.monotonic()
             self._identity = Identity.of(spawn_orphan(launch.command_line(self._layout), self._layout.log))
             self._layout.lead_to_admin(self._layout.admin_socket_of(0))
-            self._stand_in.release()
             self._record()
 
     def _spawn_next(self, launch: Launch) -> Identity:
         with exclusive(self._layout.root):
             assert self._identity is not None
             self._prepare(launch)
+            free_name(base_id=launch.base_id, epoch=launch.epoch)
             forget_failed_newcomer(launch.base_id)
             until = self._clock.now() + timedelta(seconds=launch.parent_lives_s)
             leaving = Earlier(identity=self._identity, until=until)
-            self._record(also=leaving)  # should we die now, the next controller knows who was there
+            known = (*self.earlier, leaving)
+            self._record(earlier=known)  # should we die now, the next controller knows who was there
             newcomer = Identity.of(spawn_orphan(launch.command_line(self._layout), self._layout.log))
             if newcomer is None:
                 self._is_ready = False
                 raise EnvoyDidNotStart("it ended at once", self._layout.log, evidence=self._last_words())
-            self._earlier = (*self.earlier, leaving)
+            self._earlier = known
+            self._record(current=newcomer, earlier=known)  # and who is coming
             return newcomer
 
     def _put_in_charge(self, newcomer: Identity, socket: Path) -> None:
         self._identity = newcomer
         self._layout.lead_to_admin(socket)
         self._record()
-        self._stand_in.release()
         kept = {self._layout.bootstrap_of(self.epoch).name, socket.name}
         for pattern in ("bootstrap*.json", "admin-*.sock"):
             for path in self._layout.root.glob(pattern):
@@ -336,16 +391,17 @@ class EnvoyProcess:
         document = bootstrap(self._layout, epoch=launch.epoch)
         write_whole(self._layout.bootstrap_of(launch.epoch), json.dumps(document, indent=1).encode())
 
-    def _record(self, *, also: Earlier | None = None) -> None:
-        if self._identity is not None:
-            record = Record(current=self._identity, earlier=(*self.earlier, *([also] if also else [])))
-            write_whole(self._layout.process, json.dumps(record_document(record)).encode())
+    def _record(self, *, current: Identity | None = None, earlier: tuple[Earlier, ...] | None = None) -> None:
+        chosen = current or self._identity
+        if chosen is not None:
+            record = Record(current=chosen, earlier=self.earlier if earlier is None else earlier)
+            write_kept(self._layout.root, self._layout.process, record_document(record))
 
     def _base_id(self) -> int:
         path = self._layout.base_id
         if not path.exists() or self.earlier:
-            write_whole(path, str(secrets.randbelow(_BASE_ID_MAX) + 1).encode())
-        return int(path.read_text())
+            write_kept(self._layout.root, path, secrets.randbelow(_BASE_ID_MAX) + 1)
+        return int(read_document(path))
 
     async def _until_ready(self, admin: Admin, identity: Identity, deadline: float) -> None:
         while not await admin.is_ready():
@@ -357,8 +413,7 @@ class EnvoyProcess:
 
     async def _end(self, one: Identity, how: signal.Signals) -> None:
         deadline = time.monotonic() + _TERM_GRACE_S
-        if one.is_alive():
-            os.kill(one.pid, how)
+        one.send(how)
         while one.is_alive() and time.monotonic() < deadline:  # noqa: ASYNC110 - no event: it may not be our child
             await asyncio.sleep(_READY_POLL_S)
 
@@ -367,5 +422,7 @@ class EnvoyProcess:
         return tuple(lines[-_LOG_LINES_SHOWN:])
 
 
-def _first_alive(one: Identity | None) -> Identity | None:
-    return one if one is not None and one.is_alive() else None
+def _youngest(*found: Identity | None) -> Identity | None:
+    """Choose who serves, or is on its way to: whoever came last and lives."""
+    alive = [one for one in found if one is not None and one.is_alive()]
+    return max(alive, key=lambda one: one.started_ticks, default=None)

@@ -24,7 +24,7 @@ from hitless.adapters.envoy.change import Change, Plane, Versions
 from hitless.adapters.envoy.damage import Damage
 from hitless.adapters.envoy.definition import Definition, is_free
 from hitless.adapters.envoy.drain import QuietMeter
-from hitless.adapters.envoy.files import FencedFiles, Stamp, read_resources, read_version
+from hitless.adapters.envoy.files import FencedFiles, FileDamaged, Stamp, read_resources, read_version
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.ledger import Ledger, ledger_document, read_ledger
 from hitless.adapters.envoy.lifecycle import EarlierState, EnvoyState, Lifecycle
@@ -156,9 +156,11 @@ class EnvoyRouter:
         """Start Envoy again if it has ended, from the files on disk; cheap when it runs. Trouble is told in `state`."""
         pid = self._life.process.pid
         try:
-            if pid is None or time.monotonic() > self._restored_at + _RESTORE_EVERY_S:
-                await self._restore()
-            await self._life.look_after()
+            try:
+                if pid is None or time.monotonic() > self._restored_at + _RESTORE_EVERY_S:
+                    await self._restore()
+            finally:
+                await self._life.look_after()  # from the files as they are, if they could not be restored
             await self._certificates.look(timeout_s=self._timeout_s)
             await self._look_after_logs()
             self._fault = None
@@ -175,7 +177,6 @@ class EnvoyRouter:
 
     async def close(self) -> None:
         """Let go of Envoy; it serves on."""
-        self._life.process.let_go()
         await self._admin.close()
 
     async def standing(self) -> Mapping[str, Standing]:
@@ -347,7 +348,8 @@ class EnvoyRouter:
         try:
             snapshot = await self._admin.snapshot()
             elsewhere = await self._life.connections()
-        except EnvoySilent as silence:
+            problem = self._listeners_problem(snapshot)
+        except (EnvoySilent, FileDamaged) as silence:
             self._snapshot, self._silence = None, silence.message if self._life.process.pid else "Envoy is down"
             self._looked_at = time.monotonic()
             return
@@ -355,7 +357,7 @@ class EnvoyRouter:
         self._took_s = time.monotonic() - self._looked_at
         taken_at = min(snapshot.taken_at, elsewhere.read_at)
         self._snapshot = replace(snapshot, taken_at=taken_at, elsewhere=elsewhere.by_address)
-        self._silence = self._listeners_problem(self._snapshot)
+        self._silence = problem
 
     def _meet_another_envoy(self) -> None:
         self._answers = AnswerMeter()  # its counters begin from nothing

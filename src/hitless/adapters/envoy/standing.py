@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hitless.adapters.envoy.damage import Damage
 from hitless.adapters.envoy.files import read_fence, read_resources
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.ledger import read_ledger
@@ -30,8 +31,15 @@ def read_standing(directory: Path, *, region: Region = LOCAL) -> dict[str, Stand
 
 
 def newest_fence(directory: Path, *, region: Region = LOCAL) -> int:
-    """Return the newest fence that has written here, -1 when none has."""
-    layout = Layout(directory / region)
+    """Return the newest fence that has written here, -1 when none has; files that were damaged meanwhile are restored.
+
+    Raises:
+        FileDamaged: file and copy are.
+    """
+    if not (directory / region).exists():
+        return -1
+    layout = Layout(directory.resolve() / region)
+    Damage(layout).restore()
     return max(read_fence(layout.root), *(read_ledger(path).fence for path in layout.records()), -1)
 
 
