@@ -8,8 +8,8 @@ from processes_support import fleet_at, gone, settled, spec_of, start, until
 from hitless.adapters.processes.logs import (
     LOG_LIMIT_BYTES,
     LogLine,
+    LogWarden,
     cap_log,
-    keep_logs_small,
     last_line,
     log_files,
     log_path,
@@ -69,7 +69,7 @@ def test_the_last_line_is_the_last_that_says_anything_and_is_short(tmp_path: Pat
 def test_the_newest_twenty_logs_of_ended_instances_are_kept_and_all_of_living_ones(tmp_path: Path) -> None:
     for number in range(30):
         write(tmp_path, InstanceId(f"web-{number:02}"), "x\n")
-    keep_logs_small(tmp_path, live={InstanceId("web-00")})
+    LogWarden(tmp_path).look({InstanceId("web-00")})
     kept = [path.stem for path in log_files(tmp_path, service="web")]
     assert len(kept) == 21
     assert kept[0] == "web-00"
@@ -126,13 +126,25 @@ async def test_the_log_of_an_instance_that_is_in_none_of_the_fleets_books_is_cap
         await until(lambda: path.stat().st_size == 0)
 
 
+def test_a_log_that_nobody_writes_is_looked_at_again_when_somebody_does(tmp_path: Path) -> None:
+    path, warden = write(tmp_path, WEB_1, "x\n"), LogWarden(tmp_path)
+    for _ in range(3):
+        warden.look(())
+    path.write_text("x" * LOG_LIMIT_BYTES + "x\n")
+    warden.look({WEB_1})
+    assert path.stat().st_size > 0  # it is believed to be quiet
+    warden._forget_at = 0.0  # a minute later
+    warden.look({WEB_1})
+    assert path.stat().st_size == 0
+
+
 def test_a_log_that_cannot_be_capped_holds_up_no_other(tmp_path: Path) -> None:
     for instance in (WEB_1, WEB_2):
         write(tmp_path, instance, "x" * LOG_LIMIT_BYTES + "x\n")
     first, last = log_files(tmp_path)
     set_aside(first).mkdir()
     first.with_name(f"{first.name}.draft").mkdir()
-    keep_logs_small(tmp_path, live=())
+    LogWarden(tmp_path).look(())
     assert (first.stat().st_size > 0, last.stat().st_size) == (True, 0)
 
 
@@ -148,5 +160,5 @@ def test_the_older_part_of_a_log_goes_with_it(tmp_path: Path) -> None:
     for number in range(22):
         path = write(tmp_path, InstanceId(f"web-{number:02}"), "x\n" * 100)
         cap_log(path, limit=50)
-    keep_logs_small(tmp_path, live=())
+    LogWarden(tmp_path).look(())
     assert len(list((tmp_path / "logs/web").glob("*.log.1"))) == 20

@@ -18,7 +18,7 @@ from pathlib import Path
 from hitless.adapters.processes.file_names import KEPT_PER_SERVICE
 from hitless.adapters.processes.free_ports import FreePorts, usual_ports
 from hitless.adapters.processes.identity import boot_id
-from hitless.adapters.processes.logs import keep_logs_small
+from hitless.adapters.processes.logs import LogWarden
 from hitless.adapters.processes.records import InstanceRecord, InstanceRecords, RecordUnreadable
 from hitless.adapters.processes.supervisor import Supervisor, Surroundings
 from hitless.ports import Clock
@@ -27,7 +27,7 @@ from hitless.rollout.world import Instance, Phase
 
 logger = logging.getLogger(__name__)
 
-_LOGS_EVERY_S = 0.5  # an instance that writes 1 GB/s outgrows its limit by half of that
+_LOGS_EVERY_S = 1.0  # an instance that writes 1 GB/s outgrows its limit by as much
 _THREADS = 4  # writes and searches of `/proc`
 
 
@@ -181,9 +181,7 @@ class ProcessFleet:
         self._on_change(record.service)
 
     async def _keep_logs_small(self, around: Surroundings) -> None:
+        warden = LogWarden(self._directory)
         while True:
             await asyncio.sleep(_LOGS_EVERY_S)
-            await around.offload(self._keep_logs_small_now)
-
-    def _keep_logs_small_now(self) -> None:
-        keep_logs_small(self._directory, live=tuple(self._supervisors))
+            await around.offload(lambda: warden.look(tuple(self._supervisors)))

@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import defaultdict, deque
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ _POLL_S = 0.2
 _CHUNK_BYTES = 64 * 1024
 _LINE_LIMIT_BYTES = 64 * 1024
 _TAIL_LIMIT_BYTES = 1 << 20
+_QUIET_S = 60.0
+_SUFFIX = ".log"
 
 LOG_LIMIT_BYTES = 16 << 20
 """Size at which a log is set aside; at most twice as much is kept of an instance."""
@@ -125,16 +128,53 @@ def cap_log(path: Path, *, limit: int = LOG_LIMIT_BYTES) -> None:
     os.truncate(path, 0)
 
 
-def keep_logs_small(directory: Path, *, live: Collection[InstanceId]) -> None:
-    """Cap every log, whoever writes it, and remove those of ended instances but for each service's newest ones."""
-    ended: defaultdict[Path, list[Path]] = defaultdict(list)
-    for path in log_files(directory):
-        _told_only(cap_log, path)
-        if _instance_of(path) not in live:
-            ended[path.parent].append(path)
-    for paths in ended.values():
-        for path in paths[: max(0, len(paths) - KEPT_PER_SERVICE)]:
-            _told_only(_remove, path)
+@dataclass(slots=True)
+class LogWarden:
+    """Caps every log, whoever writes it, and removes those of ended instances but for each service's newest ones.
+
+    It looks every second, so a log of nobody that lives, and that has not grown since, is asked only once a minute.
+    """
+
+    directory: Path
+    _sizes: dict[str, int] = field(default_factory=dict)
+    _quiet: set[str] = field(default_factory=set)
+    _forget_at: float = 0.0
+
+    def look(self, live: Collection[InstanceId]) -> None:
+        """Look once; `live` instances' logs are never removed."""
+        if time.monotonic() >= self._forget_at:
+            self._forget_at = time.monotonic() + _QUIET_S
+            self._quiet.clear()
+            self._sizes.clear()
+        written = {f"{file_name(one)}{_SUFFIX}" for one in live}
+        for folder in _entries(self.directory / "logs"):
+            ended = [one for one in _entries(folder.path) if self._is_log(one) and not self._is_written(one, written)]
+            if len(ended) > KEPT_PER_SERVICE:
+                for path in newest_first(Path(one.path) for one in ended)[KEPT_PER_SERVICE:]:
+                    _told_only(_remove, path)
+
+    def _is_log(self, entry: os.DirEntry[str]) -> bool:
+        return entry.path in self._quiet or (entry.name.endswith(_SUFFIX) and entry.is_file())
+
+    def _is_written(self, entry: os.DirEntry[str], written: Collection[str]) -> bool:
+        """Cap the log where it may still grow; tell whether a live instance writes it."""
+        if entry.path not in self._quiet:
+            with suppress(FileNotFoundError):  # somebody removed it
+                size = entry.stat().st_size
+                if size > LOG_LIMIT_BYTES:
+                    _told_only(cap_log, Path(entry.path))
+                if entry.name not in written and self._sizes.get(entry.path) == size <= LOG_LIMIT_BYTES:
+                    self._quiet.add(entry.path)
+                self._sizes[entry.path] = size
+        return entry.name in written
+
+
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _remove(path: Path) -> None:
