@@ -128,7 +128,12 @@ class Supervisor:
         """Begin it, and wait as long as it may take to be ready."""
         around, within_s = self._around, self.record.health.start_deadline_s
         beginning = self._beginning = Beginning(
-            run=run, record=self.record, ground=around, log=self._log, writing=self._writing
+            run=run,
+            record=self.record,
+            ground=around,
+            log=self._log,
+            writing=self._writing,
+            is_given_up=self._stop.done(),
         )
         launch = around.begin(self._launch(beginning))
         await asyncio.wait({launch, self._stop}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
