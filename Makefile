@@ -26,7 +26,7 @@ demo: $(READY)  ## Show the main job: three rollouts, two bad versions, a killed
 
 test: $(READY)  ## Run all checks and all tests
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 20
 	$(BIN)/python -m pytest -m alone --durations 5
 
 check: $(READY)  ## Lint, format, types, floors and rooms

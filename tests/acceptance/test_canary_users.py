@@ -13,7 +13,7 @@ from hitless.rollout.spec import Address
 from hitless.testing.live import LiveProject
 from hitless.testing.load import Kind, Load, LoadPlan, Report, RequestSpec, StickySpec
 
-STEPS = {0.01: 15_000, 1.0: 6_000, 5.0: 6_000, 25.0: 6_000}
+STEPS = {0.01: 12_000, 1.0: 4_000, 5.0: 4_000, 25.0: 4_000}
 """Share in percent, and how many independent requests are counted at it."""
 
 USERS = 10_000

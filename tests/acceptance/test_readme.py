@@ -30,7 +30,7 @@ PORT = re.compile(r"(?<=127\.0\.0\.1:)8\d{3}\b")
 ENDED = "--- ended with"
 ASK_CODE = "echo $?"
 UP = """\
-hitless up >up.txt 2>&1 & up=$!
+: >up.txt; hitless up >>up.txt 2>&1 & up=$!
 until grep --quiet '^Ctrl-C' up.txt || ! kill -0 $up; do sleep 0.1; done; cat up.txt
 """
 MATCH = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
