@@ -7,7 +7,7 @@ import errno
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -246,14 +246,20 @@ def test_behind_a_damaged_fence_nothing_is_written(layout: Layout, content: byte
     assert not layout.routes("shop").exists()
 
 
-async def test_a_process_is_waited_for_until_it_ends_and_no_longer_than_asked() -> None:
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sleep", "60"]) as process:
-        identity = Identity.of(process.pid)
-        assert identity is not None
-        await identity.ended(within_s=0.01)
-        assert identity.is_alive()
-        waiting = asyncio.create_task(identity.ended(within_s=60))
+        yield process
         process.kill()
-        await asyncio.wait_for(waiting, 30)
-        assert not identity.is_alive()
+
+
+async def test_a_process_is_waited_for_until_it_ends_and_no_longer_than_asked(sleeper: subprocess.Popen[bytes]) -> None:
+    identity = Identity.of(sleeper.pid)
+    assert identity is not None
+    await identity.ended(within_s=0.01)
+    assert identity.is_alive()
+    waiting = asyncio.create_task(identity.ended(within_s=60))
+    sleeper.kill()
+    await asyncio.wait_for(waiting, 30)
+    assert not identity.is_alive()
     await identity.ended(within_s=60)  # who has gone is not waited for
