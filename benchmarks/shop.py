@@ -36,7 +36,7 @@ run:
   environment: {{SHOP_DATA: "{data}"}}
 {tls}health:
   {{live: /health/live, ready: /health/ready, start_deadline: {start_deadline}, max_failures: {max_failures}}}
-drain: {{requests: 1s, streams: 10m}}
+drain: {{requests: 1s, streams: 2h}}
 preflight: off
 traffic: {{sticky: {{cookie: hitless}}, keep_alive: 5s}}
 strategy:

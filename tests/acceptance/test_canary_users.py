@@ -22,6 +22,7 @@ CALM_S = 2.0
 
 
 @pytest.mark.acceptance
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 async def test_a_canary_gets_its_share_and_users_only_ever_move_forward(shop: LiveProject) -> None:
     steps = ", ".join(f"{{weight: {share}%, pause: true}}" for share in STEPS)
@@ -31,7 +32,7 @@ async def test_a_canary_gets_its_share_and_users_only_ever_move_forward(shop: Li
     shop.check("deploy", "--version", "v1", "--strategy", "rolling")
     host, _, port = shop.status("shop")["listen"].rpartition(":")
     kinds = {
-        Kind.KEEPALIVE: RequestSpec(rate_rps=450),  # without a cookie: everyone is new, every draw independent
+        Kind.KEEPALIVE: RequestSpec(rate_rps=550),  # without a cookie: everyone is new, every draw independent
         Kind.STICKY: StickySpec(rate_rps=400, users=USERS, new_user_every=10, connections=32),
     }
     plan = LoadPlan(target=Address(host=host, port=int(port)), kinds=kinds, duration_s=300)

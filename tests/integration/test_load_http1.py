@@ -225,6 +225,22 @@ async def test_requests_that_never_left_are_reported_and_prove_nothing() -> None
     assert (found.answered, found.failed, found.unsent) == (1, {"timeout": 1}, 8)
 
 
+async def test_what_waits_for_a_connection_at_the_end_is_not_sent_when_its_answer_would_come_too_late() -> None:
+    async def answer_slowly(exchange: Exchange) -> None:
+        await asyncio.sleep(0.2)
+        exchange.answer()
+
+    async with http_server(answer_slowly) as target:
+        spec = RequestSpec(rate_rps=100, connections=1, timeout_s=5)
+        plan = LoadPlan(target=target, kinds={Kind.KEEPALIVE: spec}, duration_s=0.5, drain_s=5)
+        async with Load(plan, clock=SystemClock()) as load:
+            await load.run_out()
+            report = await load.finish()
+    found = report.kinds[Kind.KEEPALIVE]
+    assert found.failed == {}
+    assert (found.answered + found.unsent, report.verdict) == (50, Verdict.INCOMPLETE)
+
+
 async def test_without_a_request_there_is_no_success() -> None:
     async def be_healthy(exchange: Exchange) -> None:
         exchange.answer()

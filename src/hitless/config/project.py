@@ -28,6 +28,7 @@ from hitless.config.models import Service
 from hitless.config.spelling import did_you_mean
 from hitless.config.values import Loc, Problem
 from hitless.rollout.spec import ServiceSpec
+from hitless.system_faults import fault_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +54,17 @@ def load(path: Path) -> Project:
     Raises:
         ConfigurationMissing: there is no such file.
         ConfigurationUnreadable: it cannot be read.
+        EnvironmentFault: no descriptor is left to read it with.
         InvalidConfiguration: it breaks the rules; holds every finding.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise ConfigurationMissing(path) from None
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        cause = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationUnreadable(path, cause.lower()) from error
+    except ValueError as error:  # a null byte in the path
+        raise ConfigurationUnreadable(path, str(error)) from error
+    except OSError as error:
+        raise fault_of(error) or ConfigurationUnreadable(path, (error.strerror or str(error)).lower()) from error
     return parse(_decode(content, path), path=path)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hitless.errors import UserError
+from hitless.errors import HitlessError
 from hitless.rollout.spec import ServiceSpec
 from hitless.system_faults import FileSystemFull, in_words
 
@@ -25,7 +25,7 @@ class ProjectFile:
 
     Attributes:
         path: of `hitless.yaml`.
-        read: reads it; raises `UserError` with the place.
+        read: reads it; raises what is wrong, with the place.
         problem: why it cannot be used, as of the last look.
     """
 
@@ -39,10 +39,11 @@ class ProjectFile:
 
         Raises:
             UserError: the file is wrong or missing.
+            EnvironmentFault: it cannot be read just now.
         """
         try:
             services = self.read()
-        except UserError as error:
+        except HitlessError as error:
             place = f"{error.place}: " if error.place else ""
             self.problem = f"{place}{error.in_words}; services go on with the settings that they were deployed with"
             raise
@@ -57,7 +58,7 @@ class ProjectFile:
         self._seen = seen
         try:
             self.services()
-        except UserError:
+        except HitlessError:
             return  # `problem` says it
 
     def _mark(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ _NUMBER_DIGITS = 9  # together at most 15 digits: exact as a JSON number everywh
 
 
 class Context:
-    """Plan, ledger, the numbering of requests, and the moment when the load is over."""
+    """Plan, ledger, the numbering of requests, the moments when the load is over and when nothing is sent any more."""
 
     def __init__(self, plan: LoadPlan, ledger: Ledger) -> None:
         lowest = 10 ** (_PREFIX_DIGITS - 1)
@@ -23,6 +23,7 @@ class Context:
         self.over = asyncio.Event()
         self.started_at = asyncio.get_running_loop().time()
         self.is_capped = False
+        self.is_closed = False
         self._numbered = 0
 
     def start(self) -> None:

@@ -27,11 +27,15 @@ class Flights:
         Raises:
             BaseException: what ended the first flight that failed by a fault of the generator.
         """
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=within_s)
+        await self.wait(within_s=within_s)
         await self.abandon()
         if self._fault is not None:
             raise self._fault
+
+    async def wait(self, *, within_s: float) -> None:
+        """Wait for all, at most so long."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within_s)
 
     async def abandon(self) -> None:
         """End all flights now."""

@@ -148,7 +148,8 @@ class LoadPlan:
     Attributes:
         duration_s: the load ends then, or earlier when told to.
         max_requests: no more requests than this are sent; a report says when this bound was met.
-        drain_s: how long requests under way may take to end after the load.
+        drain_s: how long requests under way may take to end after the load; what still waits for a connection is sent
+            only as long as its answer can come in this time.
         connect_timeout_s: from the first packet to an open connection, TLS included.
         late_after_s: a request sent so much after it was due counts as late.
         version_header: response header that names the version that answered.
@@ -180,6 +181,12 @@ class LoadPlan:
             _check_spec(kind, spec)
         if not self.allow_remote and not _is_loopback(self.target.host):
             raise RemoteTarget(self.target.host)
+
+    @property
+    def longest_answer_s(self) -> float:
+        """How long a request that is sent last may take, within the time for the end."""
+        answers = (spec.timeout_s for spec in self.kinds.values() if isinstance(spec, RequestSpec))
+        return min(max(answers, default=0.0), self.drain_s)
 
     @property
     def authority(self) -> str:

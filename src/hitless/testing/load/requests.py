@@ -65,6 +65,7 @@ class RequestClient(ABC):
         is_sent = False
         try:
             async with self._room:
+                self._require_open()
                 self._note_delays(due, launched_at)
                 is_sent = True
                 answer = await self._ask_or_fail(name)
@@ -89,6 +90,10 @@ class RequestClient(ABC):
             return await self.ask(name)
         except NotConnectedError as problem:
             return problem.answer
+
+    def _require_open(self) -> None:
+        if self._context.is_closed:
+            raise asyncio.CancelledError
 
     def _note_delays(self, due: float, launched_at: float) -> None:
         limit_s = self._context.plan.late_after_s

@@ -90,7 +90,9 @@ class Load:
                 task.cancel()
         self._duration_s = self._duration_s or loop.time() - self._context.started_at
         await asyncio.wait(self._launching)  # what is due before the end is launched, however late
-        await self._flights.land(within_s=self.plan.drain_s)
+        await self._flights.wait(within_s=self.plan.drain_s - self.plan.longest_answer_s)
+        self._context.is_closed = True  # what is sent now could not be answered in time: that would be our fault
+        await self._flights.land(within_s=self.plan.longest_answer_s)
         await self._check_posts()
         return self.snapshot()
 
