@@ -7,7 +7,7 @@ import errno
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -246,20 +246,14 @@ def test_behind_a_damaged_fence_nothing_is_written(layout: Layout, content: byte
     assert not layout.routes("shop").exists()
 
 
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+async def test_a_process_is_waited_for_until_it_ends_and_no_longer_than_asked() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        yield process
+        identity = Identity.of(process.pid)
+        assert identity is not None
+        await identity.ended(within_s=0.01)
+        assert identity.is_alive()
+        waiting = asyncio.create_task(identity.ended(within_s=60))
         process.kill()
-
-
-async def test_a_process_is_waited_for_until_it_ends_and_no_longer_than_asked(sleeper: subprocess.Popen[bytes]) -> None:
-    identity = Identity.of(sleeper.pid)
-    assert identity is not None
-    await identity.ended(within_s=0.01)
-    assert identity.is_alive()
-    waiting = asyncio.create_task(identity.ended(within_s=60))
-    sleeper.kill()
-    await asyncio.wait_for(waiting, 30)
-    assert not identity.is_alive()
+        await asyncio.wait_for(waiting, 30)
+        assert not identity.is_alive()
     await identity.ended(within_s=60)  # who has gone is not waited for
