@@ -40,7 +40,7 @@ from hitless.view.models import ControlPlaneView, EarlierEnvoyView, EnvoyView
 
 __all__ = ["read_logs", "serve"]
 
-WATCH_ENVOY_S = 1.0
+WATCH_ENVOY_S = 0.1
 WAIT_FOR_LEASE_S = 0.5
 WAITING_TOLD_EVERY_S = 30.0
 LOOK_EVERY_S = 1.0
@@ -134,7 +134,7 @@ class LocalControlPlane(Controller):
             async with self.envoy_lock:
                 if not self.is_ending:
                     await self._look_after_envoy()
-            await self._until_envoy_ends()
+            await asyncio.sleep(WATCH_ENVOY_S)
 
     async def watch_routing(self) -> None:
         """Look at Envoy for everybody: services that rest are woken by a change, instances hear its health checks."""
@@ -146,12 +146,6 @@ class LocalControlPlane(Controller):
             except (HitlessError, OSError) as error:
                 log.warning("cannot look at Envoy: %s", in_words(error))
             await asyncio.sleep(LOOK_EVERY_S)
-
-    async def _until_envoy_ends(self) -> None:
-        try:
-            await self.router.pause(within_s=WATCH_ENVOY_S)
-        except OSError:  # the look itself tells that descriptors are used up
-            await asyncio.sleep(WATCH_ENVOY_S)
 
     async def _look_after_envoy(self) -> None:
         """A disk that is full is no reason to stop looking."""

@@ -244,16 +244,3 @@ def test_behind_a_damaged_fence_nothing_is_written(layout: Layout, content: byte
     with pytest.raises(FileDamaged):
         routes_to("v1", layout, 1)
     assert not layout.routes("shop").exists()
-
-
-async def test_a_process_is_waited_for_until_it_ends_and_no_longer_than_asked() -> None:
-    with subprocess.Popen(["sleep", "60"]) as process:
-        identity = Identity.of(process.pid)
-        assert identity is not None
-        await identity.ended(within_s=0.01)
-        assert identity.is_alive()
-        waiting = asyncio.create_task(identity.ended(within_s=60))
-        process.kill()
-        await asyncio.wait_for(waiting, 30)
-        assert not identity.is_alive()
-    await identity.ended(within_s=60)  # who has gone is not waited for

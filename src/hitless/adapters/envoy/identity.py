@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -44,28 +43,6 @@ class Identity:
         except ProcessLookupError:  # it has ended in between
             pass
         finally:
-            os.close(descriptor)
-
-    async def ended(self, *, within_s: float) -> None:
-        """Wait for its end, at most so long.
-
-        Raises:
-            OSError: no descriptor is left to wait with.
-        """
-        try:
-            descriptor = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(descriptor, ended.set)
-        try:
-            if self.is_alive():
-                async with asyncio.timeout(within_s):
-                    await ended.wait()
-        except TimeoutError:
-            pass
-        finally:
-            loop.remove_reader(descriptor)
             os.close(descriptor)
 
     @property

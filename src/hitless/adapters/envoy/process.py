@@ -49,7 +49,6 @@ _LONGEST_DELAY_S = 5.0
 _TERM_GRACE_S = 3.0
 _ENDS_PARENT_S = 60.0  # its clock for that begins once it is ready
 _REACHED_EVERY_S = 1.0
-_RESTART_POLL_S = 0.1
 _ADMIN_OPENS_WITHIN_S = 10.0  # the first thing it does; an Envoy without any service accepts nothing
 
 Status = Literal["running", "starting", "down"]
@@ -179,18 +178,6 @@ class EnvoyProcess:
         await self._end_orphans()
         if self._has_lost_its_parent():
             await asyncio.to_thread(self._stand_in_for_parent)
-
-    async def pause(self, *, within_s: float) -> None:
-        """Wait until there is something to look after: at most so long while it serves, and a moment while it does not.
-
-        Raises:
-            OSError: no descriptor is left to wait with.
-        """
-        identity = self.identity
-        if identity is None or not self._is_ready:
-            await asyncio.sleep(_RESTART_POLL_S)
-        else:
-            await identity.ended(within_s=within_s)
 
     async def _is_cut_off(self) -> bool:
         """Tell, once a second, whether somebody else is to be asked, or the way there is lost.

@@ -170,14 +170,6 @@ class EnvoyRouter:
             self._meet_another_envoy()
         return self.state
 
-    async def pause(self, *, within_s: float) -> None:
-        """Wait until Envoy should be looked after, at most so long; at its end at once.
-
-        Raises:
-            OSError: no descriptor is left to wait with.
-        """
-        await self._life.process.pause(within_s=within_s)
-
     async def stop(self) -> None:
         """End Envoy for good; tables stay on disk for the next start."""
         await self._life.process.stop()
