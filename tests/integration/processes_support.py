@@ -154,3 +154,10 @@ def runs_in(process: psutil.Process, home: Path) -> bool:
         return process.cwd() == str(home)
     except psutil.Error:
         return False
+
+
+async def main_process(home: Path, instance: str = WEB_1) -> psutil.Process:
+    """Find the main process of an instance, as it has claimed it."""
+    claim = home / f".hitless/instances/{instance}/process"
+    await until(lambda: claim.exists() and claim.read_text().endswith("\n"))
+    return psutil.Process(int(claim.read_text().split()[0]))

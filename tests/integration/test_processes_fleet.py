@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -25,6 +22,7 @@ from processes_support import (
     find,
     fleet_at,
     gone,
+    main_process,
     processes_in,
     processes_of,
     record_of,
@@ -36,17 +34,9 @@ from processes_support import (
     with_environment,
 )
 
-from hitless.adapters.processes import beginning
 from hitless.adapters.processes.free_ports import FreePorts
-from hitless.adapters.processes.records import InstanceRecords
-from hitless.rollout.spec import LOCAL, InstanceId
+from hitless.rollout.spec import LOCAL
 from hitless.rollout.world import Phase
-
-
-async def main_process(home: Path, instance: str = WEB_1) -> psutil.Process:
-    claim = home / f".hitless/instances/{instance}/process"
-    await until(lambda: claim.exists() and claim.read_text().endswith("\n"))
-    return psutil.Process(int(claim.read_text().split()[0]))
 
 
 def open_files(pid: int | str) -> dict[int, str]:
@@ -380,111 +370,6 @@ async def test_a_child_of_a_shell_that_does_not_exec_is_told_to_end_and_not_kill
         await gone(fleet)
         assert processes_in(tmp_path) == []
         assert json.loads((tmp_path / ".hitless/ended/web/web-1.json").read_text())["cause"] == "exited with code 0"
-
-
-@contextmanager
-def hanging(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, *, instance: str) -> Iterator[threading.Event]:
-    """Let a step of an instance's start hang, as on a mount that does not answer, until told to go on."""
-    step, goes_on = getattr(place, name), threading.Event()
-
-    def hangs(*given: Any, **named: Any) -> Any:
-        if instance in repr((given, named)):
-            assert goes_on.wait(60)
-        return step(*given, **named)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(place, name, hangs)
-        try:
-            yield goes_on
-        finally:
-            goes_on.set()
-
-
-STEPS = pytest.mark.parametrize(
-    ("place", "name"),
-    [(InstanceRecords, "write"), (beginning, "plan_launch"), (beginning, "spawn")],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-
-
-@STEPS
-async def test_starts_that_hang_hold_up_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Any, name: str
-) -> None:
-    hung = [f"dead-{number}" for number in range(40)]  # more than any pool has threads
-    async with fleet_at(tmp_path) as fleet:
-        with hanging(monkeypatch, place, name, instance="dead-"):
-            for instance in hung:
-                await start(fleet, web_spec(), instance)
-                found = await find(fleet, instance)
-                assert found is not None
-                assert found.phase is Phase.STARTING
-            assert await asyncio.to_thread(lambda: "a commit") == "a commit"
-            await start(fleet, web_spec())
-            await settled(fleet, WEB_1, Phase.READY)
-            await fleet.stop(WEB_1, grace_s=20)
-            await gone(fleet)
-            for instance in hung:
-                await fleet.stop(InstanceId(instance), grace_s=0)
-        await until(lambda: not fleet._supervisors)
-    assert processes_in(tmp_path) == []
-    assert list((tmp_path / ".hitless/instances").iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["plan_launch", "spawn"])
-async def test_a_start_that_hangs_can_be_stopped_and_nothing_comes_of_it_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    async with fleet_at(tmp_path) as fleet:
-        with hanging(monkeypatch, beginning, name, instance=WEB_1):
-            await start(fleet, web_spec())
-            await until((tmp_path / ".hitless/instances/web-1/record.json").exists)
-            await fleet.stop(WEB_1, grace_s=0)
-            await gone(fleet)
-            assert await fleet.endings("web") == {WEB_1: "never started"}
-        assert fleet._around is not None
-        around = fleet._around
-        await until(lambda: not around.unfinished)
-        await until(lambda: not processes_in(tmp_path))
-        assert list((tmp_path / ".hitless/instances").iterdir()) == []
-
-
-@pytest.mark.fault("directory that does not answer")
-async def test_a_start_that_takes_longer_than_its_deadline_is_failed_and_says_in_what(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with fleet_at(tmp_path) as fleet:
-        with hanging(monkeypatch, beginning, "plan_launch", instance=WEB_1):
-            await start(fleet, web_spec(health=replace(HEALTH, start_deadline_s=0.2)))
-            failed = await settled(fleet, WEB_1, Phase.FAILED)
-            assert (failed.cause or "").startswith("not started within 0.2 s: looking at its directory and its command")
-
-
-async def test_a_process_that_was_started_and_could_not_be_looked_at_is_ended_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_descriptor(_: int) -> None:
-        raise OSError(24, "Too many open files")
-
-    async with fleet_at(tmp_path) as fleet:
-        with monkeypatch.context() as patch:
-            patch.setattr(beginning, "read_stat", no_descriptor)
-            await start(fleet, web_spec("ignore-term"))
-            await settled(fleet, WEB_1, Phase.FAILED)
-        await main_process(tmp_path)
-        await fleet.stop(WEB_1, grace_s=0)
-        await gone(fleet)
-        assert processes_in(tmp_path) == []
-
-
-async def test_a_controller_that_may_have_been_replaced_starts_nothing(tmp_path: Path) -> None:
-    async with fleet_at(tmp_path) as fleet:
-        assert fleet._around is not None
-        fleet._around.may_write = lambda: False
-        await start(fleet, web_spec())
-        failed = await settled(fleet, WEB_1, Phase.FAILED)
-        assert (failed.cause, failed.is_to_blame) == ("never started: another controller may have taken over", False)
-        assert not (tmp_path / ".hitless/instances/web-1").exists()
 
 
 async def test_an_instance_may_be_stopped_while_it_starts(tmp_path: Path) -> None:
