@@ -19,6 +19,7 @@ import os
 import runpy
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -97,7 +98,9 @@ class Executioner:
     def die_at(self, point: CrashPoint) -> None:
         """Die if that is the moment."""
         if point in self.points:
-            self.told.write_text(str(point))
+            written = self.told.with_suffix(f".{threading.get_ident()}")  # two threads may come to a point at once
+            written.write_text(str(point))
+            written.replace(self.told)
             os.kill(os.getpid(), signal.SIGKILL)
 
 
