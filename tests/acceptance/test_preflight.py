@@ -151,6 +151,7 @@ def test_nothing_is_found_in_an_honest_application(examined: Mapping[str, tuple[
 
 
 @pytest.mark.acceptance
+@pytest.mark.usefixtures("examined")  # what follows changes what is examined
 def test_a_deploy_is_refused_before_anything_changes_and_skipping_is_journaled(project: LiveProject) -> None:
     refused = project.run("deploy", "in-process-sessions", "--version", "v1", "--plain")
     assert refused.returncode == 4
@@ -165,6 +166,7 @@ def test_a_deploy_is_refused_before_anything_changes_and_skipping_is_journaled(p
 
 
 @pytest.mark.acceptance
+@pytest.mark.usefixtures("examined")  # what follows changes what is examined
 def test_a_measured_keep_alive_is_what_envoy_gets_and_a_killed_controller_examines_anew(project: LiveProject) -> None:
     project.write(project.configuration.replace("ready-after=1", "keep-alive=1.5"))
     deploying = project.start("deploy", "stdlib", "--version", "v1", "--plain")

@@ -60,7 +60,9 @@ def later() -> None:
     if "floods-its-log" in FAULTS:
         for _ in range(LOG_LINES):
             sys.stdout.write(LOG_LINE)
-        print("still writing", flush=True)
+        while True:  # what is written in the very moment in which a log is emptied is lost
+            print("still writing", flush=True)
+            time.sleep(0.5)
 
 
 class Faulty:
