@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from hitless.analysis.counts import Second
+from hitless.analysis.settings import JudgeSettings
 from hitless.journal.record import Break, Entry, Record
 from hitless.preflight.seen import Seen
 from hitless.rollout.spec import Address, CheckSpec, InstanceId, Region, ServiceSpec, Version
@@ -215,4 +217,45 @@ class Preflighter(Protocol):
         Nothing of them is left on return, or when it is cancelled: then they end at once. What cannot be started is
         no exception, it is what was seen.
         """
+        ...
+
+
+class Metrics(Protocol):
+    """What users of every service met, second by second, by version."""
+
+    async def seconds(self, service: str, *, after: int) -> tuple[Second, ...]:
+        """Return whole seconds that began later than `after` (seconds since 1970), oldest first, each exactly once.
+
+        No second is missing between the first and the last one: what could not be read is a gap. At least the last
+        40 minutes that this controller was there for are kept. A source that is silent gives gaps, not nothing.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """One second of a rollout, as its judge took it.
+
+    Attributes:
+        share_bp: the canary's share of the traffic by region, all of this second long; a region in which it changed, or
+            nothing is known of it, is missing.
+    """
+
+    second: Second
+    share_bp: Mapping[Region, int]
+
+
+class Recorder(Protocol):
+    """What judges of rollouts saw: so that the next controller judges on, and everybody can judge again."""
+
+    async def begin(self, rollout: str, settings: JudgeSettings) -> None:
+        """Begin a rollout's recording; one that is there already is left as it is."""
+        ...
+
+    async def add(self, rollout: str, seconds: Sequence[Recorded]) -> None:
+        """Append; a disk that is full or slow holds up no decision, what could not be written is told."""
+        ...
+
+    async def read(self, rollout: str) -> tuple[JudgeSettings, tuple[Recorded, ...]] | None:
+        """Read a recording, oldest second first, each once; None = there is none."""
         ...

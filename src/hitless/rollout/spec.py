@@ -212,12 +212,77 @@ class PreflightSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyObjective:
+    """At most so slow, for this share of the answers."""
+
+    quantile: float
+    at_most_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SloSpec:
+    """What users of the service are promised.
+
+    Attributes:
+        success_rate: least share of requests that succeed, 0.9995 for 99.95 %; None = nothing is promised.
+        success_for_s: so long it may be below that before a rollout is taken back.
+        latency: by quantile.
+    """
+
+    success_rate: float | None = None
+    success_for_s: float = 60.0
+    latency: tuple[LatencyObjective, ...] = ()
+
+
+class Undecided(StrEnum):
+    """What becomes of a step whose judge cannot tell, after `patience_s`."""
+
+    WAIT = "wait"
+    ROLLBACK = "rollback"
+    ASK = "ask"  # waits for `hitless rollout promote`, and says so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisSpec:
+    """How the new version is compared with the old one.
+
+    Attributes:
+        false_rollback: at most this share of rollouts of a version that is no worse is taken back by the judge.
+        false_promotion: at most this share of steps is left with a version that is worse than the margin.
+        error_margin: so many more of all requests may fail without being worse, 0.001 for 0.1 percentage points.
+        latency_margin: slower by less than this share is not slower.
+        dependencies: whose calls are compared, as the application's metrics name them.
+        warm_up_s: so long after its start a version's requests are left out, on both sides.
+        undecided: what to do when nothing is shown `patience_s` after the step's own time is over.
+    """
+
+    false_rollback: float = 0.01
+    false_promotion: float = 0.05
+    error_margin: float = 0.001
+    latency_margin: float = 0.05
+    dependencies: tuple[str, ...] = ()
+    warm_up_s: float = 0.0
+    undecided: Undecided = Undecided.WAIT
+    patience_s: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSpec:
+    """Where each instance tells figures of its own: Prometheus or OpenMetrics text."""
+
+    path: str = "/metrics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """One service as `hitless.yaml` describes it, with all defaults filled in.
 
     Attributes:
         preflight: None = new versions are not examined.
         sessions: None = nobody has said.
+        slo: None = nothing is promised.
+        analysis: None = no step waits for a verdict; a version that is shown to be worse is taken back all the same.
+        metrics: None = instances tell no figures of their own.
     """
 
     name: str
@@ -230,6 +295,9 @@ class ServiceSpec:
     progress_deadline_s: float = 600.0
     preflight: PreflightSpec | None = PreflightSpec()
     sessions: Sessions | None = None
+    slo: SloSpec | None = None
+    analysis: AnalysisSpec | None = None
+    metrics: MetricsSpec | None = None
 
     def with_preview_of(self, other: ServiceSpec) -> ServiceSpec:
         """Return these settings with the address of the preview that others have."""

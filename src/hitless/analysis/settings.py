@@ -1,0 +1,66 @@
+"""What a judge is told before a rollout begins, and never afterwards: changing it in between would void its bound."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from hitless.rollout.spec import AnalysisSpec, SloSpec, Version
+
+Row = str
+
+WEIGHTS: Mapping[Row, float] = {
+    "errors": 0.30,
+    "onset": 0.15,
+    "latency": 0.35,
+    "objective": 0.10,
+    "dependencies": 0.10,
+}
+"""Shares of the false rollbacks that each row may cause; a row that a service has not gives its share to the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """What the old version was like before the rollout, measured: predictable, so that no bound suffers from it.
+
+    Attributes:
+        seconds: how much of it was seen, gaps left out.
+        requests_per_s: of all versions together.
+        failure_rate: None = no request was seen.
+        latency_bounds: thresholds as bucket numbers: of p50, p75, p90, p95, p99 and p99.9; empty = no answer was seen.
+        usual_duration_s: p99 of durations: so long a newcomer's first seconds show only what is quick.
+        dispersion: Fano factor by row, at least 1: how far failures come in bursts.
+        baseline_instances: how many served, by region.
+    """
+
+    seconds: int = 0
+    requests_per_s: float = 0.0
+    failure_rate: float | None = None
+    latency_bounds: tuple[int, ...] = ()
+    usual_duration_s: float = 0.0
+    dispersion: Mapping[Row, float] = field(default_factory=dict)
+    baseline_instances: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSettings:
+    """One rollout's judge, frozen.
+
+    Attributes:
+        salt: the rollout's id: decides how the placebo halves the old version.
+    """
+
+    canary: Version
+    baseline: Version
+    analysis: AnalysisSpec
+    slo: SloSpec | None
+    background: Background
+    salt: str
+
+    @property
+    def digest(self) -> str:
+        """Hash of all of it, 12 hexadecimal digits."""
+        text = json.dumps(asdict(self), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
