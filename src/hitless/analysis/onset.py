@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from hitless.analysis.counts import Cell, Fates
+from hitless.analysis.counts import Cell
 from hitless.analysis.likelihood import Tables
 from hitless.rollout.spec import InstanceId, Region, Version
 
@@ -22,13 +22,17 @@ USUAL_TIMES = 3.0
 LOAD_TOLERANCE = 1.1
 
 
+_Window = dict[tuple[Version, InstanceId], list[int]]
+"""Requests and failures by instance."""
+
+
 class Onset:
     """Keeps the window that is being filled, by region."""
 
     def __init__(self, *, canary: Version, baseline: Version, failure_rate: float) -> None:
         self._canary, self._baseline = canary, baseline
         self._failure_rate = failure_rate
-        self._filling: dict[Region, dict[tuple[Version, InstanceId], Fates]] = {}
+        self._filling: dict[Region, _Window] = {}
         self._filled_s: dict[Region, int] = {}
         self._well: dict[Region, set[tuple[Version, InstanceId]]] = {}
 
@@ -49,14 +53,15 @@ class Onset:
         return Tables(canary=table[:, 0], canary_bad=table[:, 1], baseline=table[:, 2], baseline_bad=table[:, 3])
 
     def _add(self, cell: Cell) -> None:
-        window = self._filling[cell.region]
+        window, version = self._filling[cell.region], cell.version
         for instance, fates in cell.instances.items():
-            key = cell.version, instance
-            window[key] = window.get(key, Fates()) + fates
+            counted = window.setdefault((version, instance), [0, 0])
+            counted[0] += fates.total
+            counted[1] += fates.failed
 
     def _close(self, region: Region) -> tuple[int, int, int, int] | None:
         window, self._filling[region], self._filled_s[region] = self._filling[region], {}, 0
-        failing = {key for key, fates in window.items() if self._is_failing(fates)}
+        failing = {key for key, fates in window.items() if self._is_failing(*fates)}
         at_risk = self._well.get(region, set()) & window.keys()
         self._well[region] = window.keys() - failing
         canary = {key for key in at_risk if key[0] == self._canary}
@@ -65,9 +70,9 @@ class Onset:
             return None
         return len(canary), len(canary & failing), len(baseline), len(baseline & failing)
 
-    def _is_failing(self, fates: Fates) -> bool:
-        return fates.failed > USUAL_TIMES * self._failure_rate * fates.total
+    def _is_failing(self, total: int, failed: int) -> bool:
+        return failed > USUAL_TIMES * self._failure_rate * total
 
     @staticmethod
-    def _load(keys: set[tuple[Version, InstanceId]], window: dict[tuple[Version, InstanceId], Fates]) -> float:
-        return sum(window[key].total for key in keys) / len(keys)
+    def _load(keys: set[tuple[Version, InstanceId]], window: _Window) -> float:
+        return sum(window[key][0] for key in keys) / len(keys)
