@@ -59,12 +59,15 @@ def odds_sentence(
             f"{baseline}"
         )
     else:
-        what, verb = _NAMES.get(name, (f"calls to {name.partition('.')[2]} by", "failed"))
-        counted = f"{with_share(tally.canary, f'{what} {canary}')} {verb}, {with_share(tally.baseline, baseline)}"
+        what, at, verb = _NAMES.get(name, (f"calls to {name.partition('.')[2]}", "by", "failed"))
+        counted = f"{with_share(tally.canary, f'{what} {at} {canary}')} {verb}, {with_share(tally.baseline, f'{at} {baseline}')}"
     return f"{counted}: {odds_words(estimate)}"
 
 
-_NAMES = {"errors": ("requests to", "failed"), "retried": ("requests to", "needed another attempt")}
+_NAMES = {
+    "errors": ("requests", "to", "failed"),
+    "retried": ("requests", "to", "needed another attempt"),
+}
 
 
 def bound_words(settings: JudgeSettings) -> str:
