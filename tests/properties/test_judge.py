@@ -1,4 +1,4 @@
-"""Whatever is seen: a judge says something, says it again, and is never talked into a rollback by what speaks against it.
+"""Whatever is seen: a judge says something, and what speaks against a rollback never brings one about.
 
 The row of onsets is left out of the comparisons (fewer than four instances): there, an instance of the old version that
 fails leaves the risk set of the next window, so no order of outcomes is promised.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second
@@ -20,6 +20,8 @@ from hitless.rollout.spec import AnalysisSpec, Region, SloSpec, Version
 
 V1, V2 = Version("v1"), Version("v2")
 REGIONS = (Region("eu"), Region("us"))
+few = settings(max_examples=min(settings.default.max_examples if settings.default else 100, 150))
+
 SHARES = dict.fromkeys(REGIONS, 2000)
 SETTINGS = JudgeSettings(
     canary=V2,
@@ -55,7 +57,7 @@ def worlds(draw: st.DrawFn) -> tuple[Second, ...]:
     """Some seconds, a few of them gaps; each kind of second comes several times in a row."""
     kinds = draw(
         st.lists(
-            st.tuples(st.lists(st.one_of(cells(V1, 60), cells(V2, 20)), max_size=5), st.booleans(), st.integers(1, 8)),
+            st.tuples(st.lists(st.one_of(cells(V1, 60), cells(V2, 20)), max_size=5), st.booleans(), st.integers(1, 4)),
             max_size=5,
         )
     )
@@ -91,6 +93,7 @@ def rollbacks(judgement: Judgement) -> bool:
     return judgement.ruling.call is Call.ROLLBACK
 
 
+@few
 @given(seconds=worlds().map(without_retries))
 def test_failures_of_the_old_version_never_make_a_rollback_likelier(seconds: tuple[Second, ...]) -> None:
     worse = changed(seconds, V1, lambda fates: Fates(total=fates.total + 1, failed=fates.failed + 1))
@@ -99,6 +102,7 @@ def test_failures_of_the_old_version_never_make_a_rollback_likelier(seconds: tup
     assert rollbacks(verdict(failing)) <= rollbacks(verdict(seconds))
 
 
+@few
 @given(seconds=worlds())
 def test_successes_of_the_new_version_never_make_a_rollback_likelier(seconds: tuple[Second, ...]) -> None:
     better = changed(seconds, V2, lambda fates: Fates(total=fates.total + 3, failed=fates.failed))
@@ -107,11 +111,13 @@ def test_successes_of_the_new_version_never_make_a_rollback_likelier(seconds: tu
     assert rollbacks(verdict(mended)) <= rollbacks(verdict(seconds))
 
 
+@few
 @given(seconds=worlds())
 def test_the_same_seconds_give_the_same_judgement(seconds: tuple[Second, ...]) -> None:
     assert verdict(seconds) == verdict(seconds)
 
 
+@few
 @given(seconds=worlds(), next_share_bp=st.integers(0, 10_000))
 def test_every_judgement_is_whole_and_a_promotion_covers_what_was_asked(
     seconds: tuple[Second, ...], next_share_bp: int
@@ -132,6 +138,7 @@ def test_every_judgement_is_whole_and_a_promotion_covers_what_was_asked(
             assert row.log_evidence is None or row.log_evidence == row.log_evidence
 
 
+@few
 @given(seconds=worlds())
 def test_where_the_versions_behave_alike_to_the_request_nothing_is_taken_back(seconds: tuple[Second, ...]) -> None:
     def alike(second: Second) -> Second:

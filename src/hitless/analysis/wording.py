@@ -60,7 +60,8 @@ def odds_sentence(
         )
     else:
         what, at, verb = _NAMES.get(name, (f"calls to {name.partition('.')[2]}", "by", "failed"))
-        counted = f"{with_share(tally.canary, f'{what} {at} {canary}')} {verb}, {with_share(tally.baseline, f'{at} {baseline}')}"
+        mine = with_share(tally.canary, f"{what} {at} {canary}")
+        counted = f"{mine} {verb}, {with_share(tally.baseline, f'{at} {baseline}')}"
     return f"{counted}: {odds_words(estimate)}"
 
 
