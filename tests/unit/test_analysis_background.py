@@ -88,12 +88,23 @@ def test_an_instance_that_warmed_up_does_not_blind_the_judge() -> None:
     seconds = []
     for i in range(2_400):
         cell = cell_of(draw, V1, 100, Behaviour(failing=0.005, instances=4))
-        if i < 90:
-            name = InstanceId("v1-0")
-            mine = cell.instances[name]
-            cell = replace(cell, instances={**cell.instances, name: replace(mine, failed=mine.total // 2)})
+        if 1_000 <= i < 1_090:
+            name = InstanceId("v1-new")
+            cell = replace(cell, instances={**cell.instances, name: Fates(total=25, failed=12)})
         seconds.append(Second(at=BEGIN + i, cells=(cell,)))
     assert background(seconds, baseline=V1, analysis=SPEC).dispersion["errors"] < 1.5
+
+
+def test_rare_bursts_are_allowed_for_by_their_size() -> None:
+    draw = np.random.default_rng(1)
+    seconds = []
+    for i in range(2_400):
+        cell = cell_of(draw, V1, 100, Behaviour(failing=0.002, instances=10))
+        if i in {500, 1_500}:
+            name = InstanceId("v1-3")
+            cell = replace(cell, instances={**cell.instances, name: Fates(total=20, failed=15)})
+        seconds.append(Second(at=BEGIN + i, cells=(cell,)))
+    assert background(seconds, baseline=V1, analysis=SPEC).dispersion["errors"] > 10.0
 
 
 def test_too_few_failures_say_nothing_about_bursts() -> None:

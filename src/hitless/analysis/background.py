@@ -23,8 +23,7 @@ def background(seconds: Sequence[Second], *, baseline: Version, analysis: Analys
     Args:
         seconds: from before the canary got traffic, oldest first; gaps are left out. 30 minutes or more are wanted.
         baseline: whose answers count; `requests_per_s` is that of all versions.
-        analysis: names the dependencies. What begins in `warm_up_s` after an instance's first request counts too:
-            dispersion leaves out the worst minutes by itself.
+        analysis: names the dependencies, and how long an instance warms up.
 
     Returns:
         With `dispersion` by test: `errors`, `retried`, `latency.p50` and so on, `dependencies.<name>`.
@@ -98,13 +97,13 @@ class _Counts:
 def _dispersion(
     seconds: Sequence[Second], counts: _Counts, bounds: Sequence[int], baseline: Version, analysis: AnalysisSpec
 ) -> Mapping[str, float]:
-    between = dispersion_between_instances(seconds, version=baseline)
+    between = dispersion_between_instances(seconds, version=baseline, warm_up_s=analysis.warm_up_s)
     result = {
         "errors": between if between is not None else dispersion_over_time(counts.errors),
         "retried": dispersion_over_time(counts.retried),
     }
     for name, bound in zip(QUANTILES, bounds, strict=False):
-        result[f"latency.{name}"] = dispersion_over_time(counts.slow(bound))
+        result[f"latency.{name}"] = dispersion_over_time(counts.slow(bound), with_bursts=False)
     for dependency in analysis.dependencies:
         result[f"dependencies.{dependency}"] = dispersion_over_time(_calls(seconds, baseline, dependency))
     return result
