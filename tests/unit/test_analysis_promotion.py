@@ -7,7 +7,7 @@ import pytest
 from judge_support import BEGIN, EU, USUAL, Behaviour, judged, measured, second_of, settings_of, traffic
 
 from hitless.analysis.counts import Fates, Second
-from hitless.analysis.judge import Judge
+from hitless.analysis.judge import LEANING, Judge
 from hitless.analysis.promotion import SHARES_BP, STAY_S
 from hitless.analysis.ruling import Call, Judgement, Why
 from hitless.rollout.spec import AnalysisSpec
@@ -110,6 +110,18 @@ def test_a_version_whose_answers_hang_is_not_promoted_before_that_can_be_known()
         judge.take(second, {EU: 2_500})
         calls.add(judge.judgement(next_share_bp=500).ruling.call)
     assert calls == {Call.HOLD, Call.ROLLBACK}
+
+
+def test_nothing_is_promoted_while_a_row_speaks_against_it() -> None:
+    judge, leaning = Judge(settings_of()), 0
+    for second in traffic(8, 400, share=0.25, new=Behaviour(failing=0.006)):
+        judge.take(second, {EU: 2_500})
+        last = judge.judgement(next_share_bp=500)
+        errors = next(one for one in last.rows if one.name == "errors")
+        if errors.log_evidence is not None and LEANING <= errors.log_evidence < (errors.log_needed or 0.0):
+            leaning += 1
+            assert last.ruling.call is Call.ROLLBACK or (last.ruling.call is Call.HOLD and "speaks" in last.detail)
+    assert leaning
 
 
 def test_slower_answers_are_not_promoted_though_nothing_fails() -> None:

@@ -77,7 +77,7 @@ class Objective:
         canary, baseline = self.lately()
         if self.is_below_for_long and self._fails_more(baseline):
             return True
-        return self.baseline_suffers and self._fails_more(canary)
+        return self.baseline_suffers and (self._fails_more(canary) or self._fails_more(self.canary))
 
     def lately(self) -> tuple[Fates, Fates]:
         """Return both versions' requests in the guard's time."""

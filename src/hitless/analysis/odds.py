@@ -23,9 +23,9 @@ _WEIGHTS: Floats = np.array([0.0, 0.0, 0.0, 0.1, 0.15, 0.15, 0.18, 0.18, 0.1, 0.
 """Of the alternatives: most lie on ratios of 2 to 12, where evidence comes slowly; a version that fails altogether is
 found by two failures anyhow."""
 
-_LOG_ODDS: Floats = np.log(ODDS)
-_LOG_WEIGHTS: Floats = np.array([np.log(weight) if weight else -np.inf for weight in _WEIGHTS])
-_CANDIDATES: Floats = np.insert(_LOG_ODDS, 3, 0.0)
+LOG_ODDS: Floats = np.log(ODDS)
+LOG_WEIGHTS: Floats = np.array([np.log(weight) if weight else -np.inf for weight in _WEIGHTS])
+_CANDIDATES: Floats = np.insert(LOG_ODDS, 3, 0.0)
 
 DISPERSION_ALLOWANCE = 1.25
 """A dispersion above 1 is taken so much greater: it is an estimate, and one that is too small costs the bound."""
@@ -57,7 +57,7 @@ class OddsTests:
         self.names = tuple(dispersion)
         self._place = {name: place for place, name in enumerate(self.names)}
         tempering = np.array([allowed_for(dispersion[name]) for name in self.names])
-        self._evidence = Evidence((len(self.names),), _LOG_WEIGHTS, dispersion=tempering)
+        self._evidence = Evidence((len(self.names),), LOG_WEIGHTS, dispersion=tempering)
         self._tallies = np.zeros((len(self.names), 4), dtype=np.int64)
         self._mantel = np.zeros((len(self.names), 2))
         self._level = level
@@ -73,7 +73,7 @@ class OddsTests:
         together = _joined([tables for _, tables in parts])
         increments = np.zeros((len(self.names), len(ODDS)))
         telling = together.tell_something
-        np.add.at(increments, owner[telling], log_ratios(together.where(telling), _LOG_ODDS))
+        np.add.at(increments, owner[telling], log_ratios(together.where(telling), LOG_ODDS))
         self._evidence.add(increments)
         self._count(owner, together)
 
