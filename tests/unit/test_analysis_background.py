@@ -76,11 +76,25 @@ def test_bursts_of_single_instances_are_measured(instances: int) -> None:
 
 def test_an_outage_of_everybody_is_no_dispersion_where_there_are_several_instances() -> None:
     draw = np.random.default_rng(1)
-    rates = [0.3 if i % 60 < 10 else 0.001 for i in range(1_200)]
+    rates = [0.3 if 300 <= i < 330 else 0.001 for i in range(1_200)]
     seconds = [
         second_of(draw, BEGIN + i, share=0.0, old=Behaviour(failing=rate, instances=6)) for i, rate in enumerate(rates)
     ]
     assert background(seconds, baseline=V1, analysis=SPEC).dispersion["errors"] < 1.3
+
+
+def test_users_who_try_again_and_fail_again_are_measured_over_all_instances() -> None:
+    draw = np.random.default_rng(1)
+    seconds = []
+    for i in range(2_400):
+        old = Behaviour(failing=0.0, instances=8)
+        cell = cell_of(draw, V1, 100, old)
+        if i % 30 < 3:  # somebody fails three times, each time at another instance
+            name = InstanceId(f"v1-{draw.integers(0, 8)}")
+            mine = replace(cell.instances[name], failed=1)
+            cell = replace(cell, instances={**cell.instances, name: mine}, requests=Fates(total=100, failed=1))
+        seconds.append(Second(at=BEGIN + i, cells=(cell,)))
+    assert 2.0 < background(seconds, baseline=V1, analysis=SPEC).dispersion["errors"] < 5.0
 
 
 def test_an_instance_that_warmed_up_does_not_blind_the_judge() -> None:

@@ -99,7 +99,9 @@ def _dispersion(
 ) -> Mapping[str, float]:
     between = dispersion_between_instances(seconds, version=baseline, warm_up_s=analysis.warm_up_s)
     result = {
-        "errors": between if between is not None else dispersion_over_time(counts.errors),
+        "errors": dispersion_over_time(counts.errors)
+        if between is None
+        else max(between, dispersion_over_time(counts.errors, with_bursts=False, steady=True)),
         "retried": dispersion_over_time(counts.retried),
     }
     for name, bound in zip(QUANTILES, bounds, strict=False):

@@ -29,6 +29,11 @@ class Halves:
         self._salt = salt
         self._half: dict[Region, dict[InstanceId, int]] = {}
 
+    @property
+    def are_empty(self) -> bool:
+        """Whether nothing was compared yet."""
+        return not any(len(halves) > 1 for halves in self._half.values())
+
     def tables(self, cells: Iterable[Cell], regions: Collection[Region]) -> Tables:
         """Return a table for each stratum with failures, the first half in the canary's place."""
         rows = [

@@ -80,6 +80,12 @@ def _counted(weighing: Weighing, row: Row) -> tuple[tuple[int, int], tuple[int, 
     return tally.canary, tally.baseline, weighing.tests.estimate(name)
 
 
+def _placebo_words(weighing: Weighing) -> str:
+    if weighing.halves.are_empty:
+        return f"needs two instances of {weighing.settings.baseline} that fail now and then"
+    return f"false alarms so far: {weighing.alarms}"
+
+
 def _outside(weighing: Weighing, next_share_bp: int) -> Iterator[RowReport]:
     promotion, split = weighing.promotion, weighing.split
     largest = promotion.largest_share_bp()
@@ -103,5 +109,5 @@ def _outside(weighing: Weighing, next_share_bp: int) -> Iterator[RowReport]:
         name="placebo",
         title=f"{weighing.settings.baseline} against itself",
         acts=Call.HOLD,
-        detail=f"false alarms so far: {weighing.alarms}",
+        detail=_placebo_words(weighing),
     )

@@ -51,7 +51,7 @@ class Weighing:
         self._reader = Reader(canary=settings.canary, baseline=settings.baseline)
         self._reader.thresholds = self.thresholds.buckets
         self._onset = Onset(canary=settings.canary, baseline=settings.baseline, failure_rate=before.failure_rate or 0.0)
-        self._halves = Halves(baseline=settings.baseline, salt=settings.salt)
+        self.halves = Halves(baseline=settings.baseline, salt=settings.salt)
         self.alarms = 0
         self.objective = objective_of(settings.slo, dispersion=errors_dispersion)
         self.split = Split()
@@ -118,7 +118,7 @@ class Weighing:
 
     def _compare(self, batch: Batch) -> None:
         strata = self._reader.read(batch.cells, batch.regions)
-        halves = self._halves.tables(batch.cells, batch.regions)
+        halves = self.halves.tables(batch.cells, batch.regions)
         parts = [("errors", strata.of_fates(FAILED)), ("retried", strata.of_fates(RETRIED))]
         parts += zip(PLACEBOS, (halves, swapped(halves)), strict=True)
         parts += self._slow(strata)
