@@ -13,6 +13,8 @@ from hitless.rollout.spec import AnalysisSpec, Region, Version
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 USUAL = 0.99
 LATELY_S = 60
+LEAST_ANSWERS = 200
+"""With fewer, quantiles are those of a few answers: then nothing is said, and the rollout's own first ones count."""
 
 _Series = list[tuple[int, int, int]]
 
@@ -30,7 +32,7 @@ def background(seconds: Sequence[Second], *, baseline: Version, analysis: Analys
     """
     read = [second for second in seconds if second.gap is None]
     counts = _Counts(read, baseline)
-    bounds = latency_bounds(counts.durations)
+    bounds = latency_bounds(counts.durations) if counts.durations.total() >= LEAST_ANSWERS else ()
     return Background(
         seconds=len(read),
         requests_per_s=counts.everybodys / len(read) if read else 0.0,
