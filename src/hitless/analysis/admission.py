@@ -1,0 +1,74 @@
+"""Which seconds of which regions may be compared: decided by what was known before them, never by what they show.
+
+That keeps the bound: leaving out by rule, in advance, is free; leaving out what looks odd is not.
+
+- A region counts while the canary's share of it is known, stays, and is neither nothing nor all.
+- After each change the next `settle_s` seconds are left out: what fails at once is known sooner than what succeeds
+  slowly, so the first seconds of a larger share would show failures and not yet the successes that belong to them.
+- After the canary's first traffic in a region, and after each increase of its share (which new, cold instances carry),
+  `warm_up_s` more are left out, on both sides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hitless.analysis.counts import Second
+from hitless.rollout.spec import ALL_TRAFFIC_BP, Region
+
+
+@dataclass(slots=True)
+class _Standing:
+    share_bp: int | None = None
+    highest_bp: int = 0
+    settled_at: int = 0
+    warm_at: int = 0
+
+
+class Admission:
+    """Keeps what each region's share was, and what time it is by the seconds taken."""
+
+    def __init__(self, *, usual_duration_s: float, warm_up_s: float) -> None:
+        self._settle_s = max(1, math.ceil(usual_duration_s))
+        self._warm_up_s = math.ceil(warm_up_s)
+        self._regions: dict[Region, _Standing] = {}
+        self.last: int | None = None
+        self.unread_s = 0
+        """So many seconds at the end could not be read."""
+        self.ignored = 0
+        """So many seconds in a row that were taken already, or are older than the last one."""
+        self.is_warming_up = False
+        self.broke = False
+        """Before this second some were missing."""
+
+    def is_news(self, second: Second) -> bool:
+        """Tell whether this second comes after all others; what does not is ignored."""
+        self.ignored = self.ignored + 1 if self.last is not None and second.at <= self.last else 0
+        return self.ignored == 0
+
+    def admit(self, second: Second, share_bp: Mapping[Region, int]) -> frozenset[Region]:
+        """Return the regions whose counts may be compared in this second."""
+        self.broke = self.last is not None and second.at > self.last + 1
+        self.last = second.at
+        self.unread_s = self.unread_s + 1 if second.gap is not None else 0
+        for region in self._regions.keys() - share_bp.keys():
+            self._regions[region].share_bp = None
+        for region, share in share_bp.items():
+            self._note(region, share, second.at)
+        if second.gap is not None:
+            return frozenset()
+        open_ones = {r: s for r, s in self._regions.items() if s.share_bp and s.share_bp < ALL_TRAFFIC_BP}
+        self.is_warming_up = bool(open_ones) and all(second.at < s.warm_at for s in open_ones.values())
+        return frozenset(r for r, s in open_ones.items() if second.at >= max(s.settled_at, s.warm_at))
+
+    def _note(self, region: Region, share_bp: int, at: int) -> None:
+        standing = self._regions.setdefault(region, _Standing())
+        if standing.share_bp == share_bp:
+            return
+        standing.share_bp = share_bp
+        standing.settled_at = at + self._settle_s
+        if share_bp > standing.highest_bp:
+            standing.highest_bp = share_bp
+            standing.warm_at = at + self._warm_up_s

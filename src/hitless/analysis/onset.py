@@ -1,0 +1,78 @@
+"""Instances that begin to fail, in windows of ten seconds: the comparison that bursts of one instance cannot fool.
+
+Unit is the instance, not the request: a burst of a thousand failures in one instance is one onset. An instance is at
+risk in a window if it was seen in the window before and did not fail there; it has an onset if it fails in this one.
+Failing is more than three times what the background lets expect of its requests, and at least one. Needs instances of
+the old version to be exchangeable with those of the new one: four or more, and a load that is no smaller than theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import numpy as np
+
+from hitless.analysis.counts import Cell
+from hitless.analysis.likelihood import Tables
+from hitless.rollout.spec import InstanceId, Region, Version
+
+WINDOW_S = 10
+LEAST_INSTANCES = 4
+USUAL_TIMES = 3.0
+LOAD_TOLERANCE = 1.1
+
+
+_Window = dict[tuple[Version, InstanceId], list[int]]
+"""Requests and failures by instance."""
+
+
+class Onset:
+    """Keeps the window that is being filled, by region."""
+
+    def __init__(self, *, canary: Version, baseline: Version, failure_rate: float) -> None:
+        self._canary, self._baseline = canary, baseline
+        self._failure_rate = failure_rate
+        self._filling: dict[Region, _Window] = {}
+        self._filled_s: dict[Region, int] = {}
+        self._well: dict[Region, set[tuple[Version, InstanceId]]] = {}
+
+    def take(self, cells: Iterable[Cell], regions: Collection[Region], *, seconds: int = 1) -> Tables:
+        """Take some seconds; return the tables of windows that are full now. A region that is left out begins anew."""
+        for region in self._filling.keys() - set(regions):
+            for kept in (self._filling, self._filled_s, self._well):
+                kept.pop(region, None)
+        for region in regions:
+            self._filling.setdefault(region, {})
+            self._filled_s[region] = self._filled_s.get(region, 0) + seconds
+        for cell in cells:
+            if cell.region in self._filling and cell.version in {self._canary, self._baseline}:
+                self._add(cell)
+        full = [region for region in sorted(self._filling) if self._filled_s[region] >= WINDOW_S]
+        rows = [row for region in full if (row := self._close(region)) is not None]
+        table = np.array(rows, dtype=np.int64).reshape(-1, 4)
+        return Tables(canary=table[:, 0], canary_bad=table[:, 1], baseline=table[:, 2], baseline_bad=table[:, 3])
+
+    def _add(self, cell: Cell) -> None:
+        window, version = self._filling[cell.region], cell.version
+        for instance, fates in cell.instances.items():
+            counted = window.setdefault((version, instance), [0, 0])
+            counted[0] += fates.total
+            counted[1] += fates.failed
+
+    def _close(self, region: Region) -> tuple[int, int, int, int] | None:
+        window, self._filling[region], self._filled_s[region] = self._filling[region], {}, 0
+        failing = {key for key, fates in window.items() if self._is_failing(*fates)}
+        at_risk = self._well.get(region, set()) & window.keys()
+        self._well[region] = window.keys() - failing
+        canary = {key for key in at_risk if key[0] == self._canary}
+        baseline = at_risk - canary
+        if not canary or not baseline or self._load(canary, window) > LOAD_TOLERANCE * self._load(baseline, window):
+            return None
+        return len(canary), len(canary & failing), len(baseline), len(baseline & failing)
+
+    def _is_failing(self, total: int, failed: int) -> bool:
+        return failed > USUAL_TIMES * self._failure_rate * total
+
+    @staticmethod
+    def _load(keys: set[tuple[Version, InstanceId]], window: _Window) -> float:
+        return sum(window[key][0] for key in keys) / len(keys)

@@ -1,0 +1,166 @@
+"""All evidence of one rollout, second by second; what follows from it is said in `judge`.
+
+Each second is read into strata (`strata`), those that may be compared (`admission`), a few seconds together where there
+is little traffic (`pooling`). All tests of odds take them at once (`odds`, `onset`, `placebo`); the objective, the
+split and what may be promoted keep their own evidence. All arithmetic is done when a second is taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from hitless.analysis.admission import Admission
+from hitless.analysis.counts import Cell, Fates, Second
+from hitless.analysis.lately import Lately, Sums
+from hitless.analysis.likelihood import Tables
+from hitless.analysis.objective import objective_of
+from hitless.analysis.odds import OddsTests, allowed_for
+from hitless.analysis.onset import Onset
+from hitless.analysis.placebo import TOO_MANY, Halves, swapped
+from hitless.analysis.pooling import Batch, Pool
+from hitless.analysis.promotion import Promotion
+from hitless.analysis.rows import PLACEBOS, Row, dispersion_of, has_objective_row, rows_of
+from hitless.analysis.settings import Background, JudgeSettings
+from hitless.analysis.split import Split
+from hitless.analysis.strata import FAILED, RETRIED, Reader, Strata, tables_of_calls
+from hitless.analysis.thresholds import PROMOTED_BY, Thresholds
+from hitless.rollout.spec import Region
+
+
+class Weighing:
+    """Evidence by row, and what forbids to trust it."""
+
+    def __init__(self, settings: JudgeSettings) -> None:
+        analysis, before = settings.analysis, settings.background
+        self.settings = settings
+        self.thresholds = Thresholds(
+            baseline=settings.baseline,
+            bounds=before.latency_bounds,
+            objectives=settings.slo.latency if settings.slo else (),
+            margin=analysis.latency_margin,
+        )
+        self.rows = rows_of(settings, self.thresholds)
+        self._by_instance = any(row.name == "onset" for row in self.rows)
+        dispersion = dispersion_of(settings, self.rows)
+        errors_dispersion = allowed_for(dispersion["errors"])
+        self.tests = OddsTests(dispersion, level=analysis.false_rollback)
+        self.values = self.tests.log_values()
+        self.admission = Admission(usual_duration_s=before.usual_duration_s, warm_up_s=analysis.warm_up_s)
+        self._pool = Pool(requests_per_s=before.requests_per_s)
+        self._reader = Reader(canary=settings.canary, baseline=settings.baseline)
+        self._reader.thresholds = self.thresholds.buckets
+        self._onset = Onset(canary=settings.canary, baseline=settings.baseline, failure_rate=before.failure_rate or 0.0)
+        self.halves = Halves(baseline=settings.baseline, salt=settings.salt)
+        self.alarms = 0
+        self.objective = objective_of(settings.slo, dispersion=errors_dispersion)
+        self.split = Split()
+        self.lately = Lately()
+        self.promotion = Promotion(
+            error_margin=analysis.error_margin,
+            false_promotion=analysis.false_promotion,
+            failure_rate=_careful_rate(before),
+            errors_dispersion=errors_dispersion,
+            latency_dispersion=allowed_for(dispersion[f"latency.{PROMOTED_BY}"]),
+        )
+
+    def take(self, second: Second, share_bp: Mapping[Region, int]) -> None:
+        """Take one second that is news."""
+        regions = self.admission.admit(second, share_bp)
+        if second.gap is not None or self.admission.broke:
+            self.promotion.interrupt()
+        if not self.thresholds.are_known:
+            self._learn(second.cells)
+        if regions:
+            self._watch(second, regions, share_bp)
+        for batch in self._pool.take(second, regions):
+            self._compare(batch)
+        self.values = self.tests.log_values()
+        self._count_alarms()
+
+    @property
+    def placebo_fails(self) -> bool:
+        """Whether the old version against itself has raised too many alarms."""
+        return self.alarms >= TOO_MANY
+
+    def log_value(self, row: Row) -> float:
+        """Return the logarithm of a row's e-value."""
+        if row.name == "objective":
+            return self.objective.log_value if self.objective else 0.0
+        return row.log_value(self.tests, self.values)
+
+    def _learn(self, cells: Iterable[Cell]) -> None:
+        self.thresholds.learn(cells)
+        self._reader.thresholds = self.thresholds.buckets
+
+    def _watch(self, second: Second, regions: frozenset[Region], share_bp: Mapping[Region, int]) -> None:
+        """Take what needs no stratum: sums by region."""
+        sums = self._sums(second.cells, regions)
+        self.lately.note(sums)
+        self.split.take({region: (one[0], one[2]) for region, one in sums.items()}, share_bp)
+        if self.objective is not None:
+            canary, canary_bad, baseline, baseline_bad = (sum(one[i] for one in sums.values()) for i in range(4))
+            self.objective.take(
+                second.at,
+                Fates(total=canary, failed=canary_bad),
+                Fates(total=baseline, failed=baseline_bad),
+            )
+
+    def _sums(self, cells: Iterable[Cell], regions: frozenset[Region]) -> Sums:
+        sums = {region: [0, 0, 0, 0] for region in regions}
+        places = {self.settings.baseline: 2, self.settings.canary: 0}
+        for cell in cells:
+            place = places.get(cell.version)
+            if place is not None and cell.region in regions:
+                sums[cell.region][place] += cell.requests.total
+                sums[cell.region][place + 1] += cell.requests.failed
+        return {region: (one[0], one[1], one[2], one[3]) for region, one in sums.items()}
+
+    def _compare(self, batch: Batch) -> None:
+        strata = self._reader.read(batch.cells, batch.regions)
+        halves = self.halves.tables(batch.cells, batch.regions)
+        parts = [("errors", strata.of_fates(FAILED)), ("retried", strata.of_fates(RETRIED))]
+        parts += zip(PLACEBOS, (halves, swapped(halves)), strict=True)
+        parts += self._slow(strata)
+        for dependency in self.settings.analysis.dependencies:
+            calls = tables_of_calls(batch.calls, dependency, reader=self._reader, regions=batch.regions)
+            parts.append((f"dependencies.{dependency}", calls))
+        if self._by_instance:
+            parts.append(("onset", self._onset.take(batch.cells, batch.regions, seconds=batch.seconds)))
+        self.tests.take(parts)
+        self.lately.note_compared(*strata.compared())
+        self.promotion.take(
+            errors=strata.of_fates(FAILED),
+            slow=strata.of_slow(self.thresholds.place_of(PROMOTED_BY)) if self.thresholds.are_known else None,
+            canary=strata.canary(),
+            seconds=batch.seconds,
+        )
+
+    def _slow(self, strata: Strata) -> list[tuple[str, Tables]]:
+        if not self.thresholds.are_known:
+            return []
+        return [(f"latency.{name}", strata.of_slow(self.thresholds.place_of(name))) for name in self.thresholds.names]
+
+    def _count_alarms(self) -> None:
+        needed = math.log(len(PLACEBOS) / self.settings.analysis.false_rollback)
+        for name in PLACEBOS:
+            if self.values[self.tests.place_of(name)] >= needed:
+                self.alarms += 1
+                self.tests.renew(name)
+
+
+def _careful_rate(before: Background) -> float | None:
+    """Return the old version's failure rate, one failure more than were seen; None = nothing was seen."""
+    seen = before.seconds * before.requests_per_s
+    if before.failure_rate is None or seen < 1.0:
+        return None
+    return before.failure_rate + 1.0 / seen
+
+
+def objective_decides(weighing: Weighing) -> bool:
+    """Tell whether the objective's row may take a rollout back: not while the old version suffers too."""
+    return (
+        has_objective_row(weighing.settings)
+        and weighing.objective is not None
+        and not weighing.objective.baseline_suffers
+    )

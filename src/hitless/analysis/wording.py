@@ -1,0 +1,124 @@
+"""What a judge says, in sentences: figures where they decided, none where they change every second."""
+
+from __future__ import annotations
+
+from hitless.analysis.odds import Tally, allowed_for
+from hitless.analysis.onset import LEAST_INSTANCES
+from hitless.analysis.ruling import Estimate
+from hitless.analysis.settings import JudgeSettings
+from hitless.rollout.spec import ALL_TRAFFIC_BP
+
+_FAR = 20.0
+
+
+def percent(share: float) -> str:
+    """Render a share: `0.9 %`, `12 %`."""
+    return f"{100.0 * share:.2g} %" if share < 0.995 else "100 %"  # noqa: PLR2004  (would be rounded to 1e+02)
+
+
+def share_words(share_bp: int) -> str:
+    """Render basis points: `2.5 %`."""
+    return f"{100 * share_bp / ALL_TRAFFIC_BP:g} %"
+
+
+def of_all(counted: tuple[int, int]) -> str:
+    """Render `37 of 4,120`."""
+    return f"{counted[0]:,} of {counted[1]:,}"
+
+
+def with_share(counted: tuple[int, int], words: str) -> str:
+    """Render `37 of 4,120 requests (0.9 %)`."""
+    share = f" ({percent(counted[0] / counted[1])})" if counted[1] else ""
+    return f"{of_all(counted)} {words}{share}"
+
+
+def odds_words(estimate: Estimate) -> str:
+    """Render `9 times the odds (at least 2.8)`."""
+    at_least = f"at least {estimate.low:.2g} times the odds" if estimate.low and estimate.low > 1.0 else ""
+    if estimate.value is None:
+        return at_least or "no odds to compare"
+    value = f"{estimate.value:.2g}" if estimate.value < _FAR else f"{estimate.value:,.0f}"
+    bound = f" (at least {estimate.low:.2g})" if at_least else ""
+    return f"{value} times the odds{bound}"
+
+
+def odds_sentence(
+    settings: JudgeSettings, name: str, tally: Tally, estimate: Estimate, *, limits_ms: tuple[float, float] | None
+) -> str:
+    """Say what one test has counted."""
+    canary, baseline = settings.canary, settings.baseline
+    if limits_ms is not None:
+        mine, its = (f"{limit:,.0f} ms" for limit in limits_ms)
+        counted = (
+            f"{with_share(tally.canary, f'answers of {canary}')} took longer than {mine}, "
+            f"{with_share(tally.baseline, f'of {baseline}')} longer than {its}"
+        )
+    elif name == "onset":
+        counted = (
+            f"{of_all(tally.canary)} times an instance of {canary} began to fail, {of_all(tally.baseline)} one of "
+            f"{baseline}"
+        )
+    else:
+        what, at, verb = _NAMES.get(name, (f"calls to {name.partition('.')[2]}", "by", "failed"))
+        mine = with_share(tally.canary, f"{what} {at} {canary}")
+        counted = f"{mine} {verb}, {with_share(tally.baseline, f'{at} {baseline}')}"
+    return f"{counted}: {odds_words(estimate)}"
+
+
+_NAMES = {
+    "errors": ("requests", "to", "failed"),
+    "retried": ("requests", "to", "needed another attempt"),
+}
+
+
+def bound_words(settings: JudgeSettings) -> str:
+    """Say what false alarms this judge may give."""
+    return f"false alarms of this judge are at most {percent(settings.analysis.false_rollback)}"
+
+
+def promise(settings: JudgeSettings, *, latency_is_known: bool) -> str:
+    """Say what is true about the error rates of this judge, and under which assumptions."""
+    sentences = [_rollback_words(settings), _burst_words(settings), _age_words(settings), _promotion_words(settings)]
+    if not latency_is_known:
+        sentences.append(f"No answer of {settings.baseline} was seen before: what is slow is learnt first.")
+    sentences.append("The guard of the objective and what memory and processor time say are not part of these figures.")
+    return " ".join(sentences)
+
+
+def _rollback_words(settings: JudgeSettings) -> str:
+    return (
+        f"If {settings.canary} is no worse than {settings.baseline} (no more failures, answers not more than "
+        f"{percent(settings.analysis.latency_margin)} slower, within the objective) and chance alone decides which "
+        "users meet it, it is taken back by a row with a probability of at most "
+        f"{percent(settings.analysis.false_rollback)} in this whole rollout, however often it is looked at."
+    )
+
+
+def _age_words(settings: JudgeSettings) -> str:
+    warm_up_s = settings.analysis.warm_up_s
+    left_out = f", its first {warm_up_s:g} s in a region aside" if warm_up_s else ""
+    return (
+        f"{settings.baseline} has run for longer than {settings.canary}: what is worse only because it is new counts "
+        f"as worse{left_out}."
+    )
+
+
+def _promotion_words(settings: JudgeSettings) -> str:
+    return (
+        "A step is left with a version that is worse than the margin with a probability of at most "
+        f"{percent(settings.analysis.false_promotion)}: so many more failures that all users together see more than "
+        f"{100 * settings.analysis.error_margin:.2g} percentage points, or so many more answers slower than the usual "
+        "p95 that all users together see half as many again; as long as failures are about as rare as before."
+    )
+
+
+def _burst_words(settings: JudgeSettings) -> str:
+    """Say what is proved and what is only measured where failures come in bursts."""
+    dispersion = allowed_for(settings.background.dispersion.get("errors", 1.0))
+    measured = (
+        "Users keep their version, and instances fail in bursts: that is covered by tempering the evidence by the "
+        f"dispersion measured before ({dispersion:.2g}), which is experience and no theorem"
+    )
+    if settings.background.baseline_instances >= LEAST_INSTANCES:
+        return f"{measured}; the row of onsets holds all the same if instances of both versions are exchangeable."
+    return f"{measured}; with fewer than {LEAST_INSTANCES} instances nothing else tells a burst from a worse version."
