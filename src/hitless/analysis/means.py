@@ -4,8 +4,8 @@ Source: Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, *Time-uniform central l
 sequences*, Annals of Statistics 2024 (arXiv 2103.06476). Values must have a variance, and must not depend on each other
 over many steps.
 
-Asymptotic means: the bound holds from some number of values on. Measured (600 runs of 500 values, alpha 1 %, tightest at
-100, ever outside): normal values 1.2 % from the 10th on, 0.5 % from the 50th on; exponential ones 9.5 %, 2.7 %, and
+Asymptotic means: the bound holds from some number of values on. Measured (600 runs of 500 values, alpha 1 %, tightest
+at 100, ever outside): normal values 1.2 % from the 10th on, 0.5 % from the 50th on; exponential ones 9.5 %, 2.7 %, and
 1.7 % from the 100th on; lognormal ones (sigma 1) 17 %, 7.2 %, 2.7 %. So means of batches, not single skewed values, and
 not before `FEWEST_VALUES` where nothing is known of them.
 """
