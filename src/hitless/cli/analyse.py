@@ -24,14 +24,13 @@ from hitless.analysis.replay import (
     Counting,
     Shares,
     TakesSeconds,
-    Verdict,
     constant_share,
     measured_shares,
     read_request,
     replay,
     without_holes,
 )
-from hitless.analysis.ruling import Call
+from hitless.analysis.resources import Resources
 from hitless.analysis.settings import Background, JudgeSettings
 from hitless.cli.faults import InputUnreadable, Usage
 from hitless.cli.figures import count
@@ -60,7 +59,7 @@ class Options:
     margin: float | None = None
     success_rate: float | None = None
     share_bp: int | None = None
-    next_share_bp: int = ALL_TRAFFIC_BP
+    next_share_bp: int | None = None
     baseline_before_s: float | None = None
 
     def analysis(self, usual: AnalysisSpec) -> AnalysisSpec:
@@ -112,7 +111,7 @@ class _Complaints:
 
 
 def analyse(
-    file: str | None = None,
+    file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *,
     metric: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
@@ -120,7 +119,7 @@ def analyse(
     margin: str | None = None,
     slo: str | None = None,
     share: str | None = None,
-    next_share: str = "100%",
+    next_share: str | None = None,
     baseline_before: float | None = None,
     tolerance: str = "0%",
     worse: Literal["higher", "lower"] = "higher",
@@ -135,12 +134,14 @@ def analyse(
         margin: So many more requests may fail without being worse, e.g. 0.1pp.
         slo: Least share of requests that succeed, e.g. 99.95%.
         share: The share of the traffic that the new version was meant to get; without it, measured.
-        next_share: The share that it would get next.
+        next_share: The share that it would get next; without it, the one it had last.
         baseline_before: So many seconds at the beginning are the old version's background, and not judged.
         tolerance: With --metric: so much of the old mean more is not worse.
         worse: With --metric: which way is worse.
         common: Options of every command.
     """
+    if file is not None and file.startswith("-") and file != STDIN:
+        raise Usage(f"Unknown option: {file}", hints=("hitless analyse --help",))
     if bool(metric) == (file is not None):
         raise Usage("name a file to judge, or --metric with two columns", hints=("hitless analyse --help",))
     if metric:
@@ -152,18 +153,17 @@ def analyse(
         margin=_read("--margin", read_points, margin),
         success_rate=_read("--slo", read_share, slo),
         share_bp=_read("--share", read_percent, share),
-        next_share_bp=_read("--next-share", read_percent, next_share) or ALL_TRAFFIC_BP,
+        next_share_bp=_read("--next-share", read_percent, next_share),
         baseline_before_s=baseline_before,
     )
     assert file is not None
     return _judge(file, options, common.output)
 
 
-def a_judge(settings: JudgeSettings) -> TakesSeconds:
-    """Make a judge that watches resources too; numpy and scipy come with it, so only now."""
-    judge: Any = importlib.import_module("hitless.analysis.judge")
-    resources: Any = importlib.import_module("hitless.analysis.resources")
-    made: TakesSeconds = judge.Judge(settings, resources.Resources(settings))
+def a_judge(settings: JudgeSettings, resources: Resources | None) -> TakesSeconds:
+    """Make a judge."""
+    room: Any = importlib.import_module("hitless.analysis.judge")
+    made: TakesSeconds = room.Judge(settings, resources)
     return made
 
 
@@ -177,13 +177,22 @@ def measure(seconds: Sequence[Second], analysis: AnalysisSpec) -> Background:
 def _judge(file: str, options: Options, output: Output) -> int:
     with _opened(file) as lines:
         case = _case(lines, file, options)
-    found = replay(case.seconds, a_judge(case.settings), shares=case.shares, next_share_bp=options.next_share_bp)
+    resources = Resources(case.settings) if case.source == "recording" else None  # requests tell nothing of processes
+    next_share_bp = options.next_share_bp or _last_share_bp(case)
+    judge = a_judge(case.settings, resources)
+    found = replay(case.seconds, judge, shares=case.shares, next_share_bp=next_share_bp)
     view = analysis_view(found, source=case.source, first=case.first, background_s=case.background_s)
     if output.json:
         output.document("analysis", view)
     else:
-        _show(view, found, output)
+        _show(view, output)
     return CODES[view["verdict"]]
+
+
+def _last_share_bp(case: Case) -> int:
+    """Return the largest share that the canary had when it had traffic last; all of it, if it never had any."""
+    shares = (max(case.shares(second.at).values(), default=0) for second in reversed(case.seconds))
+    return next((share for share in shares if share > 0), ALL_TRAFFIC_BP)
 
 
 @contextmanager
@@ -344,10 +353,11 @@ def _figure_sentence(view: FigureView) -> str:
     return f"{head}; the difference lies between {view['low']:.6g} and {view['high']:.6g}{fell}"
 
 
-def _show(view: AnalysisView, found: Verdict, output: Output) -> None:
+def _show(view: AnalysisView, output: Output) -> None:
     moment = "" if view["second"] is None else f" in second {view['second']}"
     output.show(Text(f"{view['verdict'].upper()}{moment}", style="bold").append(f": {view['detail']}", "not bold"))
-    table = columns("row", ">evidence", ">needed", ">new", ">old", "seen")
+    table = columns("row", ">evidence", ">needed", ">new", ">old")
+    table.add_column("seen", overflow="fold")
     for row in view["rows"]:
         table.add_row(
             Text(row["name"], style="bold"),
@@ -360,8 +370,11 @@ def _show(view: AnalysisView, found: Verdict, output: Output) -> None:
     output.show(table)
     if view["promise"]:
         output.show(Text(view["promise"]))
-    if found.judgement.ruling.call is Call.HOLD and view["background_s"] == 0 and view["source"] == "requests":
-        output.narrate("hint: with --baseline-before S, the first S seconds show what the old version is like")
+    if view["background_s"] == 0 and view["source"] == "requests":
+        output.narrate(
+            "background (thresholds, usual failures, bursts): the old version's own requests in this file; "
+            "--baseline-before S takes the first S seconds instead, and does not judge them"
+        )
 
 
 def _figure(value: float | None) -> str:

@@ -57,8 +57,10 @@ def outlooks_picture(view: OutlooksView) -> Group:
 
 def _head(view: OutlooksView) -> str:
     return (
-        f"{view['service']} at {view['requests_per_s']:g} requests/s, of which {view['failure_rate']:.4%} fail: mean "
-        f"times; at most {view['false_rollback']:.2%} false rollbacks, {view['false_promotion']:.2%} false promotions"
+        f"{view['service']} at {view['requests_per_s']:g} requests/s, "
+        f"of which {100 * view['failure_rate']:.3g} % fail; "
+        f"times are means; at most {100 * view['false_rollback']:.3g} % false rollbacks, "
+        f"{100 * view['false_promotion']:.3g} % false promotions"
     )
 
 

@@ -37,7 +37,10 @@ class RowView(TypedDict):
 
 
 class AnalysisView(TypedDict):
-    """What a judge says of requests or of a recording. `second`: from the beginning of what was read; None = a HOLD."""
+    """What a judge says of requests or of a recording. `second`: from the beginning of what was read; None = a HOLD.
+
+    `shown_for_bp`: the largest share of the traffic that the new version is shown to be no worse for.
+    """
 
     source: Literal["requests", "recording"]
     verdict: Literal["rollback", "promote", "hold"]
@@ -46,6 +49,7 @@ class AnalysisView(TypedDict):
     row: str | None
     sentence: str
     detail: str
+    shown_for_bp: int
     missing_requests: int | None
     missing_s: float | None
     seconds: int
@@ -83,6 +87,7 @@ def analysis_view(
         "row": ruling.row,
         "sentence": ruling.sentence,
         "detail": judgement.detail,
+        "shown_for_bp": ruling.next_share_bp,
         "missing_requests": judgement.missing_requests,
         "missing_s": judgement.missing_s,
         "seconds": verdict.seconds,
