@@ -19,19 +19,24 @@ from hitless.errors import UserError
 from hitless.rollout.spec import (
     Address,
     Amount,
+    AnalysisSpec,
     BlueGreenSpec,
     CanaryStep,
     CheckSpec,
     DrainSpec,
     HealthSpec,
+    LatencyObjective,
+    MetricsSpec,
     OverrideSpec,
     RollingSpec,
     RunSpec,
     ServiceSpec,
+    SloSpec,
     StrategyName,
     StrategySpecs,
     TlsSpec,
     TrafficSpec,
+    Undecided,
 )
 
 SMALLEST = """\
@@ -69,6 +74,17 @@ strategy:
     keep_warm: 20m
     approve: true
 progress_deadline: 5m
+slo: {success_rate: {at_least: 99.99%, for: 30s}, latency: {p99.9: 1s, p50: 80ms}}
+analysis:
+  false_rollback: 0.5%
+  false_promotion: 2%
+  error_rate: {margin: 0.2pp}
+  latency: {margin: 10%}
+  dependencies: [payments, postgres]
+  warm_up: 60s
+  undecided: ask
+  patience: 1h
+metrics: {path: /internal/metrics}
 """
 
 
@@ -135,6 +151,22 @@ def test_every_setting_reaches_its_place(tmp_path: Path) -> None:
             canary=one(LARGEST.replace("tls:", "# tls:")).strategy.canary,
         ),
         progress_deadline_s=300,
+        slo=SloSpec(
+            success_rate=0.9999,
+            success_for_s=30,
+            latency=(LatencyObjective(quantile=0.5, at_most_ms=80), LatencyObjective(quantile=0.999, at_most_ms=1000)),
+        ),
+        analysis=AnalysisSpec(
+            false_rollback=0.005,
+            false_promotion=0.02,
+            error_margin=0.002,
+            latency_margin=0.1,
+            dependencies=("payments", "postgres"),
+            warm_up_s=60,
+            undecided=Undecided.ASK,
+            patience_s=3600,
+        ),
+        metrics=MetricsSpec(path="/internal/metrics"),
     )
     assert project.services["checkout"].strategy.canary.steps == (
         CanaryStep(weight_bp=100, hold_s=600),
@@ -166,6 +198,22 @@ def test_the_first_strategy_written_is_the_default() -> None:
 
 def test_a_path_alone_is_the_readiness_path() -> None:
     assert one(f"{SMALLEST}health: /ready\n").health == HealthSpec(ready="/ready")
+
+
+def test_a_share_alone_is_the_least_success_rate() -> None:
+    assert one(f"{SMALLEST}slo: {{success_rate: 99.999%}}\n").slo == SloSpec(success_rate=0.99999)
+
+
+def test_the_analysis_is_on_off_or_a_section_and_without_a_word_it_is_off() -> None:
+    assert one(SMALLEST).analysis is None
+    assert one(f"{SMALLEST}analysis: off\n").analysis is None
+    assert one(f"{SMALLEST}analysis: {{enabled: false, patience: 1h}}\n").analysis is None
+    assert one(f"{SMALLEST}analysis: on\n").analysis == AnalysisSpec()
+    assert one(f"{SMALLEST}analysis: {{patience: 1h}}\n").analysis == AnalysisSpec(patience_s=3600)
+
+
+def test_a_path_alone_is_where_metrics_are() -> None:
+    assert one(f"{SMALLEST}metrics: /m\n").metrics == MetricsSpec(path="/m")
 
 
 def test_a_command_can_be_one_line() -> None:
@@ -244,3 +292,10 @@ def test_probable_slips_are_warned_of(tmp_path: Path) -> None:
         (5, "a rollout is taken back before an instance may be late (1m to start)"),
         (6, "this token is the documentation's, anyone knows it"),
     ]
+
+
+def test_dependencies_of_which_nobody_tells_are_warned_of(tmp_path: Path) -> None:
+    text = f"{SMALLEST}analysis: {{dependencies: [payments]}}\n"
+    message = "calls to dependencies are compared by what the instances tell, and nothing says where they do"
+    assert warned(text, tmp_path)[-1:] == [(5, message)]
+    assert (5, message) not in warned(f"{text}metrics: /metrics\n", tmp_path)

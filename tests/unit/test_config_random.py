@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitless.config import Finding, InvalidConfiguration, Project, load, parse, render
-from hitless.config.values import write_duration, write_percent
+from hitless.config.values import write_duration, write_percent, write_points, write_quantile, write_share
 from hitless.errors import UserError
 
 HERE = Path("hitless.yaml")
@@ -36,6 +36,32 @@ def section(**parts: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]
 def drains(draw: st.DrawFn) -> dict[str, str]:
     requests, more = draw(seconds), draw(seconds)
     return {"requests": write_duration(requests), "streams": write_duration(requests + more)}
+
+
+shares = st.integers(min_value=1, max_value=999_999).map(lambda millionths: write_share(millionths / 1_000_000))
+success_rates = st.fixed_dictionaries({"at_least": shares}, optional={"for": durations})
+budgets = st.integers(min_value=1, max_value=2_000).map(lambda share_bp: write_share(share_bp / 10_000))
+margins = st.integers(min_value=1, max_value=5_000).map(lambda share_bp: share_bp / 10_000)
+names = st.from_regex(r"\A[a-z][a-z0-9_.-]{0,12}\Z")
+analyses = section(
+    enabled=st.booleans(),
+    false_rollback=budgets,
+    false_promotion=budgets,
+    error_rate=section(margin=margins.map(write_points)),
+    latency=section(margin=margins.map(write_share)),
+    dependencies=st.lists(names, unique=True, max_size=3),
+    warm_up=durations,
+    undecided=st.sampled_from(["wait", "rollback", "ask"]),
+    patience=durations,
+)
+
+
+@st.composite
+def latencies(draw: st.DrawFn) -> dict[str, str]:
+    quantiles = sorted(draw(st.sets(st.integers(min_value=10, max_value=99_999), max_size=4)))
+    limits = sorted(draw(st.integers(min_value=1, max_value=60_000)) for _ in quantiles)
+    pairs = zip(quantiles, limits, strict=True)
+    return {write_quantile(one / 100_000): write_duration(limit / 1000) for one, limit in pairs if one >= 1_000}
 
 
 @st.composite
@@ -103,6 +129,9 @@ def services(draw: st.DrawFn, number: int = 0) -> dict[str, Any]:
         ),
         strategy=strategies(instances, 30_000 + number),
         progress_deadline=durations,
+        slo=section(success_rate=st.one_of(shares, success_rates), latency=latencies()),
+        analysis=st.one_of(st.sampled_from(["on", "off"]), analyses),
+        metrics=st.one_of(paths, section(path=paths)),
     )
     return {**required, **draw(optional)}
 

@@ -15,9 +15,25 @@ import pytest
 from hitless.config import json_schema, parse, reference, template
 from hitless.config.catalogue import as_yaml, settings
 from hitless.config.template import SCHEMA_FILE
-from hitless.rollout.spec import Address, RunSpec, ServiceSpec, StrategyName, TrafficSpec
+from hitless.rollout.spec import (
+    Address,
+    AnalysisSpec,
+    LatencyObjective,
+    MetricsSpec,
+    RunSpec,
+    ServiceSpec,
+    SloSpec,
+    StrategyName,
+    TrafficSpec,
+)
 
 PAGE = Path(__file__).parents[2] / "docs/reference/settings.md"
+OBJECTIVE = """\
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: available}
+spec: {service: checkout, indicator: {spec: {ratioMetric: {}}}, objectives: [{target: 0.99}]}
+"""
 HIDDEN = re.compile(r"^#((?: {2})*[a-z_0-9]+:)", re.MULTILINE)
 
 
@@ -81,12 +97,19 @@ def test_the_commented_file_loads_with_every_setting_uncommented(tmp_path: Path)
     (tmp_path / "tls").mkdir()
     (tmp_path / "tls" / "cert.pem").write_text("-----BEGIN CERTIFICATE-----")
     (tmp_path / "tls" / "key.pem").write_text("-----BEGIN PRIVATE KEY-----")
+    (tmp_path / "slo.yaml").write_text(OBJECTIVE)
     text = HIDDEN.sub(r"\1", template("checkout"))
     service = parse(text, path=tmp_path / "hitless.yaml").services["checkout"]
     assert service.traffic.tls is not None
     assert service.traffic.override is not None
     assert service.strategy.default is StrategyName.ROLLING
     assert service.strategy.blue_green.checks
+    assert service.slo == SloSpec(
+        success_rate=0.9995,
+        latency=(LatencyObjective(quantile=0.5, at_most_ms=80), LatencyObjective(quantile=0.99, at_most_ms=300)),
+    )
+    assert service.analysis == AnalysisSpec(dependencies=("payments", "postgres"))
+    assert service.metrics == MetricsSpec()
 
 
 def test_uncommenting_a_default_changes_nothing() -> None:
@@ -96,6 +119,18 @@ def test_uncommenting_a_default_changes_nothing() -> None:
         written = {one.path: one.default for one in defaults if one.default is not None}
         text = f"{template('checkout')}\n{section}: {as_yaml(nested(section, written))}\n"
         assert parse(text, path=Path("hitless.yaml")).services["checkout"] == usual
+
+
+def test_uncommenting_the_analysis_switches_it_on_with_its_defaults() -> None:
+    defaults = [one for one in settings() if one.path.startswith("analysis.") and one.default is not None]
+    written = {one.path: one.default for one in defaults}
+    text = f"{template('checkout')}\nanalysis: {as_yaml(nested('analysis', written))}\n"
+    assert parse(text, path=Path("hitless.yaml")).services["checkout"].analysis == AnalysisSpec()
+
+
+def test_the_commented_canary_says_that_the_analysis_can_be_switched_on() -> None:
+    canary = template("checkout").partition("#  blue_green:")[2].partition("#  canary:")[0]
+    assert "`analysis: on`" in canary
 
 
 def nested(section: str, values: dict[str, Any]) -> dict[str, Any]:

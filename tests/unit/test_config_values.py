@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,10 +16,16 @@ from hitless.config.values import (
     read_command,
     read_duration,
     read_percent,
+    read_points,
+    read_quantile,
+    read_share,
     read_text,
     write_amount,
     write_duration,
     write_percent,
+    write_points,
+    write_quantile,
+    write_share,
 )
 from hitless.rollout.spec import Address, Amount
 
@@ -94,6 +103,53 @@ def test_what_is_no_percentage_is_told_how_to_be_one(value: object, hint: str) -
 @given(st.integers(min_value=0, max_value=10_000))
 def test_every_percentage_can_be_written_and_read_again(share_bp: int) -> None:
     assert read_percent(write_percent(share_bp)) == share_bp
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "fraction"),
+    [
+        (read_share, "99.95%", 0.9995),
+        (read_share, "99.9999 %", 0.999999),
+        (read_points, "0.1pp", 0.001),
+        (read_points, "100 pp", 1),
+        (read_quantile, "p99.9", 0.999),
+        (read_quantile, "p5", 0.05),
+    ],
+)
+def test_shares_points_and_quantiles_are_fractions(read: Callable[[object], float], text: str, fraction: float) -> None:
+    assert read(text) == fraction
+
+
+@pytest.mark.parametrize(
+    ("read", "value", "hint"),
+    [
+        (read_share, 99.95, "write `99.95%`"),
+        (read_share, "much", "write `99.95%`"),
+        (read_share, "100.1%", "at most 100"),
+        (read_share, "99.9999999%", "round it"),
+        (read_points, 0.1, "write `0.1pp`: percentage points, of all requests"),
+        (read_points, "0.1%", "write `0.1pp`: percentage points, of all requests"),
+        (read_points, "few", "write `0.1pp`"),
+        (read_quantile, "99", "write `p50`, `p99` or `p99.9`"),
+        (read_quantile, "p100", "write `p50`, `p99` or `p99.9`"),
+        (read_quantile, None, "write `p50`, `p99` or `p99.9`"),
+    ],
+)
+def test_what_is_no_share_is_told_how_to_be_one(read: object, value: object, hint: str) -> None:
+    assert hint_of(read, value) == hint
+
+
+@given(st.integers(min_value=0, max_value=10**8))
+def test_every_share_can_be_written_and_read_again(millionths_of_a_percent: int) -> None:
+    fraction = float(Decimal(millionths_of_a_percent) / 10**8)
+    assert read_share(write_share(fraction)) == fraction
+    assert read_points(write_points(fraction)) == fraction
+
+
+@given(st.integers(min_value=1_000, max_value=99_999))
+def test_every_quantile_can_be_written_and_read_again(thousandths_of_a_percent: int) -> None:
+    quantile = float(Decimal(thousandths_of_a_percent) / 10**5)
+    assert read_quantile(write_quantile(quantile)) == quantile
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,17 @@ Starts the Envoy of this hitless beside the one that runs. The new one takes ove
 finishes its requests and streams. Exits 4 when that would cut something, and nothing was touched then; --cut goes on \
 all the same, says so and asks."""
 
+ANALYSE_DETAILS = """\
+Requests are JSON lines such as {"t": 12.034, "arm": "canary", "region": "eu", "route": "/pay", "ok": true, \
+"ms": 31.5, "instance": "a"}: t in seconds from the start, at most 5 s out of order. A recording of \
+.hitless/recordings is judged with its own settings unless an option says otherwise. --metric compares the means of \
+two columns by an asymptotic confidence sequence (Waudby-Smith et al. 2024) in the order of arrival. Exits 0 when the \
+new version is shown to be no worse, 3 when it is shown to be worse, 6 when neither is shown."""
+
+PLAN_DETAILS = """\
+With --rate, and without a control plane: how many requests and how long each step of the canary needs to be left, \
+what it finds within its hold, and which holds would do."""
+
 EXPORT_DETAILS = (
     "Each line is a record in the form that was hashed, so that the export proves itself; without an envelope."
 )
@@ -74,7 +85,7 @@ TOP: Mapping[str, Command] = {
     "deploy": Command("deploy:deploy", "Bring a version in.", DAILY, DEPLOY_DETAILS),
     "status": Command("status:status", "Show what runs: versions, traffic, instances, rollouts.", DAILY),
     "logs": Command("logs:logs", "Show what instances wrote; works without a control plane.", DAILY),
-    "plan": Command("project:plan", "Show what a deploy would do; writes nothing.", DAILY),
+    "plan": Command("project:plan", "Show what a deploy would do; writes nothing.", DAILY, PLAN_DETAILS),
     "preflight": Command(
         "preflight:preflight", "Examine a version out of rotation; changes nothing.", DAILY, PREFLIGHT_DETAILS
     ),
@@ -89,6 +100,12 @@ TOP: Mapping[str, Command] = {
     ),
     "down": Command(
         "control_plane:down", "End everything: instances, Envoy, the control plane.", CONTROL, DOWN_DETAILS
+    ),
+    "analyse": Command(
+        "analyse:analyse",
+        "Judge what has happened: requests, a recorded rollout, or two columns.",
+        NOUNS,
+        ANALYSE_DETAILS,
     ),
     "load": Command("load:load", "Send requests of every kind, and count the fate of each.", NOUNS, LOAD_DETAILS),
     "explain": Command("explain:explain", "Explain an error code, offline.", NOUNS),

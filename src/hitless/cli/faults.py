@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from hitless.errors import EnvironmentFault, Refused, UserError
+from hitless.errors import EnvironmentFault, Place, Refused, UserError
 from hitless.view.models import ProblemView, VerifyView
 
 PROJECT_FILE = "hitless.yaml"
@@ -58,6 +59,21 @@ class UnknownRecord(UserError):
 
     def __init__(self, seq: int) -> None:
         super().__init__(f"the journal has no record {seq}", hints=("hitless journal tail",))
+
+
+class InputUnreadable(UserError):
+    """What is to be analysed cannot be read."""
+
+    code = "HL2087"
+
+    def __init__(self, found: Sequence[str], how_many: int, first: Place | None) -> None:
+        more = how_many - len(found)
+        super().__init__(
+            "nothing was judged: " + (found[0] if how_many == 1 else f"{how_many} lines cannot be read"),
+            place=first,
+            evidence=(*(found if how_many > 1 else ()), *((f"and {more} more",) if more else ())),
+            hints=("hitless explain HL2087   # what a line looks like",),
+        )
 
 
 class Usage(UserError):

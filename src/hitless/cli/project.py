@@ -10,8 +10,9 @@ from typing import Any
 
 from hitless import config
 from hitless.cli.deploy import Strategy
-from hitless.cli.faults import PROJECT_FILE, ServiceNotNamed, Unreachable, WouldOverwrite
+from hitless.cli.faults import PROJECT_FILE, ServiceNotNamed, Unreachable, Usage, WouldOverwrite
 from hitless.cli.outcome import DONE, USAGE
+from hitless.cli.outlook import USUAL_ERRORS, outlooks_of, outlooks_picture
 from hitless.cli.place import STATE_DIRECTORY
 from hitless.cli.session import DEFAULTS, Common, Session
 from hitless.cli.tables import plan_picture
@@ -96,8 +97,10 @@ def plan(
     name: str | None = None,
     /,
     *,
-    version: str,
+    version: str | None = None,
     strategy: Strategy | None = None,
+    rate: float | None = None,
+    errors: str | None = None,
     common: Common = DEFAULTS,
 ) -> int:
     """Show what a deploy would do: its stages, what they need, how long they take. Writes nothing.
@@ -106,19 +109,41 @@ def plan(
         name: Service; not needed when the project has only one.
         version: The version to bring in.
         strategy: Instead of the service's own.
+        rate: Requests per second: show what the steps of a canary can tell at this traffic.
+        errors: With --rate: share of the requests that fail now; usually 0.1%.
         common: Options of every command.
     """
+    if version is None and rate is None:
+        raise Usage("say which version, or --rate for what can be shown", hints=("hitless plan --help",))
+    if errors is not None and rate is None:
+        raise Usage("--errors goes with --rate", hints=("hitless plan --rate 100 --errors 0.1%",))
     session = Session(common)
+    if version is not None:
+        _show_plan(session, name, version, strategy)
+    if rate is not None:
+        _show_outlook(session, name, rate, errors)
+    return DONE
+
+
+def _show_plan(session: Session, name: str | None, version: str, strategy: str | None) -> None:
     try:
         found = session.client.plan(session.service_name(name), version=version, strategy=strategy)
     except Unreachable:
         found = _plan_from_file(session, name, version, strategy)
         session.output.narrate("no control plane runs: planned from hitless.yaml alone")
-    if common.json:
+    if session.output.json:
         session.output.document("plan", found)
     else:
         session.output.show(plan_picture(found, session.output.canvas(session.clock)))
-    return DONE
+
+
+def _show_outlook(session: Session, name: str | None, rate: float, errors: str | None) -> None:
+    spec = _spec(config.load(session.directory / PROJECT_FILE), name)
+    view = outlooks_of(spec, rate=rate, errors=errors or USUAL_ERRORS)
+    if session.output.json:
+        session.output.document("outlook", view)
+    else:
+        session.output.show(outlooks_picture(view))
 
 
 def _plan_from_file(session: Session, name: str | None, version: str, strategy: str | None) -> PlanView:

@@ -23,6 +23,7 @@ def advise(service: ServiceSpec, *, directory: Path) -> Iterator[Problem]:
     yield from _no_such_directory(service.run, directory)
     yield from _impatient(service)
     yield from _well_known_token(service)
+    yield from _nobody_tells_of_dependencies(service)
 
 
 def _texts(run: RunSpec) -> tuple[str, ...]:
@@ -69,3 +70,12 @@ def _well_known_token(service: ServiceSpec) -> Iterator[Problem]:
     if override and override.token.startswith(_EXAMPLE_TOKEN):
         message = "this token is the documentation's, anyone knows it"
         yield Problem(message=message, hint="make one: openssl rand -hex 16", at=("traffic", "override", "token"))
+
+
+def _nobody_tells_of_dependencies(service: ServiceSpec) -> Iterator[Problem]:
+    if service.analysis and service.analysis.dependencies and service.metrics is None:
+        yield Problem(
+            message="calls to dependencies are compared by what the instances tell, and nothing says where they do",
+            hint="set `metrics: /metrics`, or where else they answer in Prometheus text",
+            at=("analysis", "dependencies"),
+        )

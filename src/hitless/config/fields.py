@@ -19,13 +19,19 @@ from hitless.config.values import (
     read_command,
     read_duration,
     read_percent,
+    read_points,
+    read_quantile,
+    read_share,
     read_text,
     shown,
+    write_share,
 )
-from hitless.rollout.spec import Address, Amount, Sessions
+from hitless.rollout.spec import Address, Amount, Sessions, Undecided
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2; cookie names (RFC 6265) are tokens too
 _PERCENT = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*%$"}
+_POINTS = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*pp$"}
+_QUANTILE = {"type": "string", "pattern": r"^p[1-9][0-9]?(\.[0-9]{1,3})?$"}
 _DURATION = {
     "type": "string",
     "pattern": "^(?=.)" + "".join(rf"([0-9]+(\.[0-9]+)?{u})?" for u in ("d", "h", "m", "s", "ms")) + "$",
@@ -38,6 +44,7 @@ _COMMAND = {
     ]
 }
 _AMOUNT = {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MOST_INSTANCES}, _PERCENT]}
+_WIDEST_MARGIN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,36 @@ def _weight(value: object) -> int:
     return weight_bp
 
 
+def _within(read: Callable[[object], float], *, least: float, most: float, why: str) -> Callable[[object], float]:
+    def within(value: object) -> float:
+        fraction = read(value)
+        if not least <= fraction <= most:
+            limits = f"between `{write_share(least)}` and `{write_share(most)}`"
+            raise bad(f"{shown(value)} {why}", limits)
+        return fraction
+
+    return within
+
+
+def _objective(value: object) -> float:
+    fraction = read_share(value)
+    if not 0 < fraction < 1:
+        raise bad(f"{shown(value)} can be no objective", "more than `0%`, less than `100%`: `99.95%`")
+    return fraction
+
+
+def _points(value: object) -> float:
+    fraction = read_points(value)
+    if not 0 < fraction <= _WIDEST_MARGIN:
+        raise bad(f"{shown(value)} is no margin to show anything by", "more than `0pp`, at most `50pp`")
+    return fraction
+
+
+def _quantile(value: object) -> str:
+    read_quantile(value)
+    return str(value)
+
+
 def _words(pattern: str, title: str, hint: str) -> Kind:
     expression = re.compile(pattern)
 
@@ -135,7 +172,16 @@ def _words(pattern: str, title: str, hint: str) -> Kind:
 
 Duration = Annotated[float, Kind(_duration(0.0, "0s"), "duration", _DURATION)]
 PositiveDuration = Annotated[float, Kind(_duration(0.01, "10ms"), "duration", _DURATION)]
+LatencyLimit = Annotated[float, Kind(_duration(0.001, "1ms"), "duration", _DURATION)]
 Weight = Annotated[int, Kind(_weight, "percentage", _PERCENT)]
+Objective = Annotated[float, Kind(_objective, "percentage", _PERCENT)]
+Budget = Annotated[
+    float,
+    Kind(_within(read_share, least=0.0001, most=0.2, why="is no rate of errors to allow"), "percentage", _PERCENT),
+]
+Margin = Annotated[float, Kind(_within(read_share, least=0.0001, most=1.0, why="is no margin"), "percentage", _PERCENT)]
+Points = Annotated[float, Kind(_points, "percentage points", _POINTS)]
+Quantile = Annotated[str, Kind(_quantile, "quantile", _QUANTILE)]
 AmountField = Annotated[Amount, Kind(read_amount, "count or percentage", _AMOUNT)]
 AddressField = Annotated[Address, Kind(read_address, "address", _ADDRESS)]
 Command = Annotated[tuple[str, ...], Kind(read_command, "command", _COMMAND)]
@@ -150,6 +196,12 @@ ServiceName = Annotated[
 ]
 UrlPath = Annotated[str, _words(r"/[!-\"$-~]*", "path", "a path begins with `/` and holds no spaces: `/health/ready`")]
 SessionsField = Annotated[str, _words("|".join(Sessions), "place of sessions", "one of `external` and `in_process`")]
+UndecidedField = Annotated[
+    str, _words("|".join(Undecided), "way out of an open verdict", "one of `wait`, `rollback` and `ask`")
+]
+Dependency = Annotated[
+    str, _words(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "name of a dependency", "letters, digits and `-_.`: `payments`")
+]
 FilePath = Annotated[str, _words(r"[^\n]+", "file", "a path, relative to the file's directory")]
 CookieName = Annotated[str, _words(_TOKEN, "cookie name", "letters, digits and `-_.`, without spaces: `hitless`")]
 HeaderName = Annotated[str, _words(_TOKEN, "header name", "letters, digits and dashes: `x-version`")]

@@ -30,6 +30,7 @@ from hitless.config.fields import (
     VariableName,
     read_on_or_off,
 )
+from hitless.config.objectives import PATH_ALONE, Analysis, Metrics, Slo
 from hitless.config.section import Section, raise_if_any, section, setting
 from hitless.config.strategies import BARE_NAME, Strategy
 from hitless.config.values import MOST_INSTANCES, Problem, write_duration
@@ -275,6 +276,20 @@ class Service(Section):
         default=None,
         example="external",
     )
+    slo: Annotated[Slo | None, Given()] = setting(
+        "What users of the service are promised, in rollouts and between them. Not set: nothing.", default=None
+    )
+    analysis: Annotated[Analysis | None, Given(), _ON_OR_OFF] = setting(
+        "How a new version is compared with the old one. `on`, or a section, and no step is left before the new "
+        "version is shown to be no worse. `off`, or not set: no step waits for that. A version that is shown to be "
+        "worse is taken back in any case.",
+        default=None,
+    )
+    metrics: Annotated[Metrics | None, Given(), PATH_ALONE] = setting(
+        "Where each instance tells figures of its own, in Prometheus or OpenMetrics text. A path alone means `path`. "
+        "Not set: nowhere.",
+        default=None,
+    )
 
     @model_validator(mode="after")
     def _can_roll(self) -> Self:
@@ -295,4 +310,7 @@ class Service(Section):
             progress_deadline_s=self.progress_deadline,
             preflight=self.preflight.to_spec(),
             sessions=spec.Sessions(self.sessions) if self.sessions else None,
+            slo=self.slo.to_spec() if self.slo else None,
+            analysis=self.analysis.to_spec() if self.analysis else None,
+            metrics=self.metrics.to_spec() if self.metrics else None,
         )

@@ -25,6 +25,7 @@ from hitless.config.findings import (
     shown_path,
 )
 from hitless.config.models import Service
+from hitless.config.openslo import with_objectives
 from hitless.config.spelling import did_you_mean
 from hitless.config.values import Loc, Problem
 from hitless.rollout.spec import ServiceSpec
@@ -112,7 +113,7 @@ def _services(document: Document, directory: Path) -> dict[Loc, ServiceSpec]:
     for at, raw in _raw_services(document):
         if isinstance(raw, dict) and isinstance(raw.get("service"), str):
             named.append((at, raw["service"]))
-        spec = _read_service(document, at, raw)
+        spec = _read_service(document, at, raw, directory)
         if spec:
             found[at] = spec
     _note(document, (), rules.names(named))
@@ -162,12 +163,18 @@ def _listed(document: Document, root: dict[str, Any]) -> Iterator[tuple[Loc, Any
         document.add(Problem(message="`services` must be a list of services", hint=hint, at=("services",)))
 
 
-def _read_service(document: Document, at: Loc, raw: object) -> ServiceSpec | None:
+def _read_service(document: Document, at: Loc, raw: object, directory: Path) -> ServiceSpec | None:
     try:
-        return Service.model_validate(raw).to_spec()
+        service = Service.model_validate(raw)
     except ValidationError as error:
         _note(document, at, problems_of(error.errors(include_url=False)))
         return None
+    spec = service.to_spec()
+    if spec.slo is None or service.slo is None or service.slo.openslo is None:
+        return spec
+    slo, problems = with_objectives(spec.slo, service.slo.openslo, service=spec.name, directory=directory)
+    _note(document, (*at, "slo", "openslo"), iter(problems))
+    return replace(spec, slo=slo)
 
 
 def _note(document: Document, at: Loc, problems: Iterator[Problem]) -> None:

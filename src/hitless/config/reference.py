@@ -19,7 +19,9 @@ schema` prints the JSON Schema for editors, `hitless validate` reports every mis
 | kind of value | is written | remarks |
 | --- | --- | --- |
 | duration | `500ms`, `30s`, `10m`, `2h`, `1d`, `1h30m` | always with its unit; at most a year |
-| percentage | `5%`, `0.01%` | in steps of 0.01% |
+| percentage | `5%`, `0.01%` | in steps of 0.01%; under `slo` and `analysis` as fine as `99.9995%` |
+| percentage points | `0.1pp` | of all requests: a difference between two shares |
+| quantile | `p50`, `p99`, `p99.9` | as a key |
 | count or percentage | `1`, `25%` | of `instances` |
 | address | `127.0.0.1:8080`, `"[::1]:8080"` | an IP address of this machine or `localhost`, and a port |
 | command | `[python, app.py]`, `python app.py` | a list of words, or one line that is split into words; no shell |

@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from hitless.analysis.counts import LEAST_MS, MOST_MS
 from hitless.config.spelling import did_you_mean
-from hitless.config.values import Loc, Problem, write_amount, write_duration, write_percent
+from hitless.config.values import Loc, Problem, write_amount, write_duration, write_percent, write_quantile
 from hitless.rollout.spec import (
     ALL_TRAFFIC_BP,
     Address,
     Amount,
     CanaryStep,
     DrainSpec,
+    LatencyObjective,
     RollingSpec,
     RunSpec,
     ServiceSpec,
@@ -78,6 +80,36 @@ def drain(spec: DrainSpec) -> Iterator[Problem]:
             hint=f"set `streams: {write_duration(spec.requests_s)}` or longer",
             at=("streams",),
         )
+
+
+def latency(objectives: Sequence[LatencyObjective]) -> Iterator[Problem]:
+    """A higher quantile gets at least the time of a lower one, and no objective is beyond what is told apart."""
+    for lower, higher in pairwise(objectives):
+        if higher.at_most_ms < lower.at_most_ms:
+            low, high = write_quantile(lower.quantile), write_quantile(higher.quantile)
+            yield Problem(
+                message=f"{high} cannot be lower than {low}: who keeps {high} keeps it too",
+                hint=f"set `{high}` to {_limit(lower.at_most_ms)} or more, or leave `{low}` out",
+                at=("latency", high),
+            )
+    for one in objectives:
+        if not LEAST_MS <= one.at_most_ms <= MOST_MS:
+            yield Problem(
+                message=f"{_limit(one.at_most_ms)} is not told apart from what lies beyond it",
+                hint="between `1ms` and `1m`",
+                at=("latency", write_quantile(one.quantile)),
+            )
+
+
+def _limit(at_most_ms: float) -> str:
+    return write_duration(at_most_ms / 1000) if at_most_ms.is_integer() else f"{at_most_ms:g}ms"
+
+
+def dependencies(names: Sequence[str]) -> Iterator[Problem]:
+    """Each is compared once."""
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            yield Problem(message=f"`{name}` is listed twice", hint="remove one", at=("dependencies", position))
 
 
 def placeholders(run: RunSpec) -> Iterator[Problem]:

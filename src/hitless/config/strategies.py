@@ -135,7 +135,11 @@ class Strategy(Section):
     blue_green: BlueGreen | None = setting(
         "Two full environments and a flip, back in seconds. For critical services.", default=None
     )
-    canary: Canary | None = setting("Widen the new version's share step by step. For larger changes.", default=None)
+    canary: Canary | None = setting(
+        "Widen the new version's share step by step. For larger changes; with `analysis: on` no step is left before "
+        "the new version is shown to be no worse.",
+        default=None,
+    )
 
     _default: spec.StrategyName = PrivateAttr(_STRATEGY.default)
 

@@ -22,6 +22,10 @@ _UNIT_S = {"d": Decimal(86_400), "h": Decimal(3_600), "m": Decimal(60), "s": Dec
 _DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+(?:\.[0-9]+)?){unit}(?!s))?" for unit in _UNIT_S))
 _WORDY_DURATION = re.compile(r"([0-9.]+)\s*(ms|milli|[smhd])[a-z]*", re.IGNORECASE)
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")
+_POINTS = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*pp")
+_QUANTILE = re.compile(r"p([1-9][0-9]?(?:\.[0-9]{1,3})?)")
+_ALL_PERCENT = 100
+_FINEST_DIGITS = 6  # behind the point of a percentage; a float holds them all
 _PORT = re.compile(r"[0-9]{1,5}")
 _LOCALHOST = "127.0.0.1"
 
@@ -153,6 +157,69 @@ def read_percent(value: object) -> int:
 def write_percent(share_bp: int) -> str:
     """Write basis points as users do."""
     return f"{(Decimal(share_bp) / 100).normalize():f}%"
+
+
+def read_share(value: object) -> float:
+    """Return the fraction of `99.95%` or `99.9995%`, exact to the sixth digit behind the point.
+
+    Raises:
+        BadValueError: it is none, is above 100 %, or is finer than that.
+    """
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        hint = f"write `{shown(value).strip('`')}%`" if _is_number(value) else "write `99.95%`"
+        raise bad(f"{shown(value)} is no percentage", hint)
+    return _fraction(value, match[1])
+
+
+def write_share(fraction: float) -> str:
+    """Write a fraction as users do."""
+    return f"{(Decimal(str(fraction)) * 100).normalize():f}%"
+
+
+def read_points(value: object) -> float:
+    """Return the fraction of `0.1pp`, percentage points.
+
+    Raises:
+        BadValueError: it is none, is above 100, or is finer than a millionth; a percentage is told its unit.
+    """
+    match = _POINTS.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        number = re.match(r"[0-9]+(?:\.[0-9]+)?", shown(value).strip("`"))
+        hint = f"write `{number[0]}pp`: percentage points, of all requests" if number else "write `0.1pp`"
+        raise bad(f"{shown(value)} says no percentage points", hint)
+    return _fraction(value, match[1])
+
+
+def write_points(fraction: float) -> str:
+    """Write percentage points as users do."""
+    return write_share(fraction).removesuffix("%") + "pp"
+
+
+def _fraction(value: object, digits: str) -> float:
+    percent = Decimal(digits)
+    if percent > _ALL_PERCENT:
+        raise bad(f"{shown(value)} is more than everything", "at most 100")
+    if percent != round(percent, _FINEST_DIGITS):
+        raise bad(f"{shown(value)} is finer than a millionth of a percent", "round it")
+    return float(percent / 100)
+
+
+def read_quantile(value: object) -> float:
+    """Return the fraction of `p99` or `p99.9`.
+
+    Raises:
+        BadValueError: it is none.
+    """
+    match = _QUANTILE.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        raise bad(f"{shown(value)} is no quantile", "write `p50`, `p99` or `p99.9`")
+    return float(Decimal(match[1]) / 100)
+
+
+def write_quantile(quantile: float) -> str:
+    """Write a quantile as users do."""
+    return f"p{write_share(quantile).removesuffix('%')}"
 
 
 def read_amount(value: object) -> Amount:

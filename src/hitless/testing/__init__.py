@@ -15,6 +15,7 @@ from hitless.testing.checker import Asked, FakeChecker
 from hitless.testing.clock import InlineExecutor, VirtualClock, settle
 from hitless.testing.fleet import Behaviour, FakeFleet, FleetEvent
 from hitless.testing.preflight import Examined, FakePreflighter, faultless
+from hitless.testing.recorder import FakeRecorder
 from hitless.testing.router import Applied, FakeRouter, RouterFaults
 from hitless.testing.store import MemoryStore
 from hitless.testing.violations import Rule, Violation
@@ -27,6 +28,7 @@ __all__ = [
     "FakeChecker",
     "FakeFleet",
     "FakePreflighter",
+    "FakeRecorder",
     "FakeRouter",
     "FleetEvent",
     "InlineExecutor",

@@ -22,6 +22,8 @@ Noun = Literal[
     "explanation",
     "down",
     "doctor",
+    "analysis",
+    "outlook",
 ]
 
 ENVELOPE_VERSION = "v1"
