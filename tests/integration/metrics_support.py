@@ -15,7 +15,7 @@ from envoy_stage import Stage, Upstream, service, stage, table
 
 from hitless.adapters.clock import SystemClock
 from hitless.adapters.envoy.traffic import EnvoyTraffic
-from hitless.analysis.counts import Cell, Second
+from hitless.analysis.counts import Cell, Fates, Second
 from hitless.rollout.spec import Address, InstanceId, Version
 
 
@@ -120,6 +120,14 @@ class Watched:
         """Return how many requests had an outcome, and how many of them failed."""
         found = [cell.requests for cell in self.cells(version)]
         return sum(one.total for one in found), sum(one.failed for one in found)
+
+    def instances(self) -> dict[str, Fates]:
+        """Sum outcomes by instance."""
+        found: dict[str, Fates] = {}
+        for cell in self.cells():
+            for name, fates in cell.instances.items():
+                found[name] = found.get(name, Fates()) + fates
+        return found
 
     def durations(self) -> dict[int, int]:
         """Sum durations by bucket."""

@@ -64,9 +64,7 @@ class LogTail:
     def skip(self) -> None:
         """Go to the end without reading."""
         for one in self._files:
-            os.lseek(one.descriptor, 0, os.SEEK_END)
-            one.rest = b""
-            one.begins_within_line = True
+            _go_to_end(one)
 
     def read(self, *, most_bytes: int) -> list[bytes]:
         """Read whole lines, about so many bytes of them at most.
@@ -133,10 +131,14 @@ def _open(path: Path, *, at_end: bool) -> _File:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     found = _File(descriptor, os.fstat(descriptor).st_ino)
     if at_end:
-        end = os.lseek(descriptor, 0, os.SEEK_END)
-        if end and os.pread(descriptor, 1, end - 1) != b"\n":
-            found.begins_within_line = True
+        _go_to_end(found)
     return found
+
+
+def _go_to_end(one: _File) -> None:
+    end = os.lseek(one.descriptor, 0, os.SEEK_END)
+    one.rest = b""
+    one.begins_within_line = end > 0 and os.pread(one.descriptor, 1, end - 1) != b"\n"
 
 
 def _lines(one: _File, chunk: bytes) -> list[bytes]:

@@ -43,6 +43,11 @@ class History:
         self._recent: deque[Second] = deque()
         self._packed: deque[_Packed] = deque()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was told yet."""
+        return not self._recent and not self._packed
+
     def add(self, second: Second) -> None:
         """Append a second; what lies between the last one and it is a gap. One that was told already is dropped."""
         if second.at < self.upcoming:

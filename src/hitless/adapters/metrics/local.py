@@ -91,10 +91,12 @@ class LocalMetrics:
         self._pending: dict[int, _Figures] = {}
         self._answered: defaultdict[InstanceId, int] = defaultdict(int)
         self._usage_read_at = -USAGE_EVERY_S
+        self._began_at = 0
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to read, from now on."""
+        self._began_at = math.ceil(self._now_s())
         await self._traffic.open()
         self._reading = asyncio.create_task(self._read_forever(), name="metrics")
 
@@ -113,7 +115,7 @@ class LocalMetrics:
         now_s = self._now_s()
         history = self._histories.get(service)
         if history is None:
-            history = self._histories[service] = History(upcoming=math.ceil(now_s))
+            history = self._histories[service] = History(upcoming=max(self._began_at, int(now_s) - LATE_S))
         history.fill(until=int(now_s) - LATE_S, reason=f"nothing was heard of the requests of {service} for {LATE_S} s")
         if history.is_recent(after):
             return history.later_than(after)
@@ -147,9 +149,10 @@ class LocalMetrics:
             for cell in second.cells:
                 for instance, fates in cell.instances.items():
                     self._answered[instance] += fates.total
-            if service not in self._histories:
-                self._histories[service] = History(upcoming=second.at)
-            self._histories[service].add(self._with_figures(service, second))
+            history = self._histories.get(service)
+            if history is None or history.is_empty:  # what was before its beginning is no gap
+                history = self._histories[service] = History(upcoming=second.at)
+            history.add(self._with_figures(service, second))
 
     def _with_figures(self, service: str, second: Second) -> Second:
         found = self._pending.get(second.at)
