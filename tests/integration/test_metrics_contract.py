@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -199,5 +199,17 @@ async def test_a_reader_that_fails_is_told_and_makes_a_gap_and_goes_on(caplog: p
     await stage.close()
 
 
-async def broken() -> Mapping[str, tuple[Second, ...]]:
+async def test_requests_are_told_although_nothing_else_can_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    stage = LocalStage()
+    stage.metrics = LocalMetrics(stage.clock, stage.traffic, usage=broken)
+    await stage.start()
+    await stage.clock.advance(5.9)
+    found = await stage.metrics.seconds(SHOP, after=0)
+    assert found == tuple(busy(one.at) for one in found)
+    assert found
+    assert "what instances use and tell could not be read" in caplog.text
+    await stage.close()
+
+
+async def broken() -> Mapping[str, tuple[Any, ...]]:
     raise RuntimeError("as nobody expected")

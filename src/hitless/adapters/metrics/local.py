@@ -165,14 +165,19 @@ class LocalMetrics:
         return replace(second, usage=usage, calls=calls)
 
     async def _ask(self, at: int) -> _Figures:
-        usage: Mapping[str, Sequence[Usage]] = {}
-        if at >= self._usage_read_at + USAGE_EVERY_S:
-            self._usage_read_at = at
-            usage = await self._usage()
-            there = {one.instance for found in usage.values() for one in found}
-            for gone in set(self._answered) - there:
-                del self._answered[gone]
-        return _Figures(usage=usage, calls=await self._read_calls(at))
+        """Ask for what stands beside requests; what cannot be read is missing, and keeps no request from being told."""
+        found = _Figures()
+        try:
+            if at >= self._usage_read_at + USAGE_EVERY_S:
+                self._usage_read_at = at
+                found.usage = await self._usage()
+                there = {one.instance for used in found.usage.values() for one in used}
+                for gone in set(self._answered) - there:
+                    del self._answered[gone]
+            found.calls = await self._read_calls(at)
+        except Exception:
+            log.exception("what instances use and tell could not be read")
+        return found
 
     async def _read_calls(self, at: int) -> Mapping[str, tuple[Call, ...]]:
         targets = await self._targets()

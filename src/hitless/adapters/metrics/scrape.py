@@ -16,7 +16,7 @@ from hitless.rollout.spec import Address, InstanceId, Region, Version
 ANSWER_WITHIN_S = 0.8
 MOST_BYTES = 4 * 1024 * 1024
 
-_AT_ONCE = 32
+_AT_ONCE = 64
 _OK = 200
 _CHUNK_BYTES = 64 * 1024
 _ACCEPT = "text/plain;version=0.0.4,application/openmetrics-text;version=1.0.0;q=0.9"
@@ -58,7 +58,7 @@ class Scraper:
     async def _read(self, target: Target) -> Reading:
         counters = None
         try:
-            async with self._turns, asyncio.timeout(ANSWER_WITHIN_S):
+            async with asyncio.timeout(ANSWER_WITHIN_S), self._turns:
                 counters = await self._counters(target)
             self._told.pop(target.instance, None)
         except TimeoutError:
