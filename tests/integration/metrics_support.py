@@ -27,6 +27,7 @@ class Moody(Upstream):
         app.router.add_get("/health", self._health)
         app.router.add_get("/slow", self._slow)
         app.router.add_get("/ws", self._websocket)
+        app.router.add_get("/metrics", self._figures)
         app.router.add_get("/fail", self._fail)
         app.router.add_get("/reset", self._reset)
         app.router.add_get("/cut", self._cut)
@@ -37,6 +38,10 @@ class Moody(Upstream):
         self._runner = web.AppRunner(app, keepalive_timeout=75.0, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, self.address.host, self.address.port).start()
+
+    async def _figures(self, _request: web.Request) -> web.Response:
+        """Tell one call to a dependency per page."""
+        return web.Response(text=f'hitless_dependency_calls_total{{dependency="db",outcome="ok"}} {self.seen}\n')
 
     async def _fail(self, _request: web.Request) -> web.Response:
         return web.Response(status=500)

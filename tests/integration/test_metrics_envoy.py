@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -13,11 +13,15 @@ import pytest
 from envoy_stage import Stage, service, table, until
 from metrics_support import ask, asked_until, failed, moody, watching
 
+from hitless.adapters.clock import SystemClock
 from hitless.adapters.envoy import resources
 from hitless.adapters.envoy.admin import Admin
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.logs import rotate
-from hitless.analysis.counts import LAST_BUCKET, Fates, bucket_of
+from hitless.adapters.envoy.traffic import EnvoyTraffic
+from hitless.adapters.metrics.local import LocalMetrics
+from hitless.adapters.metrics.scrape import Target
+from hitless.analysis.counts import LAST_BUCKET, Fates, Second, Usage, bucket_of
 from hitless.rollout.spec import LOCAL, OverrideSpec
 
 GRPC = {"content-type": "application/grpc", "te": "trailers"}
@@ -338,3 +342,37 @@ async def test_the_log_of_an_earlier_release_is_read_and_replaced_without_cuttin
         assert seen.outcomes() == (len(statuses) + 2, 1)
         assert not seen.gaps()
         assert '"told"' in (tmp_path / LOCAL / "logs/shop.jsonl").read_text()
+
+
+async def test_requests_calls_and_usage_of_one_second_are_told_together(tmp_path: Path) -> None:
+    async with moody(tmp_path, "v1") as (built, listen, (v1,)), aiohttp.ClientSession() as client:
+        target = Target(
+            service="shop", instance=v1.name, region=LOCAL, version=v1.version, address=v1.address, path="/metrics"
+        )
+
+        async def usage() -> Mapping[str, Sequence[Usage]]:
+            return {"shop": (Usage(instance=v1.name, region=LOCAL, version=v1.version, age_s=1.0),)}
+
+        async def targets() -> Sequence[Target]:
+            return (target,)
+
+        traffic = EnvoyTraffic(
+            built.directory, SystemClock(), state=lambda: built.router.state, names=built.router.names
+        )
+        metrics = LocalMetrics(SystemClock(), traffic, usage=usage, targets=targets)
+        await metrics.start()
+        seen: list[Second] = []
+
+        async def has_seen(count: int) -> bool:
+            await ask(client, f"http://{listen}/")
+            seen.extend(await metrics.seconds("shop", after=seen[-1].at if seen else 0))
+            return len(seen) >= count
+
+        await until(lambda: has_seen(7))
+        await metrics.close()
+        requests = sum(cell.requests.total for one in seen for cell in one.cells)
+        calls = sum(call.fates.total for one in seen for call in one.calls)
+        assert calls > requests / 2 > 10
+        assert {call.dependency for one in seen for call in one.calls} == {"db"}
+        assert any(one.usage and one.usage[0].requests for one in seen)
+        assert [one.at for one in seen] == list(range(seen[0].at, seen[0].at + len(seen)))

@@ -8,15 +8,18 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from envoy_stage import free_address
+from processes_support import WEB_1, fleet_at, settled, start, web_spec
 
 from hitless.adapters.metrics.scrape import MOST_BYTES, Scraper, Target
 from hitless.adapters.processes.identity import MARK, read_stat
 from hitless.adapters.processes.usage import Subject, read_usage
 from hitless.rollout.spec import LOCAL, Address, InstanceId, Version
+from hitless.rollout.world import Phase
 
 FIGURES = '# TYPE x_total counter\nx_total{dependency="db",outcome="ok"} 5\n'
 
@@ -131,3 +134,16 @@ async def test_usage_is_that_of_all_processes_of_an_instance() -> None:
         os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
     assert await asyncio.to_thread(read_usage, [subject]) == ()
+
+
+async def test_a_fleet_knows_what_its_instances_use_by_service(tmp_path: Path) -> None:
+    async with fleet_at(tmp_path) as fleet:
+        assert await fleet.usage() == {}
+        await start(fleet, web_spec())
+        await settled(fleet, WEB_1, Phase.READY)
+        (found,) = (await fleet.usage())["web"]
+        assert (found.instance, found.version, found.region) == (WEB_1, "v1", LOCAL)
+        assert found.memory_bytes is not None
+        assert found.memory_bytes > 1_000_000
+        assert 0 < found.age_s < 60
+    assert await fleet.usage() == {}
