@@ -57,10 +57,6 @@ class LogTail:
         """Whether the last `read` came to the end of everything."""
         return all(one.is_at_end for one in self._files)
 
-    def backlog_bytes(self) -> int:
-        """Return how much is there to be read."""
-        return sum(max(os.fstat(one.descriptor).st_size - _position(one), 0) for one in self._files)
-
     def skip(self) -> None:
         """Go to the end without reading."""
         for one in self._files:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 
@@ -41,6 +43,8 @@ class Scraper:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        # one of its own: in the loop's threads, the store's commits wait
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hitless-figures")
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._told: dict[InstanceId, str] = {}
 
@@ -50,7 +54,8 @@ class Scraper:
         return tuple(await asyncio.gather(*(self._read(one) for one in targets)))
 
     async def close(self) -> None:
-        """Close connections."""
+        """Close connections, end the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -80,8 +85,8 @@ class Scraper:
                 body += chunk
                 if len(body) > MOST_BYTES:
                     raise NotExposition(f"more than {MOST_BYTES >> 20} MiB")
-        text, content_type = body.decode(), response.headers.get("content-type", "")
-        return await asyncio.to_thread(parse_calls, text, content_type=content_type)
+        parse = partial(parse_calls, body.decode(), content_type=response.headers.get("content-type", ""))
+        return await asyncio.get_running_loop().run_in_executor(self._thread, parse)
 
     def _tell(self, target: Target, reason: str) -> None:
         if self._told.get(target.instance) != reason:
