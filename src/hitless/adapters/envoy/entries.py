@@ -10,7 +10,7 @@ Rules, each seen with a real Envoy (`tests/integration/test_metrics_envoy.py`):
 * A stream that changed protocols (WebSocket) has been answered. How it ends is no sign: RFC 6455 lets the server close
   the connection first, and Envoy writes UC then, as it does when the server crashes.
 * A stream (event stream, gRPC, WebSocket) is as fast as its first byte.
-* `DownstreamPeriodic` is a line about a request that is open still, see `resources.STILL_OPEN_AFTER_S`.
+* `DownstreamPeriodic` is a line about a request that is open still, `HANGS_AFTER_S` after it began.
 """
 
 from __future__ import annotations

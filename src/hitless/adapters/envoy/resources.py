@@ -14,6 +14,7 @@ from typing import Any
 
 from hitless.adapters.envoy.layout import Layout, cluster_name, preview_name
 from hitless.adapters.envoy.refusals import AddressUnusable
+from hitless.analysis.counts import HANGS_AFTER_S
 from hitless.rollout.spec import Address, HealthSpec, InstanceId, ServiceSpec, Version
 from hitless.rollout.world import Endpoint, EndpointState
 
@@ -25,7 +26,7 @@ _MAX_RETRIES = 1_024  # the default of 3 gave up on thousands of requests that c
 _SLOW_START_WINDOW_S = 2.0
 
 ACCESS_LOG_FORMAT: Mapping[str, str] = {
-    "type": "%ACCESS_LOG_TYPE%",  # DownstreamEnd; DownstreamPeriodic: it is open still, see `STILL_OPEN_AFTER_S`
+    "type": "%ACCESS_LOG_TYPE%",  # DownstreamEnd; DownstreamPeriodic: it is open still, `HANGS_AFTER_S` after it began
     "time": "%START_TIME(%s.%6f)%",
     "told": "%EMIT_TIME(%s.%6f)%",  # when this line was written
     "method": "%REQ(:METHOD)%",
@@ -47,9 +48,6 @@ ACCESS_LOG_FORMAT: Mapping[str, str] = {
     "request_id": "%REQ(X-REQUEST-ID)%",
 }
 """What is empty is left out of the line."""
-
-STILL_OPEN_AFTER_S = 5.0
-"""So long after its beginning a request that is open still is written once, or a stream would be unseen for hours."""
 
 
 def duration(seconds: float) -> str:
@@ -192,14 +190,15 @@ def _connection_manager(name: str, spec: ServiceSpec, layout: Layout) -> Json:
     }
     if name == spec.name:  # looking at the preview is no user's request: the log is what versions are judged by
         manager["access_log"] = [_access_log(layout.access_log(name))]
-        manager["access_log_options"] = {"access_log_flush_interval": duration(STILL_OPEN_AFTER_S)}
+        # Once while it is open, too: a stream would be unseen for hours, and a request that hangs until it ends.
+        manager["access_log_options"] = {"access_log_flush_interval": duration(HANGS_AFTER_S)}
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
 
 
 def _access_log(path: Path) -> Json:
     return {
         "name": "envoy.access_loggers.file",
-        "filter": {"or_filter": {"filters": [_is_final(), _lasts_at_most(1.5 * STILL_OPEN_AFTER_S)]}},
+        "filter": {"or_filter": {"filters": [_is_final(), _lasts_at_most(1.5 * HANGS_AFTER_S)]}},
         "typed_config": {
             "@type": f"{_TYPE}.extensions.access_loggers.file.v3.FileAccessLog",
             "path": str(path),
