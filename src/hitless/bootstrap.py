@@ -17,7 +17,10 @@ from hitless.adapters.clock import SteadyClock
 from hitless.adapters.envoy.lifecycle import RESTART
 from hitless.adapters.envoy.router import EnvoyRouter
 from hitless.adapters.envoy.standing import newest_fence, read_standing
+from hitless.adapters.envoy.traffic import EnvoyTraffic
 from hitless.adapters.machine.surroundings import LOOK_S, ProjectFile, Surroundings
+from hitless.adapters.metrics.local import LocalMetrics
+from hitless.adapters.metrics.scrape import Target
 from hitless.adapters.processes.checker import HttpChecker
 from hitless.adapters.processes.fleet import ProcessFleet
 from hitless.adapters.processes.free_ports import usual_ports
@@ -35,6 +38,7 @@ from hitless.engine.service import Outside
 from hitless.engine.taking_up import standing_line
 from hitless.errors import HitlessError, LeaseHeld
 from hitless.ports import Lease
+from hitless.rollout.world import Phase
 from hitless.system_faults import in_words
 from hitless.view.models import ControlPlaneView, EarlierEnvoyView, EnvoyView
 
@@ -262,6 +266,40 @@ async def _run(
         looking.cancel()
         await fleet.close()
         await router.close()
+
+
+def local_metrics(directory: Path, control: LocalControlPlane) -> LocalMetrics:
+    """Make what tells users' requests, instances' usage and applications' figures by second; to be started and closed.
+
+    Args:
+        directory: the state directory.
+        control: whose router and fleet it looks at.
+    """
+    clock, router = control.keeper.clock, control.router
+    traffic = EnvoyTraffic(directory / ENVOY, clock, state=lambda: router.state, names=router.names)
+    return LocalMetrics(clock, traffic, usage=control.fleet.usage, targets=lambda: _targets(control))
+
+
+async def _targets(control: LocalControlPlane) -> list[Target]:
+    """List instances that are ready and whose version tells figures of its own."""
+    found: list[Target] = []
+    for service, loop in control.loops.items():
+        specs = loop.state.specs
+        if not any(spec.metrics for spec in specs.values()):
+            continue
+        for one in await control.fleet.observe(service):
+            spec = specs.get(one.version)
+            if one.phase is Phase.READY and spec is not None and spec.metrics is not None:
+                target = Target(
+                    service=service,
+                    instance=one.id,
+                    region=one.region,
+                    version=one.version,
+                    address=one.address,
+                    path=spec.metrics.path,
+                )
+                found.append(target)
+    return found
 
 
 def _surroundings(directory: Path, file: ProjectFile, keeper: Keeper) -> Surroundings:

@@ -14,6 +14,7 @@ A test in virtual time:
 from hitless.testing.checker import Asked, FakeChecker
 from hitless.testing.clock import InlineExecutor, VirtualClock, settle
 from hitless.testing.fleet import Behaviour, FakeFleet, FleetEvent
+from hitless.testing.metrics import FakeMetrics
 from hitless.testing.preflight import Examined, FakePreflighter, faultless
 from hitless.testing.recorder import FakeRecorder
 from hitless.testing.router import Applied, FakeRouter, RouterFaults
@@ -27,6 +28,7 @@ __all__ = [
     "Examined",
     "FakeChecker",
     "FakeFleet",
+    "FakeMetrics",
     "FakePreflighter",
     "FakeRecorder",
     "FakeRouter",

@@ -10,7 +10,7 @@ from pathlib import Path
 from hitless.adapters.envoy.admin import Admin
 from hitless.adapters.envoy.layout import Layout
 
-ACCESS_LOG_MAX_BYTES = 256 * 1024 * 1024  # a million requests and more
+ACCESS_LOG_MAX_BYTES = 256 * 1024 * 1024  # half a million requests
 ENVOY_LOG_MAX_BYTES = 16 * 1024 * 1024
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from hitless.adapters.envoy.layout import Layout, cluster_name, preview_name
 from hitless.adapters.envoy.refusals import AddressUnusable
+from hitless.analysis.counts import HANGS_AFTER_S
 from hitless.rollout.spec import Address, HealthSpec, InstanceId, ServiceSpec, Version
 from hitless.rollout.world import Endpoint, EndpointState
 
@@ -25,7 +26,9 @@ _MAX_RETRIES = 1_024  # the default of 3 gave up on thousands of requests that c
 _SLOW_START_WINDOW_S = 2.0
 
 ACCESS_LOG_FORMAT: Mapping[str, str] = {
+    "type": "%ACCESS_LOG_TYPE%",  # DownstreamEnd; DownstreamPeriodic: it is open still, `HANGS_AFTER_S` after it began
     "time": "%START_TIME(%s.%6f)%",
+    "told": "%EMIT_TIME(%s.%6f)%",  # when this line was written
     "method": "%REQ(:METHOD)%",
     "path": "%PATH(NQ)%",  # without the query: it carries what is nobody's business in a log
     "status": "%RESPONSE_CODE%",
@@ -35,9 +38,16 @@ ACCESS_LOG_FORMAT: Mapping[str, str] = {
     "host": "%UPSTREAM_HOST%",
     "duration_us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
     "upstream_us": "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:us)%",
+    "received_us": "%COMMON_DURATION(DS_RX_BEG:DS_RX_END:us)%",  # until the request was there with its body
+    "first_byte_us": "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "content": "%RESP(CONTENT-TYPE):24%",
+    "upgrade": "%REQ(UPGRADE):12%",
+    "grpc": "%GRPC_STATUS_NUMBER%",
+    "route": "%ROUTE_NAME%",  # `OVERRIDE_ROUTE`: a tester chose the version
     "request_id": "%REQ(X-REQUEST-ID)%",
 }
+"""What is empty is left out of the line."""
 
 
 def duration(seconds: float) -> str:
@@ -180,18 +190,31 @@ def _connection_manager(name: str, spec: ServiceSpec, layout: Layout) -> Json:
     }
     if name == spec.name:  # looking at the preview is no user's request: the log is what versions are judged by
         manager["access_log"] = [_access_log(layout.access_log(name))]
+        # Once while it is open, too: a stream would be unseen for hours, and a request that hangs until it ends.
+        manager["access_log_options"] = {"access_log_flush_interval": duration(HANGS_AFTER_S)}
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
 
 
 def _access_log(path: Path) -> Json:
     return {
         "name": "envoy.access_loggers.file",
+        "filter": {"or_filter": {"filters": [_is_final(), _lasts_at_most(1.5 * HANGS_AFTER_S)]}},
         "typed_config": {
             "@type": f"{_TYPE}.extensions.access_loggers.file.v3.FileAccessLog",
             "path": str(path),
-            "log_format": {"json_format": dict(ACCESS_LOG_FORMAT)},
+            "log_format": {"json_format": dict(ACCESS_LOG_FORMAT), "omit_empty_values": True},
         },
     }
+
+
+def _is_final() -> Json:
+    return {"log_type_filter": {"types": ["DownstreamPeriodic"], "exclude": True}}
+
+
+def _lasts_at_most(seconds: float) -> Json:
+    """Once is enough: 10,000 open streams would be 2,000 lines a second, and the second time tells nothing new."""
+    limit = {"default_value": int(seconds * 1000), "runtime_key": "hitless.still_open_ms"}
+    return {"duration_filter": {"comparison": {"op": "LE", "value": limit}}}
 
 
 def _tls(service: str, layout: Layout) -> Json:

@@ -36,7 +36,7 @@ from hitless.adapters.envoy.standing import read_standing
 from hitless.adapters.envoy.watches import check_budget
 from hitless.errors import HitlessError
 from hitless.ports import Clock, Standing
-from hitless.rollout.spec import LOCAL, Address, Region, ServiceSpec, Version
+from hitless.rollout.spec import LOCAL, Address, InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.world import Answers, RoutingView, Table
 
 START_WITHIN_S = 5.0
@@ -221,6 +221,16 @@ class EnvoyRouter:
         seen = (snapshot.versions if snapshot else None, silence)
         is_news, self._told = seen != self._told, seen
         return is_news
+
+    def names(self, service: str) -> dict[str, InstanceId]:
+        """Name the service's instances by their addresses, as tables in force have them; those that drain included."""
+        ledger = self._ledgers.get(service) or Ledger()
+        return {
+            str(endpoint.address): instance
+            for table in ledger.in_force()
+            for members in table.endpoints.values()
+            for instance, endpoint in members.items()
+        }
 
     def verdicts(self) -> dict[Address, bool]:
         """Return what Envoy's health checks said at the last look; an instance that was not asked yet is missing."""

@@ -18,6 +18,9 @@ from hitless.rollout.world import Table
 Json = dict[str, Any]
 
 _TYPE = "type.googleapis.com/envoy"
+OVERRIDE_ROUTE = "override"
+"""Name of the routes by which testers choose a version: what they ask is nobody's traffic."""
+
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"  # what no application has begun to work on
 _COOKIE_MAX_AGE_S = 86_400
 _RETRY_AFTER_S = 5
@@ -61,6 +64,7 @@ def _override_routes(spec: ServiceSpec, table: Table) -> list[Json]:
     token = _exact(token_header, spec.traffic.override.token)
     return [
         {
+            "name": OVERRIDE_ROUTE,
             "match": {"prefix": "/", "headers": [_exact(header, version), token]},
             "route": {"cluster": cluster_name(spec.name, version), **_forwarding(spec)},
         }

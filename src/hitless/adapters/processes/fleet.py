@@ -21,6 +21,8 @@ from hitless.adapters.processes.identity import boot_id
 from hitless.adapters.processes.logs import LogWarden
 from hitless.adapters.processes.records import InstanceRecord, InstanceRecords, RecordUnreadable
 from hitless.adapters.processes.supervisor import Supervisor, Surroundings
+from hitless.adapters.processes.usage import read_usage
+from hitless.analysis.counts import Usage
 from hitless.ports import Clock
 from hitless.rollout.spec import Address, InstanceId, Region, RunSpec, ServiceSpec, Version
 from hitless.rollout.world import Instance, Phase
@@ -106,6 +108,18 @@ class ProcessFleet:
     async def endings(self, service: str) -> dict[InstanceId, str]:
         """Say how instances that are listed no more have ended, the latest ones, as far as this controller saw it."""
         return dict(self._endings.get(service, {}))
+
+    async def usage(self) -> dict[str, tuple[Usage, ...]]:
+        """Read what all instances use now, by service; one whose process has ended, or is not known, is left out."""
+        if self._around is None:
+            return {}
+        known = {one.record.id: (one.record.service, one.subject()) for one in self._supervisors.values()}
+        subjects = [subject for _, subject in known.values() if subject is not None]
+        found: dict[str, tuple[Usage, ...]] = {}
+        for one in await self._around.offload(lambda: read_usage(subjects)):
+            service = known[one.instance][0]
+            found[service] = (*found.get(service, ()), one)
+        return found
 
     def hear(self, verdicts: Mapping[Address, bool]) -> None:
         """Take in what the proxy's health check finds now; of an address that is missing nothing is known."""

@@ -28,6 +28,7 @@ from hitless.adapters.processes.logs import last_line, log_path
 from hitless.adapters.processes.probing import PROBED, Probing
 from hitless.adapters.processes.records import InstanceRecord
 from hitless.adapters.processes.symptoms import stranger_on, survivors, symptoms
+from hitless.adapters.processes.usage import Subject
 from hitless.adapters.processes.witness import Witness
 from hitless.rollout.spec import Address, RunSpec
 from hitless.rollout.world import Instance, Phase
@@ -103,6 +104,18 @@ class Supervisor:
             started_at=self.record.started_at,
             cause=self.record.cause,
             is_to_blame=not (self.record.lost_its_port or self.record.is_lost),
+        )
+
+    def subject(self) -> Subject | None:
+        """Return what usage is read by; None while its process is not known."""
+        if self._main is None:
+            return None
+        return Subject(
+            instance=self.record.id,
+            region=self.record.region,
+            version=self.record.version,
+            main=self._main,
+            mark=self.record.incarnation,
         )
 
     async def _keep(self, run: RunSpec | None) -> None:

@@ -1,0 +1,192 @@
+"""The `Metrics` of one machine: what users met, what instances used, what applications tell, put together by second.
+
+At the end of each second instances are asked for their figures; half a second later, when the proxy has surely written
+what it knew, its requests are read. What belongs to one second is told together, about a second after its end. Whatever
+keeps that from happening for `LATE_S` makes a gap: who waits for a second gets it or its reason, never nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from hitless.adapters.metrics.calls import CallMeter, Reading
+from hitless.adapters.metrics.history import History
+from hitless.adapters.metrics.scrape import Scraper, Target
+from hitless.analysis.counts import Call, Second, Usage
+from hitless.ports import Clock
+from hitless.rollout.spec import InstanceId
+
+LATE_S = 10
+USAGE_EVERY_S = 5
+
+_SETTLED_AFTER_S = 0.55
+_PENDING_S = 120
+
+log = logging.getLogger("hitless")
+
+
+class Traffic(Protocol):
+    """Where requests are read."""
+
+    async def open(self) -> None:
+        """Begin to read."""
+        ...
+
+    async def read(self) -> Mapping[str, tuple[Second, ...]]:
+        """Return the seconds that have become whole since the last call, by service, oldest first."""
+        ...
+
+    async def close(self) -> None:
+        """Let go."""
+        ...
+
+
+UsageReader = Callable[[], Awaitable[Mapping[str, Sequence[Usage]]]]
+"""What instances use now, by service."""
+
+TargetLister = Callable[[], Awaitable[Sequence[Target]]]
+"""Instances that are ready and tell figures."""
+
+
+async def no_targets() -> Sequence[Target]:
+    """Return nobody: no service tells figures of its own."""
+    return ()
+
+
+@dataclass(slots=True)
+class _Figures:
+    """What belongs to one second beside its requests."""
+
+    calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
+    usage: Mapping[str, Sequence[Usage]] = field(default_factory=dict)
+
+
+class LocalMetrics:
+    """`hitless.ports.Metrics` of one machine.
+
+    Args:
+        clock: what seconds are counted by.
+        traffic: the requests of all services.
+        usage: what instances use.
+        targets: whom to ask for figures of their own.
+    """
+
+    def __init__(
+        self, clock: Clock, traffic: Traffic, *, usage: UsageReader, targets: TargetLister = no_targets
+    ) -> None:
+        self._clock = clock
+        self._traffic = traffic
+        self._usage = usage
+        self._targets = targets
+        self._scraper = Scraper()
+        self._meters: defaultdict[str, CallMeter] = defaultdict(CallMeter)
+        self._histories: dict[str, History] = {}
+        self._pending: dict[int, _Figures] = {}
+        self._answered: defaultdict[InstanceId, int] = defaultdict(int)
+        self._usage_read_at = -USAGE_EVERY_S
+        self._began_at = 0
+        self._reading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to read, from now on."""
+        self._began_at = math.ceil(self._now_s())
+        await self._traffic.open()
+        self._reading = asyncio.create_task(self._read_forever(), name="metrics")
+
+    async def close(self) -> None:
+        """Read no more."""
+        if self._reading is not None:
+            self._reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reading
+            self._reading = None
+        await self._scraper.close()
+        await self._traffic.close()
+
+    async def seconds(self, service: str, *, after: int) -> tuple[Second, ...]:
+        """Return whole seconds that began later than `after`, oldest first; a source that is silent gives gaps."""
+        now_s = self._now_s()
+        history = self._histories.get(service)
+        if history is None:
+            history = self._histories[service] = History(upcoming=max(self._began_at, int(now_s) - LATE_S))
+        history.fill(until=int(now_s) - LATE_S, reason=f"nothing was heard of the requests of {service} for {LATE_S} s")
+        if history.is_recent(after):
+            return history.later_than(after)
+        return await asyncio.to_thread(history.copy().later_than, after)
+
+    async def _read_forever(self) -> None:
+        while True:
+            now_s = self._now_s()
+            await self._clock.sleep(math.floor(now_s) + 1 - now_s)
+            try:
+                await self._read_second()
+            except Exception:
+                # the next second may be read again; this one will be a gap, and says so
+                log.exception("what users met could not be read")
+
+    async def _read_second(self) -> None:
+        at = int(self._now_s()) - 1
+        asking = asyncio.create_task(self._ask(at))
+        try:
+            await self._clock.sleep(_SETTLED_AFTER_S)
+            found = await self._traffic.read()
+            self._pending[at] = await asking
+        finally:
+            asking.cancel()
+        for service, seconds in found.items():
+            self._add(service, seconds)
+        self._pending = {second: one for second, one in self._pending.items() if second > at - _PENDING_S}
+
+    def _add(self, service: str, seconds: Sequence[Second]) -> None:
+        for second in seconds:
+            for cell in second.cells:
+                for instance, fates in cell.instances.items():
+                    self._answered[instance] += fates.total
+            history = self._histories.get(service)
+            if history is None or history.is_empty:  # what was before its beginning is no gap
+                history = self._histories[service] = History(upcoming=second.at)
+            history.add(self._with_figures(service, second))
+
+    def _with_figures(self, service: str, second: Second) -> Second:
+        found = self._pending.get(second.at)
+        if found is None:
+            return second
+        usage = tuple(
+            replace(one, requests=self._answered.get(one.instance, 0)) for one in found.usage.get(service, ())
+        )
+        calls = found.calls.get(service, ()) if second.gap is None else ()
+        return replace(second, usage=usage, calls=calls)
+
+    async def _ask(self, at: int) -> _Figures:
+        """Ask for what stands beside requests; what cannot be read is missing, and keeps no request from being told."""
+        found = _Figures()
+        try:
+            if at >= self._usage_read_at + USAGE_EVERY_S:
+                self._usage_read_at = at
+                found.usage = await self._usage()
+                there = {one.instance for used in found.usage.values() for one in used}
+                for gone in set(self._answered) - there:
+                    del self._answered[gone]
+            found.calls = await self._read_calls(at)
+        except Exception:
+            log.exception("what instances use and tell could not be read")
+        return found
+
+    async def _read_calls(self, at: int) -> Mapping[str, tuple[Call, ...]]:
+        targets = await self._targets()
+        readings: dict[str, list[Reading]] = {}
+        for target, reading in zip(targets, await self._scraper.read(targets), strict=True):
+            readings.setdefault(target.service, []).append(reading)
+        for silent in set(self._meters) - set(readings):
+            del self._meters[silent]
+        return {service: self._meters[service].read(found, at=at) for service, found in readings.items()}
+
+    def _now_s(self) -> float:
+        return self._clock.now().timestamp()

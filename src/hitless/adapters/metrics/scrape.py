@@ -1,0 +1,100 @@
+"""Asking instances for their figures: each once a second, with little patience, and never more than they should say."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import aiohttp
+
+from hitless.adapters.metrics.calls import Counters, Reading
+from hitless.adapters.metrics.exposition import NotExposition, parse_calls
+from hitless.rollout.spec import Address, InstanceId, Region, Version
+
+ANSWER_WITHIN_S = 0.8
+MOST_BYTES = 4 * 1024 * 1024
+
+_AT_ONCE = 64
+_OK = 200
+_CHUNK_BYTES = 64 * 1024
+_ACCEPT = "text/plain;version=0.0.4,application/openmetrics-text;version=1.0.0;q=0.9"
+
+log = logging.getLogger("hitless")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An instance that is ready, and where it tells its figures."""
+
+    service: str
+    instance: InstanceId
+    region: Region
+    version: Version
+    address: Address
+    path: str
+
+
+class Scraper:
+    """Asks instances; what cannot be read is told once per instance, until it can be read again."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        # one of its own: in the loop's threads, the store's commits wait
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hitless-figures")
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._told: dict[InstanceId, str] = {}
+
+    async def read(self, targets: Sequence[Target]) -> tuple[Reading, ...]:
+        """Ask every target; one that cannot be read has no counters."""
+        self._told = {one.instance: self._told[one.instance] for one in targets if one.instance in self._told}
+        return tuple(await asyncio.gather(*(self._read(one) for one in targets)))
+
+    async def close(self) -> None:
+        """Close connections, end the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _read(self, target: Target) -> Reading:
+        counters = None
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S), self._turns:
+                counters = await self._counters(target)
+            self._told.pop(target.instance, None)
+        except TimeoutError:
+            self._tell(target, f"no answer within {ANSWER_WITHIN_S:g} s")
+        except (aiohttp.ClientError, OSError, NotExposition, UnicodeDecodeError) as error:
+            self._tell(target, str(error) or type(error).__name__)
+        return Reading(instance=target.instance, region=target.region, version=target.version, counters=counters)
+
+    async def _counters(self, target: Target) -> Counters:
+        if self._session is None:
+            # an idle connection would keep an instance from ending
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=_AT_ONCE))
+        url = f"http://{target.address}{target.path}"
+        async with self._session.get(url, headers={"accept": _ACCEPT}, allow_redirects=False) as response:
+            if response.status != _OK:
+                raise NotExposition(f"status {response.status}")
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    raise NotExposition(f"more than {MOST_BYTES >> 20} MiB")
+        parse = partial(parse_calls, body.decode(), content_type=response.headers.get("content-type", ""))
+        return await asyncio.get_running_loop().run_in_executor(self._thread, parse)
+
+    def _tell(self, target: Target, reason: str) -> None:
+        if self._told.get(target.instance) != reason:
+            self._told[target.instance] = reason
+            log.warning(
+                "figures of %s instance %s cannot be read at %s: %s",
+                target.service,
+                target.instance,
+                target.path,
+                reason,
+            )
