@@ -125,6 +125,7 @@ def rollout(**changes: Any) -> RolloutView:
         "cause": None,
         "preflight": None,
         "skipped_preflight": False,
+        "judgement": None,
         "next": ["hitless rollout promote checkout", "hitless rollout abort checkout"],
     }
     return RolloutView(**{**view, **changes})

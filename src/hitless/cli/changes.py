@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from hitless.cli.figures import count, duration, moment, share
 from hitless.cli.sight import Sight, current_stage, is_finished
 from hitless.cli.symbols import Glyphs, rollout_symbol
-from hitless.view.models import InstanceView, RolloutView, ServiceView, StageView, VersionView
+from hitless.cli.verdict import ruling_line
+from hitless.view.models import InstanceView, JudgementView, RolloutView, ServiceView, StageView, VersionView
 
 
 def changes(before: Sight | None, after: Sight, glyphs: Glyphs) -> Iterator[str]:
@@ -24,6 +25,7 @@ def changes(before: Sight | None, after: Sight, glyphs: Glyphs) -> Iterator[str]
     yield from _service(before.service if before else None, after.service)
     if after.rollout:
         yield from _findings(same, after.rollout)
+        yield from _ruling(same, after.rollout)
         yield from _conditions(same, after.rollout)
         yield from _rollout_goes_on(same, after.rollout)
 
@@ -53,6 +55,17 @@ def _findings(before: RolloutView | None, after: RolloutView) -> Iterator[str]:
         yield f"preflight {found['severity']}: {found['sentence']} ({found['rule']})"
         yield from (f"  {line}" for line in found["evidence"])
         yield f"  do: {found['remedy']}"
+
+
+def _ruling(before: RolloutView | None, after: RolloutView) -> Iterator[str]:
+    """Tell what the judge says when it says something else; figures that grow are nothing else."""
+    known, found = (one.get("judgement") if one else None for one in (before, after))
+    if found is not None and (known is None or _said(known) != _said(found)):
+        yield ruling_line(found)
+
+
+def _said(judgement: JudgementView) -> tuple[str, str, str | None]:
+    return judgement["call"], judgement["why"], judgement["row"]
 
 
 def _conditions(before: RolloutView | None, after: RolloutView) -> Iterator[str]:

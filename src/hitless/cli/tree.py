@@ -31,6 +31,7 @@ from hitless.cli.symbols import (
     mark,
     rollout_symbol,
 )
+from hitless.cli.verdict import judgement_lines
 from hitless.view.models import (
     ConditionView,
     InstanceView,
@@ -78,6 +79,7 @@ def rollout_picture(rollout: RolloutView, canvas: Canvas) -> Group:
     return Group(
         *_rollout_head(rollout, canvas),
         *_conditions(rollout, canvas),
+        *_judgement(rollout, canvas),
         Text(),
         *_causes([], rollout),
         *_findings(rollout),
@@ -106,6 +108,8 @@ def _above(sight: Sight, canvas: Canvas) -> Iterator[RenderableType]:
         yield _traffic(sight.service["versions"], canvas)
     if sight.rollout and not is_finished(sight.rollout):
         yield from _conditions(sight.rollout, canvas)
+    if sight.rollout:
+        yield from _judgement(sight.rollout, canvas)
 
 
 def _below(sight: Sight) -> Iterator[RenderableType]:
@@ -205,6 +209,14 @@ def _conditions(rollout: RolloutView, canvas: Canvas) -> Iterator[RenderableType
             mark(_condition_symbol(condition, canvas.glyphs), canvas.glyphs), Text(condition["detail"], style="dim")
         )
     yield Padding(table, (0, 0, 0, 2), expand=False)
+
+
+def _judgement(rollout: RolloutView, canvas: Canvas) -> Iterator[RenderableType]:
+    """Show what the judge says; of a rollout that has ended, only the evidence that turned it back."""
+    judgement = rollout.get("judgement")  # an older control plane sends none
+    if judgement is None or (is_finished(rollout) and not (judgement["call"] == "rollback" and judgement["rows"])):
+        return
+    yield from judgement_lines(judgement, canvas.glyphs)
 
 
 def _condition_symbol(condition: ConditionView, glyphs: Glyphs) -> Symbol:

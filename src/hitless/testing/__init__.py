@@ -14,6 +14,7 @@ A test in virtual time:
 from hitless.testing.checker import Asked, FakeChecker
 from hitless.testing.clock import InlineExecutor, VirtualClock, settle
 from hitless.testing.fleet import Behaviour, FakeFleet, FleetEvent
+from hitless.testing.judging import FakeJudge, FakeJudges, ScriptedMetrics, ScriptedRecorder
 from hitless.testing.preflight import Examined, FakePreflighter, faultless
 from hitless.testing.router import Applied, FakeRouter, RouterFaults
 from hitless.testing.store import MemoryStore
@@ -26,6 +27,8 @@ __all__ = [
     "Examined",
     "FakeChecker",
     "FakeFleet",
+    "FakeJudge",
+    "FakeJudges",
     "FakePreflighter",
     "FakeRouter",
     "FleetEvent",
@@ -33,6 +36,8 @@ __all__ = [
     "MemoryStore",
     "RouterFaults",
     "Rule",
+    "ScriptedMetrics",
+    "ScriptedRecorder",
     "Violation",
     "VirtualClock",
     "faultless",

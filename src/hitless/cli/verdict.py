@@ -1,0 +1,74 @@
+"""A judgement as people see it: what the judge says, what it still needs, and the evidence by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from hitless.cli.figures import UNKNOWN, count, duration
+from hitless.cli.symbols import CALLS, Glyphs, mark
+from hitless.view.models import EvidenceView, JudgementView
+
+ROWS = 5
+
+
+def judgement_lines(judgement: JudgementView, glyphs: Glyphs) -> Iterator[RenderableType]:
+    """Draw a judgement in a few lines; rows that have nothing to say are left out."""
+    yield Text()
+    head = Text("judge ", style="bold").append(mark(CALLS[judgement["call"]], glyphs))
+    yield head.append(f": {judgement['detail'] or judgement['sentence']}")
+    if missing := missing_words(judgement):
+        yield Text(f"  {missing}", style="dim")
+    rows = [row for row in judgement["rows"] if row["canary"] is not None and row["log_needed"] is not None]
+    if rows:
+        yield Padding(_table(sorted(rows, key=_progress, reverse=True)[:ROWS]), (0, 0, 0, 2), expand=False)
+    others = (row for row in judgement["rows"] if row not in rows and row["detail"])
+    yield from (Text(f"  {row['title']}: {row['detail']}", style="dim") for row in others)
+
+
+def ruling_line(judgement: JudgementView) -> str:
+    """Tell in one line what the judge says."""
+    return f"judge: {CALLS[judgement['call']].word}: {judgement['sentence']}"
+
+
+def missing_words(judgement: JudgementView) -> str:
+    """Say what a hold waits for, as far as it is known."""
+    requests, seconds = judgement["missing_requests"], judgement["missing_s"]
+    known = [count(requests, "request") + " of the new version"] if requests is not None else []
+    known += [f"about {duration(seconds)}"] if seconds is not None else []
+    return f"missing: {', '.join(known)}" if known else ""
+
+
+def _table(rows: list[EvidenceView]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("evidence", "new", "old", "times", "of what turns back"):
+        table.add_column(name, justify="left" if name == "evidence" else "right", no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        style = "red" if row["since"] is not None else ""
+        progress = UNKNOWN if row["log_evidence"] is None else f"{_progress(row):.0%}"
+        table.add_row(row["title"], _bad(row["canary"]), _bad(row["baseline"]), _times(row), progress, style=style)
+    return table
+
+
+def _progress(row: EvidenceView) -> float:
+    """Return how far a row is on the way to its bound; evidence for the new version is none against it."""
+    if row["log_evidence"] is None or not row["log_needed"]:
+        return 0.0
+    return min(max(row["log_evidence"] / row["log_needed"], 0.0), 1.0)
+
+
+def _bad(counted: list[int] | None) -> str:
+    return UNKNOWN if counted is None else f"{counted[0]:,} of {counted[1]:,}"
+
+
+def _times(row: EvidenceView) -> str:
+    """Give the estimate and what it is at least and at most."""
+    estimate = row["estimate"]
+    if estimate is None or estimate["value"] is None:
+        return UNKNOWN
+    low, high = (UNKNOWN if bound is None else f"{bound:.1f}" for bound in (estimate["low"], estimate["high"]))
+    return f"{estimate['value']:.1f} ({low} to {high})"
