@@ -30,6 +30,7 @@ from scripted_control_plane import (
     canary_script,
     ended,
     instance,
+    judgement,
     preflight,
     rollout,
     service,
@@ -124,6 +125,19 @@ def test_a_watch_tells_what_the_preflight_found_once(shell: Shell) -> None:
     begin = lines.index("checkout: preflight warning: it is warning number 1 (rule_1)")
     assert lines[begin + 1 : begin + 3] == ["checkout:   / answered 503 at 0.3 s", "checkout:   do: mend it"]
     assert sum("rule_1" in line for line in lines) == 1
+
+
+def test_a_watch_tells_what_a_judge_says_once_however_its_figures_grow(shell: Shell) -> None:
+    words = [judgement(detail=f"{number} requests") for number in range(3)]
+    script = [service(rollout=rollout()), *(service(rollout=rollout(judgement=one)) for one in words)]
+    last = ended("rolled_back", cause="errors: 9 times the odds", judgement=judgement("rollback"))
+    with shell.served(ScriptedControlPlane.of([*script, service(rollout=last)])):
+        told = shell("deploy", "--version", NEW, "--plain")
+    lines = [line for line in without_stamps(told.out).splitlines() if "judge" in line]
+    assert lines == [
+        "checkout: judge: cannot tell yet: too few requests",
+        "checkout: judge: worse: errors: 9 times the odds",
+    ]
 
 
 @pytest.mark.parametrize(("severities", "code"), [((), 0), (("warning",), 0), (("refusal", "warning"), 4)])

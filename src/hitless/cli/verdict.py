@@ -9,25 +9,26 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from hitless.cli.figures import UNKNOWN, count, duration
+from hitless.cli.figures import UNKNOWN, duration
 from hitless.cli.symbols import CALLS, Glyphs, mark
 from hitless.view.models import EvidenceView, JudgementView
 
-ROWS = 5
+ROWS = 6
 
 
-def judgement_lines(judgement: JudgementView, glyphs: Glyphs) -> Iterator[RenderableType]:
-    """Draw a judgement in a few lines; rows that have nothing to say are left out."""
+def judgement_lines(judgement: JudgementView, glyphs: Glyphs, *, rows: int = ROWS) -> Iterator[RenderableType]:
+    """Draw a judgement in a few lines: at most so many `rows` of evidence, those that say most."""
     yield Text()
     head = Text("judge ", style="bold").append(mark(CALLS[judgement["call"]], glyphs))
-    yield head.append(f": {judgement['detail'] or judgement['sentence']}")
+    yield head.append(f": {judgement['detail'] or judgement['sentence']}", style="not bold")
     if missing := missing_words(judgement):
         yield Text(f"  {missing}", style="dim")
-    rows = [row for row in judgement["rows"] if row["canary"] is not None and row["log_needed"] is not None]
-    if rows:
-        yield Padding(_table(sorted(rows, key=_progress, reverse=True)[:ROWS]), (0, 0, 0, 2), expand=False)
-    others = (row for row in judgement["rows"] if row not in rows and row["detail"])
-    yield from (Text(f"  {row['title']}: {row['detail']}", style="dim") for row in others)
+    told = [row for row in judgement["rows"] if _says_something(row)]
+    shown = sorted(told, key=_progress, reverse=True)[:rows]
+    counted = [row for row in shown if row["canary"] is not None]
+    if counted:
+        yield Padding(_table(counted), (0, 0, 0, 2), expand=False)
+    yield from (Text(f"  {row['title']}: {row['detail']}", style="dim") for row in shown if row not in counted)
 
 
 def ruling_line(judgement: JudgementView) -> str:
@@ -38,20 +39,25 @@ def ruling_line(judgement: JudgementView) -> str:
 def missing_words(judgement: JudgementView) -> str:
     """Say what a hold waits for, as far as it is known."""
     requests, seconds = judgement["missing_requests"], judgement["missing_s"]
-    known = [count(requests, "request") + " of the new version"] if requests is not None else []
+    known = [f"{requests:,} request{'' if requests == 1 else 's'} of the new version"] if requests is not None else []
     known += [f"about {duration(seconds)}"] if seconds is not None else []
     return f"missing: {', '.join(known)}" if known else ""
 
 
 def _table(rows: list[EvidenceView]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("evidence", "new", "old", "times", "of what turns back"):
+    for name in ("evidence", "new", "old", "odds", "towards rollback"):
         table.add_column(name, justify="left" if name == "evidence" else "right", no_wrap=True, overflow="ellipsis")
     for row in rows:
         style = "red" if row["since"] is not None else ""
-        progress = UNKNOWN if row["log_evidence"] is None else f"{_progress(row):.0%}"
+        progress = UNKNOWN if row["log_evidence"] is None or row["log_needed"] is None else f"{_progress(row):.0%}"
         table.add_row(row["title"], _bad(row["canary"]), _bad(row["baseline"]), _times(row), progress, style=style)
     return table
+
+
+def _says_something(row: EvidenceView) -> bool:
+    """Tell whether it has seen requests of the new version, or has something to tell in words."""
+    return bool(row["canary"] and row["canary"][1]) or (row["canary"] is None and bool(row["detail"]))
 
 
 def _progress(row: EvidenceView) -> float:
@@ -71,4 +77,4 @@ def _times(row: EvidenceView) -> str:
     if estimate is None or estimate["value"] is None:
         return UNKNOWN
     low, high = (UNKNOWN if bound is None else f"{bound:.1f}" for bound in (estimate["low"], estimate["high"]))
-    return f"{estimate['value']:.1f} ({low} to {high})"
+    return f"{estimate['value']:.1f}x ({low} to {high})"
