@@ -42,7 +42,7 @@ from hitless.testing import (
     ScriptedRecorder,
     VirtualClock,
 )
-from hitless.testing.judging import WORSE, not_worse
+from hitless.testing.judging import TOO_FEW, WORSE, not_worse
 
 SLOW_S = 60.0
 SHOP = ServiceSpec(
@@ -270,6 +270,20 @@ async def test_figures_that_grow_in_a_sentence_are_journaled_once(stage: Stage) 
         stage.judges.ruling = Ruling(call=Call.PROMOTE, why=Why.NOT_WORSE, sentence=sentence, next_share_bp=100)
         await stage.clock.advance(1)
     assert stage.rulings() == [("hold", "too_few"), ("promote", "not_worse")]
+
+
+async def test_a_hold_is_journaled_anew_for_every_step_it_is_about(stage: Stage) -> None:
+    await stage.canary()
+    await stage.clock.advance(5)
+    stage.judges.ruling = replace(TOO_FEW, sentence="too few requests to show that it may get everything")
+    await stage.clock.advance(5)
+    assert stage.rulings() == [("hold", "too_few")]
+    await stage.act("promote")
+    await stage.until_weight("v2", 2_500, within_s=5)
+    await stage.clock.advance(5)
+    assert stage.rulings() == [("hold", "too_few")] * 2
+    until = (await stage.rollout())["stages"][1]["until"]
+    assert until[-1]["detail"] == "too few requests to show that it may get everything"
 
 
 async def test_metrics_that_answer_no_more_hold_a_step_whatever_was_shown_before(stage: Stage) -> None:

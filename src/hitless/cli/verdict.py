@@ -21,7 +21,8 @@ def judgement_lines(judgement: JudgementView, glyphs: Glyphs, *, rows: int = ROW
     yield Text()
     head = Text("judge ", style="bold").append(mark(CALLS[judgement["call"]], glyphs))
     yield head.append(f": {judgement['detail'] or judgement['sentence']}", style="not bold")
-    if missing := missing_words(judgement):
+    has_figures = judgement["detail"] not in {"", judgement["sentence"]}
+    if not has_figures and (missing := missing_words(judgement)):
         yield Text(f"  {missing}", style="dim")
     told = [row for row in judgement["rows"] if _says_something(row)]
     shown = sorted(told, key=_progress, reverse=True)[:rows]

@@ -66,6 +66,7 @@ class Case:
     ruling: Ruling | None = None
     judgement: Judgement | None = None
     troubles: dict[str, str] = field(default_factory=dict)
+    _asked_bp: int = 0
     _taken_to: int = 0
     _is_recorded: bool = False
     _has_failed: bool = False
@@ -165,7 +166,7 @@ class Case:
             taken.append(self._take(judge, Recorded(second=second, share_bp=self.shares.during(second.at))))
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
-        self._hear(judge.judgement(next_share_bp=self.next_share_bp))
+        self._hear(judge, self.next_share_bp)
         if self._is_recorded and self.outside.recorder is not None:
             await self._guarded("recording", self.outside.recorder.add(self.rollout.id, taken))
 
@@ -180,11 +181,13 @@ class Case:
             return replace(one, second=Second(at=one.second.at, gap=str(error)))
         return one
 
-    def _hear(self, judgement: Judgement) -> None:
-        before, self.judgement = self.ruling, judgement
-        if before is None or not _decides_the_same(before, judgement.ruling, self.next_share_bp):
-            self.ruling = judgement.ruling
-            self.on_ruling(self.ruling.call)
+    def _hear(self, judge: Judge, share_bp: int) -> None:
+        before, asked_bp = self.ruling, self._asked_bp
+        self.judgement, self._asked_bp = judge.judgement(next_share_bp=share_bp), share_bp
+        ruling = self.judgement.ruling
+        if before is None or not _decides_the_same(before, ruling, asked_bp=asked_bp, share_bp=share_bp):
+            self.ruling = ruling
+            self.on_ruling(ruling.call)
 
     # What may go wrong
 
@@ -226,9 +229,11 @@ def _fed(make: Callable[[JudgeSettings], Judge], settings: JudgeSettings, second
     return judge
 
 
-def _decides_the_same(before: Ruling, after: Ruling, share_bp: int) -> bool:
+def _decides_the_same(before: Ruling, after: Ruling, *, asked_bp: int, share_bp: int) -> bool:
     """Tell whether nothing follows from the change: figures in sentences grow, and every change is journaled."""
     if before.call is Call.ROLLBACK:
         return True
+    if asked_bp != share_bp:
+        return before == after
     same = (before.call, before.why, before.row, before.settings) == (after.call, after.why, after.row, after.settings)
     return same and before.promotes_to(share_bp) is after.promotes_to(share_bp)
