@@ -184,7 +184,10 @@ def test_every_call_has_a_word(call: str) -> None:
 
 def test_the_evidence_that_turned_a_rollout_back_stays_and_no_other() -> None:
     worse, fit = judgement("rollback", rows=[evidence("errors", since=at(60))]), judgement("promote")
-    assert "3 of 812" in drawn(service(rollout=ended("rolled_back", judgement=worse)))
+    text = drawn(service(rollout=ended("rolled_back", cause=worse["sentence"], judgement=worse)))
+    assert "3 of 812" in text
+    assert "judge ✖ worse\n" in text  # the sentence is the cause, and said there
+    assert f"why   {worse['sentence']}" in text
     assert "judge" not in drawn(service(rollout=ended("completed", judgement=fit)))
 
 

@@ -133,8 +133,9 @@ def test_a_watch_tells_what_a_judge_says_once_however_its_figures_grow(shell: Sh
     last = ended("rolled_back", cause="errors: 9 times the odds", judgement=judgement("rollback"))
     with shell.served(ScriptedControlPlane.of([*script, service(rollout=last)])):
         told = shell("deploy", "--version", NEW, "--plain")
-    lines = [line for line in without_stamps(told.out).splitlines() if "judge" in line]
-    assert lines == [
+    lines = without_stamps(told.out).splitlines()
+    assert lines[-2].startswith("checkout: judge: ")  # the reason comes before what follows from it
+    assert [line for line in lines if "judge" in line] == [
         "checkout: judge: cannot tell yet: too few requests",
         "checkout: judge: worse: errors: 9 times the odds",
     ]

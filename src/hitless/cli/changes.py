@@ -21,11 +21,11 @@ def changes(before: Sight | None, after: Sight, glyphs: Glyphs) -> Iterator[str]
     same = old_rollout if old_rollout and after.rollout and old_rollout["id"] == after.rollout["id"] else None
     if after.rollout:
         yield from _rollout_begins(same, after.rollout, glyphs)
+        yield from _ruling(same, after.rollout)
         yield from _stage_begins(same, after.rollout)
     yield from _service(before.service if before else None, after.service)
     if after.rollout:
         yield from _findings(same, after.rollout)
-        yield from _ruling(same, after.rollout)
         yield from _conditions(same, after.rollout)
         yield from _rollout_goes_on(same, after.rollout)
 

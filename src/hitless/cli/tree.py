@@ -219,7 +219,7 @@ def _judgement(rollout: RolloutView, canvas: Canvas) -> Iterator[RenderableType]
     if judgement is None or (is_finished(rollout) and not (judgement["call"] == "rollback" and judgement["rows"])):
         return
     rows = next(rows for least, rows in EVIDENCE_ROWS if canvas.height is None or canvas.height >= least)
-    yield from judgement_lines(judgement, canvas.glyphs, rows=rows)
+    yield from judgement_lines(judgement, canvas.glyphs, cause=rollout["cause"], rows=rows)
 
 
 def _condition_symbol(condition: ConditionView, glyphs: Glyphs) -> Symbol:

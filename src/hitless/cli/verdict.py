@@ -16,11 +16,21 @@ from hitless.view.models import EvidenceView, JudgementView
 ROWS = 6
 
 
-def judgement_lines(judgement: JudgementView, glyphs: Glyphs, *, rows: int = ROWS) -> Iterator[RenderableType]:
-    """Draw a judgement in a few lines: at most so many `rows` of evidence, those that say most."""
+def judgement_lines(
+    judgement: JudgementView, glyphs: Glyphs, *, cause: str | None = None, rows: int = ROWS
+) -> Iterator[RenderableType]:
+    """Draw a judgement in a few lines.
+
+    Args:
+        judgement: what is drawn.
+        glyphs: the terminal's.
+        cause: why the rollout turned back, shown elsewhere: the same sentence is not said twice.
+        rows: of evidence at most, those that say most.
+    """
     yield Text()
     head = Text("judge ", style="bold").append(mark(CALLS[judgement["call"]], glyphs))
-    yield head.append(f": {judgement['detail'] or judgement['sentence']}", style="not bold")
+    sentence = judgement["detail"] or judgement["sentence"]
+    yield head if sentence == cause else head.append(f": {sentence}", style="not bold")
     has_figures = judgement["detail"] not in {"", judgement["sentence"]}
     if not has_figures and (missing := missing_words(judgement)):
         yield Text(f"  {missing}", style="dim")
