@@ -13,8 +13,10 @@ import pytest
 
 from hitless.analysis.ruling import Call, Ruling, Why
 from hitless.engine.controller import Controller
+from hitless.engine.judging import is_judged
 from hitless.engine.keeper import LEASE_S, Keeper
 from hitless.engine.outside import Outside
+from hitless.rollout.inputs import Abort, Deploy, Undo
 from hitless.rollout.spec import (
     LOCAL,
     Address,
@@ -25,6 +27,7 @@ from hitless.rollout.spec import (
     RunSpec,
     ServiceSpec,
     SloSpec,
+    StrategyName,
     StrategySpecs,
     TrafficSpec,
     Version,
@@ -43,6 +46,7 @@ from hitless.testing import (
     VirtualClock,
 )
 from hitless.testing.judging import TOO_FEW, WORSE, not_worse
+from hitless.testing.simulation import Simulation
 
 SLOW_S = 60.0
 SHOP = ServiceSpec(
@@ -235,6 +239,23 @@ async def test_the_judge_is_told_what_was_before_the_new_version_had_traffic_and
     assert min(one.second.at for one in judge.taken) >= int(first)
 
 
+async def test_what_the_new_version_did_while_its_judge_was_made_is_no_background(world: World) -> None:
+    world.clock.run_threads_inline()
+    world.recorder.hangs = True
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.deploy("v1")
+        await stage.idle()
+        await world.clock.advance(30)
+        await stage.deploy("v2")
+        await world.clock.run_until(lambda: bool(world.judges.made), within_s=30)
+        first = next(one.at for one in world.router.history if one.table.weight_bp(Version("v2"))).timestamp()
+        assert world.clock.now().timestamp() > first + 9
+        assert first - 2 < max(one.at for one in world.judges.before) + 1 <= first
+        stage.judges.ruling = WORSE
+        await stage.idle()
+
+
 async def test_a_second_in_which_the_share_changed_has_none_and_the_others_have_theirs(stage: Stage) -> None:
     await stage.canary()
     await stage.clock.advance(60)
@@ -406,6 +427,26 @@ async def test_without_analysis_nothing_waits_and_who_is_worse_is_taken_back(wor
         stage.judges.ruling = WORSE
         await stage.idle()
         assert (await stage.rollout())["cause"] == WORSE.sentence
+
+
+def test_who_is_compared_and_who_is_not() -> None:
+    simulation = Simulation()
+    for version in ("v1", "v2"):
+        assert not is_judged(simulation.state)
+        asked = Deploy(actor="ann", version=Version(version), spec=SHOP, strategy=StrategyName.ROLLING)
+        simulation.ask(asked)
+        assert is_judged(simulation.state) is (version == "v2")  # a first release stands beside nobody
+        simulation.run_until_idle()
+    simulation.ask(Undo(actor="ann"))
+    assert not is_judged(simulation.state)
+    simulation.run_until_idle()
+    simulation.ask(replace(asked, version=Version("v1"), spec=replace(SHOP, instances=3)))
+    assert not is_judged(simulation.state)  # other settings of the same version
+    simulation.run_until_idle()
+    simulation.ask(asked)
+    assert is_judged(simulation.state)
+    simulation.ask(Abort(actor="ann"))
+    assert not is_judged(simulation.state)
 
 
 async def test_an_undo_is_not_judged(stage: Stage) -> None:
