@@ -28,6 +28,7 @@ from scripted_control_plane import (
     OLD,
     ScriptedControlPlane,
     canary_script,
+    condition,
     ended,
     instance,
     judgement,
@@ -139,6 +140,16 @@ def test_a_watch_tells_what_a_judge_says_once_however_its_figures_grow(shell: Sh
         "checkout: judge: cannot tell yet: too few requests",
         "checkout: judge: worse: errors: 9 times the odds",
     ]
+
+
+def test_a_watch_tells_once_that_a_person_is_needed(shell: Shell) -> None:
+    details = ["too few requests", *["waits for `hitless rollout promote`: too few requests"] * 2]
+    stages = [[stage("canary 5 %", "current", [condition("judged fit for 100 %", detail=one)])] for one in details]
+    script = [service(rollout=rollout(stages=one)) for one in stages]
+    with shell.served(ScriptedControlPlane.of([*script, service(rollout=ended("completed"))])):
+        told = shell("deploy", "--version", NEW, "--plain")
+    lines = [line for line in without_stamps(told.out).splitlines() if "too few" in line]
+    assert lines == ["checkout: stage 1/1 canary 5 %: waits for `hitless rollout promote`: too few requests"]
 
 
 @pytest.mark.parametrize(("severities", "code"), [((), 0), (("warning",), 0), (("refusal", "warning"), 4)])
