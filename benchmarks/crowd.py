@@ -22,7 +22,7 @@ from hitless.adapters.clock import SystemClock
 from hitless.adapters.store_sql.store import SqlStore, open_store
 from hitless.engine.controller import Controller
 from hitless.engine.keeper import LEASE_S, Keeper
-from hitless.engine.service import Outside
+from hitless.engine.outside import Outside
 from hitless.rollout.spec import (
     Address,
     BlueGreenSpec,

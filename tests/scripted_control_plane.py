@@ -22,8 +22,10 @@ from hitless.view.models import (
     ConditionView,
     ControlPlaneView,
     EnvoyView,
+    EvidenceView,
     InstanceView,
     JournalRecordView,
+    JudgementView,
     PlanView,
     PreflightView,
     RolloutRowView,
@@ -104,6 +106,44 @@ def preflight(*severities: str) -> PreflightView:
     )
 
 
+def evidence(name: str, **changes: Any) -> EvidenceView:
+    row: dict[str, Any] = {
+        "name": name,
+        "title": name,
+        "acts": "rollback",
+        "log_evidence": 2.9,
+        "log_needed": 5.8,
+        "weight": 0.3,
+        "canary": [3, 812],
+        "baseline": [9, 15_430],
+        "coverage": 1.0,
+        "estimate": {"value": 6.3, "low": 0.6, "high": None, "unit": "odds"},
+        "since": None,
+        "detail": "",
+    }
+    return EvidenceView(**{**row, **changes})
+
+
+def judgement(call: str = "hold", **changes: Any) -> JudgementView:
+    sentences = {"hold": "too few requests", "promote": "not worse for 25 %", "rollback": "errors: 9 times the odds"}
+    why = {"hold": "too_few", "promote": "not_worse", "rollback": "worse"}
+    view: dict[str, Any] = {
+        "call": call,
+        "why": why[call],
+        "row": "errors" if call == "rollback" else None,
+        "sentence": sentences[call],
+        "detail": sentences[call],
+        "next_share_bp": 2_500 if call == "promote" else 0,
+        "rows": [],
+        "missing_requests": None,
+        "missing_s": None,
+        "promise": "at most 1 % of rollouts of a version that is no worse are taken back",
+        "settings": "0123456789ab",
+        "at": at(60),
+    }
+    return JudgementView(**{**view, **changes})
+
+
 def rollout(**changes: Any) -> RolloutView:
     view: dict[str, Any] = {
         "id": "checkout-7",
@@ -125,6 +165,7 @@ def rollout(**changes: Any) -> RolloutView:
         "cause": None,
         "preflight": None,
         "skipped_preflight": False,
+        "judgement": None,
         "next": ["hitless rollout promote checkout", "hitless rollout abort checkout"],
     }
     return RolloutView(**{**view, **changes})

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from hitless.analysis.ruling import Call, Ruling, Why
 from hitless.errors import Refused
 from hitless.preflight.rules import not_examined
-from hitless.rollout.events import PreflightFinished, RollbackStarted, RolloutFinished, ServiceEvent
+from hitless.rollout.events import PreflightFinished, RollbackStarted, RolloutFinished, RulingGiven, ServiceEvent
 from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
 from hitless.rollout.machine import BOOKED, TRANSITIONS
 from hitless.rollout.spec import (
@@ -45,8 +46,9 @@ BEHIND_TABLE = """
 *nothing*: accepted, and no event follows. *stays*: something was decided, the phase is the same. A refused command
 changes nothing; `hitless explain CODE` says why and what to do.
 
-A stage is left when all its conditions hold at once. `promote` waives the hold and the approval, never readiness,
-routing, checks or draining. A failing candidate turns the rollout back in every waiting phase: a pause never masks it.
+A stage is left when all its conditions hold at once. `promote` waives the hold, the approval and the verdict, never
+readiness, routing, checks or draining. A failing candidate, and one that is judged worse, turns the rollout back in
+every waiting phase: a pause never masks it, nor does a promotion.
 
 ## What may come of it
 
@@ -68,6 +70,7 @@ SHOP = ServiceSpec(
     progress_deadline_s=60,
 )
 NEXT, BROKEN = Version("v3"), Version("v3-broken")
+WORSE = Ruling(call=Call.ROLLBACK, why=Why.WORSE, row="errors", sentence="errors: 9 times the odds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +151,7 @@ def _by_command() -> Iterator[Change]:
 
 
 def _by_itself() -> Iterator[Change]:
-    for story in (_goes_well, _fails, _fails_while_paused, _is_refused, _way_back_is_blocked):
+    for story in (_goes_well, _fails, _is_worse, _fails_while_paused, _is_worse_while_paused, *ENDS_EARLY):
         simulation = Simulation(behaviours={BROKEN: Behaviour(exits_after_s=0.1)})
         _settle_down(simulation)
         yield from story(simulation)
@@ -161,6 +164,20 @@ def _goes_well(simulation: Simulation) -> Iterator[Change]:
 
 def _fails(simulation: Simulation) -> Iterator[Change]:
     _ask(simulation, _deploy(BROKEN))
+    yield from _watched(simulation)
+
+
+def _is_worse(simulation: Simulation) -> Iterator[Change]:
+    simulation.ruling = WORSE
+    _ask(simulation, _deploy(NEXT))
+    yield from _watched(simulation)
+
+
+def _is_worse_while_paused(simulation: Simulation) -> Iterator[Change]:
+    _ask(simulation, _deploy(NEXT))
+    simulation.run(10)  # it has its share by now
+    _ask(simulation, Pause(actor=ACTOR))
+    simulation.ruling = WORSE
     yield from _watched(simulation)
 
 
@@ -185,6 +202,9 @@ def _way_back_is_blocked(simulation: Simulation) -> Iterator[Change]:
     yield from _watched(simulation)
 
 
+ENDS_EARLY = (_is_refused, _way_back_is_blocked)
+
+
 def _watched(simulation: Simulation) -> Iterator[Change]:
     """Let time pass until the rollout has ended; tell every change of phase on the way."""
     for _ in range(2_000):
@@ -204,7 +224,8 @@ def _cause(events: list[ServiceEvent]) -> str:
             return event.outcome.value
         if isinstance(event, RollbackStarted):
             is_refused = any(isinstance(one, PreflightFinished) for one in events)
-            return "preflight refuses" if is_refused else "candidate fails"
+            is_worse = any(isinstance(one, RulingGiven) for one in events)
+            return "preflight refuses" if is_refused else "judged worse" if is_worse else "candidate fails"
     raise AssertionError("the phase changed without a reason")
 
 

@@ -34,7 +34,7 @@ from hitless.cli.place import STATE_DIRECTORY, socket_path
 from hitless.config import load
 from hitless.engine.controller import CONTROL_PLANE, Controller, told_only
 from hitless.engine.keeper import LEASE_S, RENEW_S, Keeper
-from hitless.engine.service import Outside
+from hitless.engine.outside import Outside
 from hitless.engine.taking_up import standing_line
 from hitless.errors import HitlessError, LeaseHeld
 from hitless.ports import Lease

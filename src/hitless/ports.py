@@ -12,10 +12,11 @@ from datetime import datetime
 from typing import Protocol
 
 from hitless.analysis.counts import Second
-from hitless.analysis.settings import JudgeSettings
+from hitless.analysis.ruling import Judgement
+from hitless.analysis.settings import Background, JudgeSettings
 from hitless.journal.record import Break, Entry, Record
 from hitless.preflight.seen import Seen
-from hitless.rollout.spec import Address, CheckSpec, InstanceId, Region, ServiceSpec, Version
+from hitless.rollout.spec import Address, AnalysisSpec, CheckSpec, InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.world import Instance, RoutingView, Table
 
 
@@ -258,4 +259,33 @@ class Recorder(Protocol):
 
     async def read(self, rollout: str) -> tuple[JudgeSettings, tuple[Recorded, ...]] | None:
         """Read a recording, oldest second first, each once; None = there is none."""
+        ...
+
+
+class Judge(Protocol):
+    """Compares the two versions of one rollout, second by second."""
+
+    def take(self, second: Second, share_bp: Mapping[Region, int]) -> None:
+        """Take one whole second, in order.
+
+        Args:
+            second: what was seen.
+            share_bp: the canary's share of the traffic by region, all of this second long; a region in which it
+                changed, or nothing is known of it, is missing.
+
+        Raises:
+            ValueError: the second makes no sense; it was not taken.
+        """
+        ...
+
+    def judgement(self, *, next_share_bp: int) -> Judgement:
+        """Say what is known after the seconds taken so far; PROMOTE is asked for `next_share_bp`."""
+        ...
+
+
+class BackgroundOf(Protocol):
+    """Measures what the old version was like."""
+
+    def __call__(self, seconds: Sequence[Second], *, baseline: Version, analysis: AnalysisSpec) -> Background:
+        """Return what these seconds, all from before the canary got traffic, say of the baseline."""
         ...

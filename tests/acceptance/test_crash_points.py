@@ -24,6 +24,7 @@ from soak.operator import NAME, POLL_S, Operator, operated
 
 from hitless.adapters.processes.file_names import file_name
 from hitless.adapters.processes.identity import boot_id, parse_stat
+from hitless.analysis.ruling import Call
 from hitless.cli.place import STATE_DIRECTORY
 from hitless.rollout.spec import StrategyName, Version
 from hitless.rollout.state import Outcome, ServiceState
@@ -99,6 +100,9 @@ class Survivor:
     def adopt(self, version: Version) -> None:
         raise AssertionError(f"only in virtual time: {version}")
 
+    def rule(self, call: Call) -> None:
+        raise AssertionError(f"only in virtual time: {call}")
+
     def fail_one(self, version: Version) -> None:
         ends = itertools.chain(*(table.endpoints.get(version, {}).items() for table in self.state.tables.values()))
         serving = [name for name, end in ends if end.state is EndpointState.ACTIVE]
@@ -165,7 +169,8 @@ def dealt() -> dict[StrategyName, set[CrashPoint]]:
 
 def test_every_move_of_the_table_is_died_at_in_some_strategy() -> None:
     died_at = {point.move for points in dealt().values() for point in points}
-    assert {move.event for move in set(all_moves()) - died_at} == {"preflight.finished", "version.adopted"}
+    left = {move.event for move in set(all_moves()) - died_at}
+    assert left == {"preflight.finished", "ruling.given", "version.adopted"}
 
 
 @pytest.mark.acceptance

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hitless.analysis.ruling import Call, Ruling, Why
 from hitless.errors import Refused
 from hitless.preflight.finding import Finding, PreflightReport, Severity
+from hitless.rollout.events import RollbackStarted, RolloutFinished, RulingGiven, ServiceEvent
 from hitless.rollout.inputs import Abort, Command, Deploy, Pause, Promote, Resume, Undo
 from hitless.rollout.spec import (
     Address,
     Amount,
+    AnalysisSpec,
     BlueGreenSpec,
     CanarySpec,
     CanaryStep,
@@ -27,9 +31,10 @@ from hitless.rollout.spec import (
     StrategyName,
     StrategySpecs,
     TrafficSpec,
+    Undecided,
     Version,
 )
-from hitless.rollout.state import RolloutPhase
+from hitless.rollout.state import Outcome, RolloutPhase
 from hitless.rollout.world import Phase
 from hitless.testing.simulation import Behaviour, Simulation, weights_now
 
@@ -41,6 +46,11 @@ amounts = st.one_of(
     st.builds(lambda share: Amount(share_bp=share), st.sampled_from([0, 1_000, 2_500, 5_000, 10_000])),
 )
 steps = st.lists(st.sampled_from([1, 100, 500, 2_500, 3_333, 5_000, 9_999]), max_size=3, unique=True).map(sorted)
+
+
+analyses = st.builds(
+    AnalysisSpec, undecided=st.sampled_from(Undecided), patience_s=st.sampled_from([0.0, 2.0, 1_000_000.0])
+)
 
 
 @st.composite
@@ -69,6 +79,7 @@ def services(draw: st.DrawFn) -> ServiceSpec:
         strategy=StrategySpecs(rolling=rolling, blue_green=blue_green, canary=canary),
         progress_deadline_s=60.0,
         preflight=PreflightSpec() if draw(st.booleans()) else None,
+        analysis=draw(st.none() | analyses),
     )
 
 
@@ -86,6 +97,19 @@ REFUSED = PreflightReport(
     findings=(Finding(rule="ignores_sigterm", severity=Severity.REFUSAL, sentence="it lives on", remedy="end it"),)
 )
 
+TOO_FEW = Ruling(call=Call.HOLD, why=Why.TOO_FEW, sentence="too few requests")
+WORSE = Ruling(call=Call.ROLLBACK, why=Why.WORSE, row="errors", sentence="errors: 9 times the odds")
+rulings = st.one_of(
+    st.sampled_from([None, TOO_FEW, TOO_FEW, WORSE]),
+    st.builds(
+        Ruling,
+        call=st.just(Call.PROMOTE),
+        why=st.just(Why.NOT_WORSE),
+        sentence=st.just("not worse"),
+        next_share_bp=st.sampled_from([500, 5_000, 10_000]),
+    ),
+)
+
 actions = st.one_of(
     st.tuples(st.just("tick"), st.sampled_from([0.05, 0.3, 1.0, 4.0])),
     st.tuples(st.just("tick"), st.sampled_from([0.05, 0.3, 1.0, 4.0])),
@@ -100,6 +124,7 @@ actions = st.one_of(
     ),
     st.tuples(st.just("checks"), st.sampled_from([None, (), ("/: status 500",)])),
     st.tuples(st.just("preflight"), st.sampled_from([None, FOUND_NOTHING, REFUSED])),
+    st.tuples(st.just("judge"), rulings),
     st.tuples(
         st.just("ask"),
         st.sampled_from(
@@ -159,6 +184,9 @@ class Story:
     def do_preflight(self, found: PreflightReport | None) -> None:
         self.simulation.preflight = found
 
+    def do_judge(self, ruling: Ruling | None) -> None:
+        self.simulation.ruling = ruling
+
     def do_ask(self, asked: Command) -> None:
         before = self.simulation.state
         try:
@@ -196,13 +224,52 @@ def test_no_promise_is_broken_and_every_rollout_ends(
     player.do_deploy((VERSIONS[0], StrategyName.ROLLING, False, False))
     simulation.run_until_idle(limit_s=60, growth=1.3)
     for name, value in story:
+        is_worse = has_been_found_worse(simulation)
         player.play(name, value)
         assert simulation.violations == []
+        if is_worse and name in {"tick", "lose"}:
+            assert simulation.state.phase in {RolloutPhase.ROLLING_BACK, RolloutPhase.IDLE}
+            assert simulation.state.running.outcome is not Outcome.COMPLETED
     player.calm_down()
     simulation.restart_controller()
     assert simulation.violations == []
     assert simulation.state.phase is RolloutPhase.IDLE, simulation.state.rollout
     _assert_home(simulation, acts)
+
+
+def has_been_found_worse(simulation: Simulation) -> bool:
+    """Tell whether the next look must see a verdict against the new version, whatever is acknowledged until then."""
+    rollout, tables = simulation.state.rollout, simulation.tables()
+    is_on = simulation.state.phase in {RolloutPhase.ADVANCING, RolloutPhase.PAUSED}
+    if rollout is None or not is_on or not rollout.compares or simulation.ruling != WORSE:
+        return False
+    return bool(tables) and all(table.weight_bp(rollout.candidate) for table in tables)
+
+
+@given(
+    specs=st.tuples(services(), services()),
+    acts=st.fixed_dictionaries({version: healthy if version == "v1" else behaviours for version in VERSIONS}),
+    story=st.lists(actions.filter(lambda action: action[0] != "judge"), max_size=25),
+)
+@settings(print_blob=True)
+def test_a_judge_that_cannot_tell_decides_nothing_unless_its_time_was_to_end(
+    specs: tuple[ServiceSpec, ServiceSpec], acts: dict[Version, Behaviour], story: list[tuple[str, Any]]
+) -> None:
+    told: list[list[ServiceEvent]] = []
+    for ruling in (None, TOO_FEW):
+        simulation = Simulation(behaviours=dict(acts), ruling=ruling)
+        player = Story(simulation, specs)
+        player.do_deploy((VERSIONS[0], StrategyName.ROLLING, False, False))
+        simulation.run_until_idle(limit_s=60, growth=1.3)
+        for name, value in story:
+            player.play(name, value)
+        told.append([event for event in simulation.journal if not isinstance(event, RulingGiven)])
+    assert list(map(without_cause, told[0])) == list(map(without_cause, told[1]))
+
+
+def without_cause(event: ServiceEvent) -> ServiceEvent:
+    """Leave out what differs: `its judge has said nothing`, `too few requests`."""
+    return replace(event, cause="") if isinstance(event, RollbackStarted | RolloutFinished) else event
 
 
 def _assert_home(simulation: Simulation, acts: dict[Version, Behaviour]) -> None:

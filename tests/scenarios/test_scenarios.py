@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from hitless.analysis.ruling import Call, Ruling, Why
 from hitless.errors import Refused
 from hitless.preflight.finding import Finding, PreflightReport, Severity
 from hitless.rollout import events, inputs
 from hitless.rollout.spec import (
     Address,
     Amount,
+    AnalysisSpec,
     BlueGreenSpec,
     CanarySpec,
     CanaryStep,
@@ -31,6 +33,7 @@ from hitless.rollout.spec import (
     StrategyName,
     StrategySpecs,
     TrafficSpec,
+    Undecided,
     Version,
 )
 from hitless.rollout.state import RolloutPhase
@@ -124,6 +127,15 @@ class Player:
         report = PreflightReport(findings=findings, keep_alive_s=float(keep_alive_s) if keep_alive_s else None)
         self.simulation.preflight = None if names == ["goes_on"] else report
 
+    def do_judge(self, names: list[str], options: dict[str, str]) -> None:
+        """Decide what judges say from now on: `nothing`, or CALL WHY SENTENCE, and `share=PERCENT` that it is for."""
+        if names == ["nothing"]:
+            self.simulation.ruling = None
+            return
+        call, why, sentence = names
+        share_bp = int(float(options.get("share", "0")) * 100)
+        self.simulation.ruling = Ruling(call=Call(call), why=Why(why), sentence=sentence, next_share_bp=share_bp)
+
     def do_run(self, names: list[str], _: dict[str, str]) -> None:
         if names == ["until", "idle"]:
             self.simulation.run_until_idle()
@@ -191,13 +203,22 @@ def _words(event: events.ServiceEvent) -> str:
             return event.cause
         case events.RolloutFinished():
             return f"{event.outcome}{f': {event.cause}' if event.cause else ''}"
+        case events.ChecksFinished() | events.PreflightFinished() | events.RulingGiven():
+            return _answer(event)
+        case _:
+            return ""
+
+
+def _answer(event: events.ChecksFinished | events.PreflightFinished | events.RulingGiven) -> str:
+    match event:
         case events.ChecksFinished():
             return "; ".join(event.problems) or "passed"
         case events.PreflightFinished():
             found = [f"{one.severity} {one.rule}" for one in event.report.findings]
             return "; ".join(found) or "nothing found"
-        case _:
-            return ""
+        case events.RulingGiven(ruling=ruling):
+            share = f" for {ruling.next_share_bp / 100:g} %" if ruling.next_share_bp else ""
+            return f"{ruling.call}{share}: {ruling.sentence}"
 
 
 def _table(table: Table) -> str:
@@ -234,4 +255,9 @@ def _service(**options: str) -> ServiceSpec:
         progress_deadline_s=float(options.get("deadline", "100")),
         preflight=PreflightSpec() if options.get("preflight") == "on" else None,
         sessions=Sessions(options["sessions"]) if "sessions" in options else None,
+        analysis=_analysis(options["undecided"], options.get("patience", "60")) if "undecided" in options else None,
     )
+
+
+def _analysis(undecided: str, patience_s: str) -> AnalysisSpec:
+    return AnalysisSpec(undecided=Undecided(undecided), patience_s=float(patience_s))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from hitless.cli.figures import duration, share
 from hitless.cli.sight import sight_of
-from hitless.cli.symbols import FANCY, HEALTH, PHASES, PLAIN, ROLLOUTS, ROTATIONS, STAGES, Glyphs
+from hitless.cli.symbols import CALLS, FANCY, HEALTH, PHASES, PLAIN, ROLLOUTS, ROTATIONS, STAGES, Glyphs
 from hitless.cli.tree import Canvas, service_picture
 from hitless.view.models import ServiceView
 from scripted_control_plane import (
@@ -20,7 +21,9 @@ from scripted_control_plane import (
     at,
     condition,
     ended,
+    evidence,
     instance,
+    judgement,
     preflight,
     rollout,
     service,
@@ -152,7 +155,53 @@ def test_a_preflight_that_was_skipped_is_said() -> None:
     assert "note  the preflight was skipped" in drawn(service(rollout=rollout(skipped_preflight=True)))
 
 
-@pytest.mark.parametrize("table", [PHASES, ROTATIONS, HEALTH, ROLLOUTS, STAGES])
+def judged(call: str = "hold", **changes: Any) -> ServiceView:
+    rows = [evidence("errors"), evidence("latency", log_evidence=None, estimate=None), evidence("onset", canary=[0, 0])]
+    view = judgement(call, **{"rows": rows, "missing_requests": 1_240, "missing_s": 250, **changes})
+    return {**busy(), "rollout": rollout(judgement=view)}
+
+
+def test_what_a_judge_says_is_shown_with_what_is_missing_and_the_evidence_of_rows_that_have_some() -> None:
+    memory = evidence("memory", acts="hold", canary=None, log_needed=None, detail="grows by 12 MB/h")
+    rows = [evidence("latency", log_evidence=None, estimate=None), evidence("errors"), memory]
+    text = drawn(judged(rows=[*rows, evidence("onset", canary=[0, 0])]))
+    assert text.partition("judge ")[2].partition("instance")[0].rstrip().splitlines() == [
+        "◌ cannot tell yet: too few requests",
+        "  missing: 1,240 requests of the new version, about 4m10s",
+        "  evidence       new          old             odds  towards rollback",
+        "  errors    3 of 812  9 of 15,430  6.3x (0.6 to ?)               50%",
+        "  latency   3 of 812  9 of 15,430                ?                 ?",
+        "  memory: grows by 12 MB/h",
+    ]
+
+
+@pytest.mark.parametrize("call", ["hold", "promote", "rollback"])
+def test_every_call_has_a_word(call: str) -> None:
+    text = drawn({**busy(), "rollout": rollout(judgement=judgement(call))}, PLAIN)
+    assert f"judge {CALLS[call].word}: {judgement(call)['sentence']}" in text
+    assert text.isascii()
+
+
+def test_the_evidence_that_turned_a_rollout_back_stays_and_no_other() -> None:
+    worse, fit = judgement("rollback", rows=[evidence("errors", since=at(60))]), judgement("promote")
+    text = drawn(service(rollout=ended("rolled_back", cause=worse["sentence"], judgement=worse)))
+    assert "3 of 812" in text
+    assert "judge ✖ worse\n" in text  # the sentence is the cause, and said there
+    assert f"why   {worse['sentence']}" in text
+    assert "judge" not in drawn(service(rollout=ended("completed", judgement=fit)))
+
+
+def test_a_judge_leaves_room_for_the_next_commands_and_an_older_control_plane_has_none() -> None:
+    for height in (26, 30, 34, 40, 50):
+        lines = drawn(judged(), height=height).splitlines()
+        assert len(lines) <= height
+        assert lines[-1].strip() == "hitless rollout abort checkout"
+    without = rollout()
+    del without["judgement"]  # type: ignore[misc]  # as it was before there were any
+    assert "judge" not in drawn(service(rollout=without))
+
+
+@pytest.mark.parametrize("table", [CALLS, PHASES, ROTATIONS, HEALTH, ROLLOUTS, STAGES])
 def test_every_state_has_an_icon_and_a_word_of_its_own(table: dict) -> None:
     assert len({symbol.icon for symbol in table.values()}) == len(table)
     assert len({symbol.word for symbol in table.values()}) == len(table)

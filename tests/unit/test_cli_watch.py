@@ -28,8 +28,10 @@ from scripted_control_plane import (
     OLD,
     ScriptedControlPlane,
     canary_script,
+    condition,
     ended,
     instance,
+    judgement,
     preflight,
     rollout,
     service,
@@ -124,6 +126,30 @@ def test_a_watch_tells_what_the_preflight_found_once(shell: Shell) -> None:
     begin = lines.index("checkout: preflight warning: it is warning number 1 (rule_1)")
     assert lines[begin + 1 : begin + 3] == ["checkout:   / answered 503 at 0.3 s", "checkout:   do: mend it"]
     assert sum("rule_1" in line for line in lines) == 1
+
+
+def test_a_watch_tells_what_a_judge_says_once_however_its_figures_grow(shell: Shell) -> None:
+    words = [judgement(detail=f"{number} requests") for number in range(3)]
+    script = [service(rollout=rollout()), *(service(rollout=rollout(judgement=one)) for one in words)]
+    last = ended("rolled_back", cause="errors: 9 times the odds", judgement=judgement("rollback"))
+    with shell.served(ScriptedControlPlane.of([*script, service(rollout=last)])):
+        told = shell("deploy", "--version", NEW, "--plain")
+    lines = without_stamps(told.out).splitlines()
+    assert lines[-2].startswith("checkout: judge: ")  # the reason comes before what follows from it
+    assert [line for line in lines if "judge" in line] == [
+        "checkout: judge: cannot tell yet: too few requests",
+        "checkout: judge: worse: errors: 9 times the odds",
+    ]
+
+
+def test_a_watch_tells_once_that_a_person_is_needed(shell: Shell) -> None:
+    details = ["too few requests", *["waits for `hitless rollout promote`: too few requests"] * 2]
+    stages = [[stage("canary 5 %", "current", [condition("judged fit for 100 %", detail=one)])] for one in details]
+    script = [service(rollout=rollout(stages=one)) for one in stages]
+    with shell.served(ScriptedControlPlane.of([*script, service(rollout=ended("completed"))])):
+        told = shell("deploy", "--version", NEW, "--plain")
+    lines = [line for line in without_stamps(told.out).splitlines() if "too few" in line]
+    assert lines == ["checkout: stage 1/1 canary 5 %: waits for `hitless rollout promote`: too few requests"]
 
 
 @pytest.mark.parametrize(("severities", "code"), [((), 0), (("warning",), 0), (("refusal", "warning"), 4)])

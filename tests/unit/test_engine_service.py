@@ -12,7 +12,7 @@ import pytest
 from hitless.engine.codec import rebuild
 from hitless.engine.controller import Controller
 from hitless.engine.keeper import LEASE_S, Keeper
-from hitless.engine.service import Outside
+from hitless.engine.outside import Outside
 from hitless.preflight.seen import Answer, Ending, IdleConnection, Seen
 from hitless.rollout.spec import (
     ALL_TRAFFIC_BP,

@@ -7,11 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from hitless.analysis.ruling import Call, Ruling, Why
 from hitless.rollout.inputs import Deploy, Observed
 from hitless.rollout.machine import observe
 from hitless.rollout.rest import Rest, rest_after
 from hitless.rollout.spec import (
     Address,
+    AnalysisSpec,
     BlueGreenSpec,
     CanarySpec,
     CanaryStep,
@@ -21,6 +23,7 @@ from hitless.rollout.spec import (
     StrategyName,
     StrategySpecs,
     TrafficSpec,
+    Undecided,
     Version,
 )
 from hitless.rollout.state import RolloutPhase
@@ -51,8 +54,10 @@ def serving(**behaviours: Behaviour) -> Simulation:
     return simulation
 
 
-def deploy(simulation: Simulation, version: Version, strategy: StrategyName = StrategyName.ROLLING) -> None:
-    simulation.ask(Deploy(actor="user:test", version=version, spec=SPEC, strategy=strategy))
+def deploy(
+    simulation: Simulation, version: Version, strategy: StrategyName = StrategyName.ROLLING, spec: ServiceSpec = SPEC
+) -> None:
+    simulation.ask(Deploy(actor="user:test", version=version, spec=spec, strategy=strategy))
 
 
 def rest_of(simulation: Simulation) -> Rest:
@@ -161,3 +166,21 @@ def test_a_rest_ends_when_every_request_to_the_candidate_fails() -> None:
     simulation.tick()
     assert simulation.violations == []
     assert simulation.state.phase is RolloutPhase.ROLLING_BACK
+
+
+def test_a_rest_ends_with_another_ruling_and_with_the_patience_for_one() -> None:
+    simulation = serving()
+    analysis = AnalysisSpec(undecided=Undecided.ROLLBACK, patience_s=40.0)
+    deploy(simulation, V2, StrategyName.CANARY, replace(SPEC, analysis=analysis))
+    while simulation.state.running.record.settled_at is None:
+        simulation.tick()
+    simulation.run(10.0)
+    rest, settled_at = rest_of(simulation), simulation.state.running.record.settled_at
+    assert settled_at is not None
+    assert rest.until == settled_at + timedelta(seconds=45)
+    hold = Ruling(call=Call.HOLD, why=Why.TOO_FEW, sentence="too few requests")
+    assert rest.covers(simulation.state, Observed(observation=simulation.observation()))
+    assert not rest.covers(simulation.state, Observed(observation=simulation.observation(), ruling=hold))
+    simulation.run(40.0)
+    assert simulation.violations == []
+    assert "undecided 40 s after its time" in (simulation.state.running.cause or "")

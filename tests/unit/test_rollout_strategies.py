@@ -13,6 +13,7 @@ from hitless.rollout.spec import (
     LOCAL,
     Address,
     Amount,
+    AnalysisSpec,
     BlueGreenSpec,
     CanarySpec,
     CanaryStep,
@@ -23,9 +24,10 @@ from hitless.rollout.spec import (
     StrategyName,
     StrategySpecs,
     TrafficSpec,
+    Undecided,
     Version,
 )
-from hitless.rollout.stage import Approved, Drained, Held, Passed, Plan
+from hitless.rollout.stage import Approved, Drained, Held, Judged, Passed, Plan
 from hitless.rollout.state import RolloutPhase
 from hitless.rollout.step import Step
 from hitless.rollout.strategy import compile_return, compile_rollout
@@ -88,6 +90,32 @@ def test_stages_wait_for_what_the_settings_say() -> None:
     assert prepare.until[-2:] == (Passed(checks=(CheckSpec(path="/"),)), Approved())
     assert flip.until[-1] == Held(seconds=7)
     assert compiled(StrategyName.CANARY, spec).stages[0].until[-2:] == (Held(seconds=5), Approved())
+
+
+def test_every_step_asks_for_a_verdict_on_the_share_that_comes_next_and_the_last_one_for_none() -> None:
+    analysis = AnalysisSpec(undecided=Undecided.ASK, patience_s=7)
+    plan = compiled(StrategyName.CANARY, replace(service(), analysis=analysis))
+    asked = [stage.judged.next_share_bp if stage.judged else None for stage in plan.stages]
+    assert asked == [500, 2_500, 10_000, None, None]
+    first = plan.stages[0].until
+    assert first[-2:] == (Held(seconds=600), Judged(next_share_bp=500, undecided=Undecided.ASK, patience_s=7))
+
+
+def test_steps_that_end_below_all_of_the_traffic_ask_for_all_of_it() -> None:
+    steps = (CanaryStep(weight_bp=2_500), CanaryStep(weight_bp=2_500), CanaryStep(weight_bp=5_000))
+    spec = replace(service(canary=CanarySpec(steps=steps)), analysis=AnalysisSpec())
+    judged = [stage.judged for stage in compiled(StrategyName.CANARY, spec).stages]
+    assert [one.next_share_bp if one else None for one in judged] == [None, 5_000, 10_000, None]
+
+
+@pytest.mark.parametrize("strategy", [StrategyName.ROLLING, StrategyName.BLUE_GREEN])
+def test_only_a_canary_waits_for_verdicts(strategy: StrategyName) -> None:
+    plan = compiled(strategy, replace(service(), analysis=AnalysisSpec()))
+    assert [stage.judged for stage in plan.stages] == [None] * len(plan.stages)
+
+
+def test_no_step_waits_for_a_verdict_where_no_analysis_is_wanted() -> None:
+    assert all(stage.judged is None for stage in compiled(StrategyName.CANARY).stages)
 
 
 def test_a_first_release_has_nothing_to_stand_beside() -> None:

@@ -11,7 +11,19 @@ from collections.abc import Iterator
 from hitless.cli.figures import count, duration, moment, share
 from hitless.cli.sight import Sight, current_stage, is_finished
 from hitless.cli.symbols import Glyphs, rollout_symbol
-from hitless.view.models import InstanceView, RolloutView, ServiceView, StageView, VersionView
+from hitless.cli.verdict import ruling_line
+from hitless.view.models import (
+    ConditionView,
+    InstanceView,
+    JudgementView,
+    RolloutView,
+    ServiceView,
+    StageView,
+    VersionView,
+)
+
+ASKS = "waits for `hitless rollout promote`"
+"""How the detail of a condition begins that only a person can meet, or meet now."""
 
 
 def changes(before: Sight | None, after: Sight, glyphs: Glyphs) -> Iterator[str]:
@@ -20,6 +32,7 @@ def changes(before: Sight | None, after: Sight, glyphs: Glyphs) -> Iterator[str]
     same = old_rollout if old_rollout and after.rollout and old_rollout["id"] == after.rollout["id"] else None
     if after.rollout:
         yield from _rollout_begins(same, after.rollout, glyphs)
+        yield from _ruling(same, after.rollout)
         yield from _stage_begins(same, after.rollout)
     yield from _service(before.service if before else None, after.service)
     if after.rollout:
@@ -55,11 +68,23 @@ def _findings(before: RolloutView | None, after: RolloutView) -> Iterator[str]:
         yield f"  do: {found['remedy']}"
 
 
+def _ruling(before: RolloutView | None, after: RolloutView) -> Iterator[str]:
+    """Tell what the judge says when it says something else; figures that grow are nothing else."""
+    known, found = (one.get("judgement") if one else None for one in (before, after))
+    if found is not None and (known is None or _said(known) != _said(found)):
+        yield ruling_line(found)
+
+
+def _said(judgement: JudgementView) -> tuple[str, str, str | None]:
+    return judgement["call"], judgement["why"], judgement["row"]
+
+
 def _conditions(before: RolloutView | None, after: RolloutView) -> Iterator[str]:
-    """Tell what is newly met in the stage that is still the same."""
+    """Tell what is newly met in the stage that is still the same, and what it has begun to ask of a person."""
     found, earlier = current_stage(after), current_stage(before) if before else None
     if found and earlier and earlier[0] == found[0] and not is_finished(after):
-        yield from (f"{_stage_label(after, found)}: {name}" for name in _newly_met(earlier[1], found[1]))
+        told = [*_newly_met(earlier[1], found[1]), *_newly_asked(earlier[1], found[1])]
+        yield from (f"{_stage_label(after, found)}: {words}" for words in told)
 
 
 def _stage_label(rollout: RolloutView, found: tuple[int, StageView]) -> str:
@@ -70,6 +95,15 @@ def _stage_label(rollout: RolloutView, found: tuple[int, StageView]) -> str:
 def _newly_met(before: StageView, after: StageView) -> Iterator[str]:
     was_met = {condition["name"] for condition in before["until"] if condition["met"]}
     return (one["name"] for one in after["until"] if one["met"] and one["name"] not in was_met)
+
+
+def _newly_asked(before: StageView, after: StageView) -> Iterator[str]:
+    asked = {condition["name"] for condition in before["until"] if _asks(condition)}
+    return (one["detail"] for one in after["until"] if _asks(one) and one["name"] not in asked)
+
+
+def _asks(condition: ConditionView) -> bool:
+    return not condition["met"] and condition["detail"].startswith(ASKS)
 
 
 def _rollout_goes_on(before: RolloutView | None, after: RolloutView) -> Iterator[str]:

@@ -82,6 +82,11 @@ VERDICTS = {
     "unknown": Symbol("?", "could not tell", "yellow"),
     "failed": Symbol("✖", "failed", "red"),
 }
+CALLS = {
+    "rollback": Symbol("✖", "worse", "red"),
+    "promote": Symbol("✔", "not worse", "green"),
+    "hold": Symbol("◌", "cannot tell yet", "yellow"),
+}
 MET = Symbol("✔", "met", "green")
 OPEN = Symbol("◌", "open", "yellow")
 

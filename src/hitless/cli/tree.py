@@ -31,6 +31,7 @@ from hitless.cli.symbols import (
     mark,
     rollout_symbol,
 )
+from hitless.cli.verdict import ROWS, judgement_lines
 from hitless.view.models import (
     ConditionView,
     InstanceView,
@@ -49,6 +50,9 @@ NARROW_BAR_CELLS = 10
 HEAD_COLUMNS = 120
 NARROW_COLUMNS = 90
 LEAST_ROWS = 1
+EVIDENCE_ROWS = ((40, ROWS), (32, 3), (0, 0))
+"""How many rows of a judge's evidence a screen of so many lines has room for; the last fits every screen."""
+
 LABELS = {"refusal": "no", "warning": "warn"}
 TROUBLE_FIRST = {"failed": 0, "unready": 1, "starting": 2, "stopping": 3, "ready": 4}
 
@@ -78,6 +82,7 @@ def rollout_picture(rollout: RolloutView, canvas: Canvas) -> Group:
     return Group(
         *_rollout_head(rollout, canvas),
         *_conditions(rollout, canvas),
+        *_judgement(rollout, canvas),
         Text(),
         *_causes([], rollout),
         *_findings(rollout),
@@ -106,6 +111,8 @@ def _above(sight: Sight, canvas: Canvas) -> Iterator[RenderableType]:
         yield _traffic(sight.service["versions"], canvas)
     if sight.rollout and not is_finished(sight.rollout):
         yield from _conditions(sight.rollout, canvas)
+    if sight.rollout:
+        yield from _judgement(sight.rollout, canvas)
 
 
 def _below(sight: Sight) -> Iterator[RenderableType]:
@@ -201,10 +208,18 @@ def _conditions(rollout: RolloutView, canvas: Canvas) -> Iterator[RenderableType
     yield Text(f"stage {number}/{len(rollout['stages'])} {stage['name']}: goes on when", style="bold")
     table = Table.grid(padding=(0, 2))
     for condition in stage["until"]:
-        table.add_row(
-            mark(_condition_symbol(condition, canvas.glyphs), canvas.glyphs), Text(condition["detail"], style="dim")
-        )
+        detail = condition["detail"] or " "  # a column that is empty throughout would take from the one beside it
+        table.add_row(mark(_condition_symbol(condition, canvas.glyphs), canvas.glyphs), Text(detail, style="dim"))
     yield Padding(table, (0, 0, 0, 2), expand=False)
+
+
+def _judgement(rollout: RolloutView, canvas: Canvas) -> Iterator[RenderableType]:
+    """Show what the judge says; of a rollout that has ended, only the evidence that turned it back."""
+    judgement = rollout.get("judgement")  # an older control plane sends none
+    if judgement is None or (is_finished(rollout) and not (judgement["call"] == "rollback" and judgement["rows"])):
+        return
+    rows = next(rows for least, rows in EVIDENCE_ROWS if canvas.height is None or canvas.height >= least)
+    yield from judgement_lines(judgement, canvas.glyphs, cause=rollout["cause"], rows=rows)
 
 
 def _condition_symbol(condition: ConditionView, glyphs: Glyphs) -> Symbol:

@@ -13,7 +13,8 @@ from typing import Any
 from hitless.engine.archive import Archive, service_of
 from hitless.engine.codec import subject_of
 from hitless.engine.keeper import Keeper
-from hitless.engine.service import Outside, ServiceLoop
+from hitless.engine.outside import Outside
+from hitless.engine.service import ServiceLoop
 from hitless.engine.taking_up import (
     at_address_of,
     found_problem,
@@ -453,7 +454,15 @@ class Controller:
         loop.wake_if_stale()
         problems = dict.fromkeys([*self._problems_of(loop), *self.problems()])
         spec = self.specs[loop.name]
-        return service_view(loop.state, spec=spec, observed=loop.observed, problems=problems, seq=self.keeper.seq)
+        rollout = loop.state.rollout
+        return service_view(
+            loop.state,
+            spec=spec,
+            observed=loop.observed,
+            problems=problems,
+            seq=self.keeper.seq,
+            judgement=loop.judging.judgement(rollout) if rollout else None,
+        )
 
     def _present(self, rollout: Rollout) -> ServiceLoop | None:
         """Return the loop whose present rollout it is."""
@@ -466,7 +475,8 @@ class Controller:
         return rollout_row(rollout, service=service_of(rollout), state=loop.state if loop else None)
 
     def _rollout_view(self, loop: ServiceLoop, rollout: Rollout) -> RolloutView:
-        return rollout_view(rollout, state=loop.state, observed=loop.observed)
+        judgement = loop.judging.judgement(rollout)
+        return rollout_view(rollout, state=loop.state, observed=loop.observed, judgement=judgement)
 
     def _any_rollout_view(self, rollout: Rollout) -> RolloutView:
         loop = self._present(rollout)

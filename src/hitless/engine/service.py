@@ -15,12 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 
+from hitless.analysis.ruling import Call
 from hitless.engine.codec import dump_rollout, dump_state, entry_of, subject_of
+from hitless.engine.judging import Judging
 from hitless.engine.keeper import Keeper
+from hitless.engine.outside import Outside
 from hitless.engine.taking_up import at_address_of
 from hitless.errors import Fenced, HitlessError
 from hitless.journal.record import Entry
-from hitless.ports import Checker, Clock, Fleet, Preflighter, Router, Run
+from hitless.ports import Run
 from hitless.preflight.finding import PreflightReport
 from hitless.preflight.rules import judge, not_examined
 from hitless.rollout import machine
@@ -39,17 +42,6 @@ BUSY_S, WATCHFUL_S, IDLE_S, RESTING_S = 0.02, 0.2, 1.0, 20.0
 and otherwise. Fleet and router wake the loop, so the last one only guards against what nobody told."""
 
 SERVICE, ROLLOUT = "service", "rollout"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
-    """What a service loop acts on."""
-
-    fleet: Fleet
-    router: Router
-    checker: Checker
-    preflighter: Preflighter
-    clock: Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +64,7 @@ class ServiceLoop:
         problems: what is wrong right now, for people.
         standing_problem: what was wrong when its addresses were opened, until the next deploy.
         opened: the settings that the router was last told of; None while its addresses are not open.
+        judging: compares the versions of its rollouts.
     """
 
     state: ServiceState
@@ -82,6 +75,7 @@ class ServiceLoop:
     problems: tuple[str, ...] = ()
     standing_problem: str | None = None
     opened: ServiceSpec | None = None
+    judging: Judging = field(init=False)
     _deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -89,6 +83,10 @@ class ServiceLoop:
     _asking: asyncio.Task[_Answers] | None = None
     _asked_stage: tuple[str, int] | None = None
     _rest: Rest | None = None
+
+    def __post_init__(self) -> None:
+        """Judge from the first rollout on."""
+        self.judging = Judging(outside=self.outside, on_ruling=self._hear)
 
     @property
     def name(self) -> str:
@@ -98,6 +96,12 @@ class ServiceLoop:
     def wake(self) -> None:
         """Look now."""
         self._wake.set()
+
+    def _hear(self, call: Call) -> None:
+        """Look at what a judge says now; the way back does not stand behind a proxy that is slow to confirm."""
+        if call is Call.ROLLBACK:
+            self._asked.set()
+        self.wake()
 
     def wake_if_stale(self) -> None:
         """Look now if the last look is older than what people expect to be shown."""
@@ -162,6 +166,7 @@ class ServiceLoop:
                     await self._pause(is_moving=is_moving)
         finally:
             await self._drop_question()
+            await self.judging.close()
 
     def stop(self) -> None:
         """End `run` after the present turn: a decision that is being committed is never left half known."""
@@ -189,18 +194,23 @@ class ServiceLoop:
 
     async def _turn(self) -> bool:
         self._asked.clear()
+        begun = self.outside.clock.now()
         self.observed = await self._observe()
+        self.judging.follow(self.state, self.observed, begun=begun)
         async with self._deciding:
-            answers = self._answers()
-            seen = Observed(observation=self.observed, checks=answers.checks, preflight=answers.preflight)
+            seen = self._seen(self.observed)
             step = self._decide(seen)
             await self._commit(step)
         troubles = await self._act(step)
         await self._tell(troubles)
         routing = [view.problem for view in self.observed.routing.values() if view.problem]
-        self.problems = tuple(dict.fromkeys([*troubles, *routing]))
+        self.problems = tuple(dict.fromkeys([*troubles, *routing, *self.judging.problems]))
         self._ask_what_the_stage_asks()
         return not troubles and (bool(step.events or step.effects) or self._is_about_to_move())
+
+    def _seen(self, observed: Observation) -> Observed:
+        answers, ruling = self._answers(), self.judging.ruling(self.state, observed)
+        return Observed(observation=observed, checks=answers.checks, preflight=answers.preflight, ruling=ruling)
 
     def _decide(self, seen: Observed) -> Step:
         if self._rest is not None and self._rest.covers(self.state, seen):

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from hitless.analysis.ruling import Call
 from hitless.rollout.events import (
     ENGINE,
     ChecksFinished,
     PreflightFinished,
     RollbackStarted,
     RolloutFinished,
+    RulingGiven,
     ServiceEvent,
     StageEntered,
     StageProgressed,
@@ -20,8 +22,18 @@ from hitless.rollout.events import (
 )
 from hitless.rollout.hard_facts import all_requests_fail
 from hitless.rollout.inputs import Observed
-from hitless.rollout.spec import StrategyName
-from hitless.rollout.stage import Drained, Ready, Routed, Stage, findings, is_released, is_settled, progress
+from hitless.rollout.spec import StrategyName, Undecided
+from hitless.rollout.stage import (
+    Drained,
+    Ready,
+    Routed,
+    Stage,
+    findings,
+    is_released,
+    is_settled,
+    is_undecided,
+    progress,
+)
 from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
 from hitless.rollout.step import Decision, folded
 from hitless.rollout.strategy import limits_of, stable_world
@@ -37,7 +49,7 @@ def advance(state: ServiceState, seen: Observed, now: datetime) -> Iterator[Serv
     if state.phase is not RolloutPhase.ADVANCING or not settled:
         return
     rollout = state.running
-    if not is_released(rollout.current_stage, rollout.record, now=now):
+    if not is_released(rollout.current_stage, rollout.record, ruling=rollout.ruling, now=now):
         return
     if rollout.is_last_stage:
         yield RolloutFinished(at=now, rollout=rollout.id, outcome=Outcome.COMPLETED)
@@ -96,6 +108,8 @@ def _judge(state: ServiceState, seen: Observed, now: datetime, *, settled: bool)
         yield ChecksFinished(at=now, stage=rollout.stage, problems=seen.checks)
     if seen.preflight is not None and rollout.record.checks_passed is None:
         yield PreflightFinished(at=now, stage=rollout.stage, report=seen.preflight)
+    if seen.ruling is not None and rollout.compares and seen.ruling != rollout.ruling:
+        yield RulingGiven(at=now, stage=rollout.stage, ruling=seen.ruling)
     cause = _cause_to_turn_back(state, seen, now, settled=settled)
     if cause:
         yield turn_back(state, now, cause=cause)
@@ -120,26 +134,48 @@ def _book_settling(
 
 
 def _cause_to_turn_back(state: ServiceState, seen: Observed, now: datetime, *, settled: bool) -> str | None:
-    rollout, limits = state.running, state.limits_in_force
-    failures = state.failures.get(rollout.candidate)
+    return next(_causes_to_turn_back(state, seen, now, settled=settled), None)
+
+
+def _causes_to_turn_back(state: ServiceState, seen: Observed, now: datetime, *, settled: bool) -> Iterator[str]:
+    """Say what turns it back, hard facts first."""
+    rollout = state.running
+    yield from _failures(state, seen)
+    if seen.preflight is not None and not seen.preflight.passed:
+        yield f"refused by the preflight: {seen.preflight.cause}"
+    if seen.checks:
+        yield f"checks failed: {'; '.join(seen.checks)}"
+    if certain := all_requests_fail(seen.observation, candidate=rollout.candidate, baseline=rollout.baseline):
+        yield certain
+    if seen.ruling is not None and seen.ruling.call is Call.ROLLBACK and rollout.compares:
+        yield seen.ruling.sentence
+    if settled and state.phase is RolloutPhase.ADVANCING:  # while it is paused, a person looks after it
+        yield from _end_of_patience(rollout, seen, now)
+    if not settled and _is_overdue(rollout, now):
+        stage = rollout.current_stage
+        missing = _what_is_missing(stage, rollout, seen.observation, state.limits_in_force)
+        yield f"stage `{stage.name}` got no further in {stage.deadline_s:g} s: {missing}"
+
+
+def _failures(state: ServiceState, seen: Observed) -> Iterator[str]:
+    candidate, limits = state.running.candidate, state.limits_in_force
+    failures = state.failures.get(candidate)
     if failures is not None and failures.count >= limits.max_failures:
         listed = seen.observation.instances
-        causes = [f"{one.id}: {one.cause}" for one in listed if one.version == rollout.candidate and one.cause]
+        causes = [f"{one.id}: {one.cause}" for one in listed if one.version == candidate and one.cause]
         last = f"; last: {causes[-1]}" if causes else ""
         instances = "1 instance" if failures.count == 1 else f"{failures.count} instances"
-        return f"{instances} of {rollout.candidate} failed{last}"
-    if seen.preflight is not None and not seen.preflight.passed:
-        return f"refused by the preflight: {seen.preflight.cause}"
-    if seen.checks:
-        return f"checks failed: {'; '.join(seen.checks)}"
-    if certain := all_requests_fail(seen.observation, candidate=rollout.candidate, baseline=rollout.baseline):
-        return certain
-    if not settled and _is_overdue(rollout, now):
-        missing = _what_is_missing(rollout.current_stage, rollout, seen.observation, limits)
-        return (
-            f"stage `{rollout.current_stage.name}` got no further in {rollout.current_stage.deadline_s:g} s: {missing}"
-        )
-    return None
+        yield f"{instances} of {candidate} failed{last}"
+
+
+def _end_of_patience(rollout: Rollout, seen: Observed, now: datetime) -> Iterator[str]:
+    stage, ruling = rollout.current_stage, seen.ruling or rollout.ruling
+    judged = stage.judged
+    if judged is None or judged.undecided is not Undecided.ROLLBACK:
+        return
+    if is_undecided(stage, rollout.record, ruling=ruling, now=now):
+        said = ruling.sentence if ruling is not None else "its judge has said nothing"
+        yield f"stage `{stage.name}` is undecided {judged.patience_s:g} s after its time: {said}"
 
 
 def _is_overdue(rollout: Rollout, now: datetime) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from hitless.analysis.ruling import Ruling
 from hitless.preflight.finding import PreflightReport
 from hitless.rollout.spec import InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.stage import Plan, StageRecord
@@ -95,6 +96,15 @@ class PreflightFinished(Event):
     kind: Literal["preflight.finished"] = "preflight.finished"
     stage: int
     report: PreflightReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulingGiven(Event):
+    """The judge says something else than before about the new version; `rollback` turns the rollout back."""
+
+    kind: Literal["ruling.given"] = "ruling.given"
+    stage: int
+    ruling: Ruling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +253,7 @@ ServiceEvent = (
     | StageProgressed
     | ChecksFinished
     | PreflightFinished
+    | RulingGiven
     | StagePromoted
     | RolloutPaused
     | RolloutResumed
@@ -346,6 +357,13 @@ def _examined(state: ServiceState, event: PreflightFinished) -> ServiceState:
     keep_alives_s = others if measured is None else {**others, rollout.candidate: measured}
     state = replace(state, keep_alives_s=keep_alives_s)
     return _with_record(state, replace(rollout, preflight=event.report), checks_passed=event.report.passed)
+
+
+def _ruled(state: ServiceState, event: RulingGiven) -> ServiceState:
+    rollout = _running(state)
+    if rollout is None or event.stage != rollout.stage or state.phase is RolloutPhase.ROLLING_BACK:
+        return state
+    return replace(state, rollout=replace(rollout, ruling=event.ruling))
 
 
 def _promoted(state: ServiceState, event: StagePromoted) -> ServiceState:
@@ -481,6 +499,7 @@ _FOLDS: Mapping[type[Event], Callable[[ServiceState, Any], ServiceState]] = {
     StageProgressed: _progressed,
     ChecksFinished: _checked,
     PreflightFinished: _examined,
+    RulingGiven: _ruled,
     StagePromoted: _promoted,
     RolloutPaused: _paused,
     RolloutResumed: _resumed,

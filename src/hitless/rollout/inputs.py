@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hitless.analysis.ruling import Ruling
 from hitless.preflight.finding import PreflightReport
 from hitless.rollout.spec import ServiceSpec, StrategyName, Version
 from hitless.rollout.world import Observation
@@ -68,11 +69,13 @@ class Observed:
     Attributes:
         checks: problems that the current stage's synthetic checks found; None = no answer yet.
         preflight: what the preflight found, in its stage; None = no answer yet.
+        ruling: what the judge of this very rollout says; None = there is none, or it has not said anything yet.
     """
 
     observation: Observation
     checks: tuple[str, ...] | None = None
     preflight: PreflightReport | None = None
+    ruling: Ruling | None = None
 
 
 Input = Deploy | Promote | Pause | Resume | Abort | Undo | Observed

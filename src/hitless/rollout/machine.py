@@ -8,10 +8,12 @@ for every phase and every input, and every event that may come of it: the table 
 the diagram in the docs is drawn from it, and the crash matrix kills the controller at each of its events.
 
 Rules.
-* A failing candidate turns the rollout back in every waiting phase; a pause or an approval never masks it.
+* A failing candidate, and one that its judge calls worse, turns the rollout back in every waiting phase; a pause or an
+  approval never masks it.
 * Turning back is one more world (the old version alone) and goes through `converge` like any other.
-* A stage is left only when all its conditions hold at once; `promote` waives waiting, never readiness, routing, checks
-  or the preflight.
+* A stage is left only when all its conditions hold at once; `promote` waives waiting, for a verdict too, never
+  readiness, routing, checks or the preflight.
+* A judge that cannot tell neither moves a rollout on nor turns it back; what becomes of it then was said before.
 
 To add an input: a dataclass in `inputs.py`, a column in `TRANSITIONS` (a test insists), a verb in the control plane.
 To let a handler decide something else: name the event in `TRANSITIONS`; `Simulation` calls others a broken promise.
@@ -39,6 +41,7 @@ from hitless.rollout.events import (
     RolloutPaused,
     RolloutResumed,
     RolloutStarted,
+    RulingGiven,
     ServiceEvent,
     ServiceFound,
     StageEntered,
@@ -183,6 +186,7 @@ _WATCHED: Events = (
     StageUnsettled,
     ChecksFinished,
     PreflightFinished,
+    RulingGiven,
     RollbackStarted,
 )
 

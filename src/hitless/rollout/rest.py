@@ -2,7 +2,8 @@
 
 Theory. A step is a function of the state, of what is seen, and of time. Time enters it only by comparison with moments
 that follow from the other two: the next start after failures, the ends of drains, the end of a hold, the deadline of a
-stage. So a step that decided nothing decides nothing again until one of these comes or something else is seen.
+stage, the end of the patience with its judge. So a step that decided nothing decides nothing again until one of these
+comes or something else is seen.
 
 Rule: whoever lets another rule compare with `now` adds its moment to `_moments`. The properties look for a forgotten
 one: there every step that could be left out is taken all the same, and must decide nothing.
@@ -14,11 +15,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from hitless.analysis.ruling import Ruling
 from hitless.preflight.finding import PreflightReport
 from hitless.rollout.hard_facts import all_requests_fail
 from hitless.rollout.inputs import Observed
 from hitless.rollout.spec import InstanceId, Region
-from hitless.rollout.stage import Held
+from hitless.rollout.stage import Held, patience_ends_at
 from hitless.rollout.state import RolloutPhase, ServiceState
 from hitless.rollout.step import Step
 from hitless.rollout.world import Instance, Observation, OpenRequests, RoutingView, Table
@@ -41,6 +43,7 @@ class Rest:
     routing: Sight
     checks: tuple[str, ...] | None
     preflight: PreflightReport | None
+    ruling: Ruling | None
     since: datetime
     until: datetime | None
 
@@ -52,7 +55,7 @@ class Rest:
             and self.since <= observed.now
             and (self.until is None or observed.now < self.until)
             and observed.instances == self.instances
-            and (seen.checks, seen.preflight) == (self.checks, self.preflight)
+            and (seen.checks, seen.preflight, seen.ruling) == (self.checks, self.preflight, self.ruling)
             and _sight(observed) == self.routing
             and not _is_certain_to_fail(state, observed)
         )
@@ -69,6 +72,7 @@ def rest_after(step: Step, seen: Observed) -> Rest | None:
         routing=_sight(observed),
         checks=seen.checks,
         preflight=seen.preflight,
+        ruling=seen.ruling,
         since=observed.now,
         until=min((moment for moment in _moments(step.state, observed) if moment > observed.now), default=None),
     )
@@ -102,6 +106,8 @@ def _moments(state: ServiceState, observed: Observation) -> Iterator[datetime]:
     if settled is not None:
         holds = (one for one in rollout.current_stage.until if isinstance(one, Held))
         yield from (settled + timedelta(seconds=one.seconds) for one in holds)
+    if (ends_at := patience_ends_at(rollout.current_stage, rollout.record)) is not None:
+        yield ends_at
 
 
 def _ends_of_drains(state: ServiceState, observed: Observation) -> Iterator[datetime]:

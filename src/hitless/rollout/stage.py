@@ -2,7 +2,8 @@
 
 A condition is a value; whether it is met is a pure function of the stage, what is seen, and what the rollout has
 recorded about the stage (`StageRecord`). `Ready`, `Routed` and `Drained` describe the world: while they are not all
-met, the stage is *settling* and its deadline runs. The others are asked once it has settled.
+met, the stage is *settling* and its deadline runs. The others are asked once it has settled. `Judged` also looks at
+what the rollout's judge has said last.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from hitless.analysis.ruling import Call, Ruling
 from hitless.rollout.pools import Pools, split_pools
-from hitless.rollout.spec import CheckSpec, Region, Version
+from hitless.rollout.spec import CheckSpec, Region, Undecided, Version
 from hitless.rollout.world import EMPTY_TABLE, Limits, Observation, RegionWorld, World
 
 
@@ -71,8 +73,24 @@ class Examined:
     kind: Literal["examined"] = "examined"
 
 
-Condition = Ready | Routed | Drained | Held | Passed | Approved | Examined
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """It is shown that the new version may get the share of the traffic that comes next.
+
+    Attributes:
+        next_share_bp: that share.
+        undecided: what becomes of the stage when nothing is shown `patience_s` after its own time is over.
+    """
+
+    kind: Literal["judged"] = "judged"
+    next_share_bp: int
+    undecided: Undecided = Undecided.WAIT
+    patience_s: float = 0.0
+
+
+Condition = Ready | Routed | Drained | Held | Passed | Approved | Examined | Judged
 Settling = Ready | Routed | Drained
+Asked = Held | Passed | Approved | Examined | Judged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +122,11 @@ class Stage:
         """How long this stage is held once it has settled."""
         return sum(one.seconds for one in self.until if isinstance(one, Held))
 
+    @property
+    def judged(self) -> Judged | None:
+        """What a judge must show before this stage is left; None = nothing."""
+        return next((one for one in self.until if isinstance(one, Judged)), None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -121,7 +144,7 @@ class StageRecord:
         settled_at: when the world first was as wanted, later by the time in which it was not any more.
         unsettled_at: since when it is not any more.
         progress: the furthest that settling came, as `progress` counts it, and when that was.
-        promoted: a person said go on: hold and approval are waived, the world and the checks are not.
+        promoted: a person said go on: hold, approval and verdict are waived, the world and the checks are not.
         checks_passed: of synthetic checks or of the preflight; None = no answer yet.
     """
 
@@ -154,9 +177,24 @@ def is_settled(stage: Stage, *, observed: Observation, limits: Limits) -> bool:
     return all(one.met for one in _world_findings(stage, observed, limits))
 
 
-def is_released(stage: Stage, record: StageRecord, *, now: datetime) -> bool:
+def is_released(stage: Stage, record: StageRecord, *, ruling: Ruling | None, now: datetime) -> bool:
     """Tell whether everything is met that is asked of a settled stage."""
-    return all(_record_finding(one, record, now).met for one in stage.until if not isinstance(one, Settling))
+    asked = (one for one in stage.until if not isinstance(one, Settling))
+    return all(_asked_finding(one, stage, record, ruling, now).met for one in asked)
+
+
+def patience_ends_at(stage: Stage, record: StageRecord) -> datetime | None:
+    """Return when the stage's judge should have shown something; None while the stage is not as wanted, or promoted."""
+    judged = stage.judged
+    if judged is None or record.promoted or record.settled_at is None or record.unsettled_at is not None:
+        return None
+    return record.settled_at + timedelta(seconds=stage.hold_s + judged.patience_s)
+
+
+def is_undecided(stage: Stage, record: StageRecord, *, ruling: Ruling | None, now: datetime) -> bool:
+    """Tell whether patience with the stage's judge is over, and it has not shown what comes next."""
+    judged, ends_at = stage.judged, patience_ends_at(stage, record)
+    return judged is not None and ends_at is not None and now >= ends_at and not _shows(ruling, judged)
 
 
 def progress(stage: Stage, *, observed: Observation, limits: Limits) -> int:
@@ -168,11 +206,13 @@ def progress(stage: Stage, *, observed: Observation, limits: Limits) -> int:
     return done
 
 
-def findings(stage: Stage, record: StageRecord, *, observed: Observation, limits: Limits) -> tuple[Finding, ...]:
-    """Judge every condition of the stage, in the order in which it names them."""
+def findings(
+    stage: Stage, record: StageRecord, *, observed: Observation, limits: Limits, ruling: Ruling | None = None
+) -> tuple[Finding, ...]:
+    """Judge every condition of the stage, in the order in which it names them; `ruling` is the rollout's last one."""
     of_world = {one.condition.kind: one for one in _world_findings(stage, observed, limits)}
     return tuple(
-        of_world[one.kind] if isinstance(one, Settling) else _record_finding(one, record, observed.now)
+        of_world[one.kind] if isinstance(one, Settling) else _asked_finding(one, stage, record, ruling, observed.now)
         for one in stage.until
     )
 
@@ -223,7 +263,30 @@ def _not_drained(_wanted: RegionWorld, pools: Pools, limits: Limits) -> Iterator
 _JUDGES = {"ready": _not_ready, "routed": _not_routed, "drained": _not_drained}
 
 
-def _record_finding(condition: Held | Passed | Approved | Examined, record: StageRecord, now: datetime) -> Finding:
+def _asked_finding(
+    condition: Asked, stage: Stage, record: StageRecord, ruling: Ruling | None, now: datetime
+) -> Finding:
+    if isinstance(condition, Judged) and not record.promoted:
+        is_over = is_undecided(stage, record, ruling=ruling, now=now)
+        return _verdict(condition, ruling, asks=is_over and condition.undecided is Undecided.ASK)
+    return _record_finding(condition, record, now)
+
+
+def _verdict(condition: Judged, ruling: Ruling | None, *, asks: bool) -> Finding:
+    detail = "nothing is said yet" if ruling is None else ruling.sentence
+    if ruling is not None and ruling.call is Call.PROMOTE and not _shows(ruling, condition):
+        shown, wanted = ruling.next_share_bp / 100, condition.next_share_bp / 100
+        detail = f"shown for {shown:g} % of the traffic, {wanted:g} % comes next"
+    if asks:
+        detail = f"waits for `hitless rollout promote`: {detail}"
+    return Finding(condition=condition, met=_shows(ruling, condition), detail=detail)
+
+
+def _shows(ruling: Ruling | None, wanted: Judged) -> bool:
+    return ruling is not None and ruling.promotes_to(wanted.next_share_bp)
+
+
+def _record_finding(condition: Asked, record: StageRecord, now: datetime) -> Finding:
     if isinstance(condition, Examined):
         words = {None: "instances out of rotation are looked at", True: "passed", False: "refused"}
         detail = words[record.checks_passed]
@@ -233,7 +296,7 @@ def _record_finding(condition: Held | Passed | Approved | Examined, record: Stag
         return Finding(condition=condition, met=record.checks_passed is True, detail=detail)
     if record.promoted:
         return Finding(condition=condition, met=True, detail="promoted")
-    if isinstance(condition, Approved):
+    if not isinstance(condition, Held):
         return Finding(condition=condition, met=False, detail="waits for `hitless rollout promote`")
     if record.settled_at is None:
         return Finding(condition=condition, met=False, detail=f"{condition.seconds:g} s to go once settled")

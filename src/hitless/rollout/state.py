@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from hitless.analysis.ruling import Ruling
 from hitless.preflight.finding import PreflightReport
 from hitless.rollout.spec import InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.stage import Plan, Stage, StageRecord
@@ -46,6 +47,7 @@ class Rollout:
         cause: why it turned back or failed.
         preflight: what was found before users met it; None = not examined (yet).
         skipped_preflight: who deployed did not want one.
+        ruling: what its judge has said last; None = nothing, or nobody judged.
     """
 
     id: str
@@ -65,6 +67,12 @@ class Rollout:
     finished_at: datetime | None = None
     preflight: PreflightReport | None = None
     skipped_preflight: bool = False
+    ruling: Ruling | None = None
+
+    @property
+    def compares(self) -> bool:
+        """Tell whether another version stands beside the new one, to be compared with and to return to."""
+        return self.baseline not in {None, self.candidate}
 
     @property
     def current_stage(self) -> Stage:

@@ -7,18 +7,31 @@ what a strategy adds are the worlds in which both stand side by side.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from hitless.rollout.spec import (
     ALL_TRAFFIC_BP,
     LOCAL,
+    AnalysisSpec,
     Region,
     ServiceSpec,
     StrategyName,
     Version,
 )
-from hitless.rollout.stage import Approved, Condition, Drained, Examined, Held, Passed, Plan, Ready, Routed, Stage
+from hitless.rollout.stage import (
+    Approved,
+    Condition,
+    Drained,
+    Examined,
+    Held,
+    Judged,
+    Passed,
+    Plan,
+    Ready,
+    Routed,
+    Stage,
+)
 from hitless.rollout.world import Limits, RegionWorld, World
 
 
@@ -80,12 +93,21 @@ def blue_green(release: Release) -> Iterable[Stage]:
 
 def canary(release: Release) -> Iterable[Stage]:
     """Widen the new version's share, the old one full and warm until the end."""
-    for step in release.spec.strategy.canary.steps:
+    steps = release.spec.strategy.canary.steps
+    shares_bp = (*(step.weight_bp for step in steps), ALL_TRAFFIC_BP)
+    for step, next_share_bp in zip(steps, shares_bp[1:], strict=True):
         instances = max(math.ceil(release.spec.instances * step.weight_bp / ALL_TRAFFIC_BP), 1)
         world = release.beside(share_bp=step.weight_bp, instances=instances)
         waits: list[Condition] = [Held(seconds=step.hold_s)] if step.hold_s else []
         waits += [Approved()] if step.pause else []
+        waits += verdict(release.spec.analysis, next_share_bp) if next_share_bp > step.weight_bp else ()
         yield release.stage(f"canary {step.weight_bp / 100:g} %", world, *waits)
+
+
+def verdict(analysis: AnalysisSpec | None, next_share_bp: int) -> Iterator[Condition]:
+    """Ask that the share which comes next is shown to be right, where verdicts are waited for."""
+    if analysis is not None:
+        yield Judged(next_share_bp=next_share_bp, undecided=analysis.undecided, patience_s=analysis.patience_s)
 
 
 STRATEGIES: Mapping[StrategyName, Callable[[Release], Iterable[Stage]]] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
+from hitless.analysis.ruling import Call
 from hitless.rollout.spec import Version
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.world import EndpointState
@@ -46,6 +47,10 @@ class Life(Protocol):
 
     def fail_one(self, version: Version) -> None:
         """End one instance of a version that is in rotation; nothing happens if there is none."""
+        ...
+
+    def rule(self, call: Call) -> None:
+        """Have the rollout's judge say this from now on."""
         ...
 
     def until(self, condition: Condition) -> None:
@@ -95,6 +100,16 @@ def has_unsettled(state: ServiceState) -> bool:
 def was_checked(state: ServiceState) -> bool:
     """Tell whether the stage has settled, and its checks are done where there are any."""
     return _is_over_or(state, lambda it: has_settled(state) and (not _is_asked(it) or _knows_checks(it)))
+
+
+def has_traffic(state: ServiceState) -> bool:
+    """Tell whether the new version gets a share of the traffic."""
+    return _is_over_or(state, lambda it: any(table.weight_bp(it.candidate) for table in state.tables.values()))
+
+
+def was_ruled(state: ServiceState) -> bool:
+    """Tell whether the rollout's judge has said something."""
+    return _is_over_or(state, lambda rollout: rollout.ruling is not None)
 
 
 def _is_over_or(state: ServiceState, condition: Callable[[Rollout], bool]) -> bool:
@@ -243,6 +258,27 @@ def _is_examined_while_paused(life: Life) -> None:
     life.ask("resume")
 
 
+def _is_judged(life: Life) -> None:
+    life.rule(Call.HOLD)
+    life.deploy()
+    life.until(was_ruled)
+    life.rule(Call.PROMOTE)
+
+
+def _is_found_worse(life: Life) -> None:
+    life.deploy()
+    life.until(has_traffic)
+    life.rule(Call.ROLLBACK)
+
+
+def _is_found_worse_while_paused(life: Life) -> None:
+    life.rule(Call.HOLD)
+    life.deploy()
+    life.until(has_traffic)
+    life.ask("pause")
+    life.rule(Call.ROLLBACK)
+
+
 def _is_adopted(life: Life) -> None:
     stable = life.state.stable
     assert stable is not None
@@ -277,6 +313,9 @@ STORIES: Mapping[str, Callable[[Life], None]] = {
     "loses an instance": _loses_an_instance,
     "is examined": _is_examined,
     "is examined while paused": _is_examined_while_paused,
+    "is judged": _is_judged,
+    "is found worse": _is_found_worse,
+    "is found worse while paused": _is_found_worse_while_paused,
     "is adopted": _is_adopted,
 }
 """By what becomes of the rollout, or of the service."""
@@ -285,8 +324,18 @@ HARMS_USERS = frozenset(name for name in STORIES if name.startswith("loses"))
 """Those in which an instance in rotation ends: what it was working on may be lost, whoever controls it."""
 
 
-ONLY_IN_VIRTUAL_TIME = frozenset({"is examined", "is examined while paused", "is adopted"})
-"""A preflight takes long, and a lost store takes the books along: on the real thing they have tests of their own."""
+ONLY_IN_VIRTUAL_TIME = frozenset(
+    {
+        "is examined",
+        "is examined while paused",
+        "is judged",
+        "is found worse",
+        "is found worse while paused",
+        "is adopted",
+    }
+)
+"""A preflight and a verdict take long, and a lost store takes the books along: on the real thing they have tests of
+their own."""
 
 
 def play(name: str, life: Life) -> None:

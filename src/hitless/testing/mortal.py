@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 
+from hitless.analysis.ruling import Call, Ruling, Why
 from hitless.errors import Refused
 from hitless.rollout.effects import Effect
 from hitless.rollout.inputs import Abort, Command, Deploy, Observed, Pause, Promote, Resume, Undo
 from hitless.rollout.machine import Events
 from hitless.rollout.spec import (
+    ALL_TRAFFIC_BP,
     Address,
     BlueGreenSpec,
     CanarySpec,
@@ -53,6 +55,11 @@ SPEC = ServiceSpec(
     progress_deadline_s=60.0,
     preflight=None,
 )
+RULINGS = {
+    Call.HOLD: Ruling(call=Call.HOLD, why=Why.TOO_FEW, sentence="too few requests"),
+    Call.PROMOTE: Ruling(call=Call.PROMOTE, why=Why.NOT_WORSE, sentence="not worse", next_share_bp=ALL_TRAFFIC_BP),
+    Call.ROLLBACK: Ruling(call=Call.ROLLBACK, why=Why.WORSE, row="errors", sentence="errors: 9 times the odds"),
+}
 COMMANDS: dict[Verb, Command] = {
     "promote": Promote(actor=ACTOR),
     "promote_full": Promote(actor=ACTOR, to_the_end=True),
@@ -158,6 +165,10 @@ class VirtualLife:
         ready = [one.id for one in of_it if one.phase is Phase.READY]
         if ready:
             self.simulation.crash(ready[0])
+
+    def rule(self, call: Call) -> None:
+        """Have every judge say this from now on."""
+        self.simulation.ruling = RULINGS[call]
 
     def until(self, condition: Condition) -> None:
         """Let time pass until the condition holds.

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from hitless.analysis.ruling import Ruling
 from hitless.preflight.finding import PreflightReport
 from hitless.rollout.effects import Effect, Route, Start, Stop
 from hitless.rollout.events import ServiceEvent, TrafficRouted, evolve
@@ -91,6 +92,7 @@ class Simulation:
         doubts: decide even where nothing can have changed; a decision then is a violation.
         violations: broken promises, in words; empty when all is well.
         preflight: what every preflight finds, at once; None = it goes on and on.
+        ruling: what the judge of every rollout says once both versions have traffic; None = there is none.
     """
 
     service: str = "shop"
@@ -108,6 +110,7 @@ class Simulation:
     violations: list[str] = field(default_factory=list)
     preflight: PreflightReport | None = PreflightReport()
     checks: tuple[str, ...] | None = None
+    ruling: Ruling | None = None
     _rest: Rest | None = None
 
     def __post_init__(self) -> None:
@@ -298,12 +301,19 @@ class Simulation:
 
     def _look(self) -> Observed:
         """Look, and bring what the stage has asked for, as far as it is there."""
-        rollout, seen = self.state.rollout, Observed(observation=self.observation())
+        rollout, seen = self.state.rollout, Observed(observation=self.observation(), ruling=self._ruling())
         if rollout is None or rollout.record.settled_at is None:
             return seen
         if rollout.current_stage.is_preflight:
             return replace(seen, preflight=self.preflight)
         return replace(seen, checks=self.checks) if rollout.current_stage.checks else seen
+
+    def _ruling(self) -> Ruling | None:
+        rollout = self.state.rollout
+        if rollout is None or not rollout.compares or self.state.phase is RolloutPhase.IDLE:
+            return None
+        has_traffic = any(table.weight_bp(rollout.candidate) for table in self.tables())
+        return self.ruling if has_traffic else None
 
     # What the effects do, and what they may not
 

@@ -84,6 +84,57 @@ class PreflightView(TypedDict):
     keep_alive_s: float | None
 
 
+class EstimateView(TypedDict):
+    """How much worse the new version is; None = unbounded on that side as yet, or nothing to estimate from."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    unit: str
+
+
+class EvidenceView(TypedDict):
+    """One row of a judge as it stands.
+
+    It decides where `log_evidence` reaches `log_needed`; None there: it is outside the sum. `canary` and `baseline` are
+    `[bad, all]`. `since` is the second in which it first reached its bound.
+    """
+
+    name: str
+    title: str
+    acts: Literal["rollback", "promote", "hold"]
+    log_evidence: float | None
+    log_needed: float | None
+    weight: float
+    canary: list[int] | None
+    baseline: list[int] | None
+    coverage: float | None
+    estimate: EstimateView | None
+    since: str | None
+    detail: str
+
+
+class JudgementView(TypedDict):
+    """What a rollout's judge says, with its evidence as it stands.
+
+    `missing_*` say what a hold waits for, None = not known. `at` is the last second that it rests on; None: the
+    evidence is not at hand any more, only what was journaled. `settings` is the hash of what the judge was told.
+    """
+
+    call: Literal["rollback", "promote", "hold"]
+    why: str
+    row: str | None
+    sentence: str
+    detail: str
+    next_share_bp: int
+    rows: list[EvidenceView]
+    missing_requests: int | None
+    missing_s: float | None
+    promise: str
+    settings: str
+    at: str | None
+
+
 class RolloutRowView(TypedDict):
     """One rollout in a list."""
 
@@ -104,13 +155,14 @@ class RolloutRowView(TypedDict):
 class RolloutView(RolloutRowView):
     """One rollout. `next` lists commands that make sense now, ready to paste; `stage` counts from zero.
 
-    `preflight` is None where there was none, or none yet.
+    `preflight` and `judgement` are None where there was none, or none yet.
     """
 
     stage: int
     stages: list[StageView]
     preflight: PreflightView | None
     skipped_preflight: bool
+    judgement: JudgementView | None
     next: list[str]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from hitless.rollout.spec import CheckSpec, ServiceSpec, StrategyName, Version
-from hitless.rollout.stage import Approved, Condition, Held, Passed, Plan, Stage
+from hitless.rollout.stage import Approved, Condition, Held, Judged, Passed, Plan, Stage
 from hitless.rollout.world import World
 from hitless.view.models import PlannedStageView, PlanView
 
@@ -48,6 +48,11 @@ def checks_words(checks: Sequence[CheckSpec]) -> str:
     return f"{len(checks)} check{'s' if len(checks) > 1 else ''} passed"
 
 
+def judged_words(judged: Judged) -> str:
+    """Name the condition that a judge lets the next share pass."""
+    return f"judged fit for {judged.next_share_bp / 100:g} %"
+
+
 def _stage(stage: Stage) -> PlannedStageView:
     return {
         "name": stage.name,
@@ -64,6 +69,8 @@ def _words(condition: Condition) -> str:
             return f"held {seconds:g} s"
         case Passed(checks=checks):
             return checks_words(checks)
+        case Judged():
+            return judged_words(condition)
         case _:
             return condition.kind
 

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Literal
 
+from hitless.analysis.ruling import Judgement
 from hitless.rollout.course import way_back
 from hitless.rollout.spec import Region, ServiceSpec, Version
-from hitless.rollout.stage import Finding, Held, Passed, Stage, findings
+from hitless.rollout.stage import Finding, Held, Judged, Passed, Stage, findings
 from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
 from hitless.rollout.world import EMPTY_TABLE, EndpointState, Instance, Observation, Phase, RoutingView
+from hitless.view.judgement import judgement_view
 from hitless.view.models import (
     CertificateView,
     ConditionView,
@@ -25,16 +27,23 @@ from hitless.view.models import (
     StageView,
     VersionView,
 )
-from hitless.view.plan import checks_words, pools_of, weights_of
+from hitless.view.plan import checks_words, judged_words, pools_of, weights_of
 from hitless.view.preflight import preflight_view
 
 WARN_DAYS = 14
 
 
 def service_view(
-    state: ServiceState, *, spec: ServiceSpec, observed: Observation | None, problems: Iterable[str], seq: int
+    state: ServiceState,
+    *,
+    spec: ServiceSpec,
+    observed: Observation | None,
+    problems: Iterable[str],
+    seq: int,
+    judgement: Judgement | None = None,
 ) -> ServiceView:
-    """Render one service now; `observed` is None before the first look."""
+    """Render one service now; `observed` is None before the first look, `judgement` where there is no evidence."""
+    rollout = state.rollout
     return {
         "name": state.service,
         "listen": str(spec.traffic.listen),
@@ -42,7 +51,7 @@ def service_view(
         "stable": state.stable,
         "versions": list(_versions(state, observed)),
         "instances": [_instance(one, observed) for one in observed.instances] if observed else [],
-        "rollout": rollout_view(state.rollout, state=state, observed=observed) if state.rollout else None,
+        "rollout": rollout_view(rollout, state=state, observed=observed, judgement=judgement) if rollout else None,
         "problems": list(problems),
         "notices": list(_notices(observed)),
         "certificate": _certificate(observed),
@@ -51,7 +60,12 @@ def service_view(
 
 
 def rollout_view(
-    rollout: Rollout, *, service: str | None = None, state: ServiceState | None = None, observed: Observation | None
+    rollout: Rollout,
+    *,
+    service: str | None = None,
+    state: ServiceState | None = None,
+    observed: Observation | None,
+    judgement: Judgement | None = None,
 ) -> RolloutView:
     """Render a rollout; with `state` as the service's present one, without as it ended."""
     name = service or (state.service if state else "")
@@ -62,6 +76,7 @@ def rollout_view(
         "stages": _stages(rollout, phase, state, observed),
         "preflight": _preflight(name, rollout),
         "skipped_preflight": rollout.skipped_preflight,
+        "judgement": judgement_view(judgement, rollout.ruling),
         "next": list(_next(name, phase, rollout, state)),
     }
 
@@ -144,7 +159,7 @@ def _judged(
 ) -> tuple[Finding, ...]:
     if observed is None or state is None or state.limits is None:
         return ()
-    return findings(stage, rollout.record, observed=observed, limits=state.limits)
+    return findings(stage, rollout.record, observed=observed, limits=state.limits, ruling=rollout.ruling)
 
 
 def _stage_view(
@@ -171,6 +186,8 @@ def _condition(finding: Finding) -> ConditionView:
         name = f"held {condition.seconds:g} s"
     elif isinstance(condition, Passed):
         name = checks_words(condition.checks)
+    elif isinstance(condition, Judged):
+        name = judged_words(condition)
     return {"name": name, "met": finding.met, "detail": finding.detail}
 
 

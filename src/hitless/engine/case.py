@@ -1,0 +1,241 @@
+"""One rollout before its judge: what the judge is told, what it sees each second, what it says.
+
+A case is a task of its own, so that nothing in it holds up the service's loop, and what goes wrong in it is told. It
+goes on from its recording: the next controller makes the same judge and shows it the same evidence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
+
+from hitless.analysis.counts import Second
+from hitless.analysis.ruling import Call, Judgement, Ruling, Why
+from hitless.analysis.settings import JudgeSettings
+from hitless.engine.outside import Outside
+from hitless.engine.shares import Shares
+from hitless.errors import EnvironmentFault, HitlessError
+from hitless.ports import Judge, Metrics, Recorded
+from hitless.rollout.spec import ALL_TRAFFIC_BP, AnalysisSpec, ServiceSpec
+from hitless.rollout.state import Rollout
+from hitless.system_faults import in_words
+
+LOOK_S = 0.25
+"""So long after a second is whole it is seen at the latest; asking for none costs some microseconds."""
+
+SILENT_AFTER_S = 10
+"""Without a measured second for so long, what was shown before counts no more: the metrics lag 1 or 2 s at most."""
+
+BACKGROUND_S = 2_400
+READ_S = 10.0
+"""A disk that hangs must not keep a new version from being judged."""
+
+AT_ONCE = 20
+"""Seconds taken in one go, about 1 ms each, before others have their turn."""
+
+TAKES_UP = Ruling(call=Call.HOLD, why=Why.NO_DATA, sentence="the judge takes up what was recorded before")
+SILENT = Ruling(call=Call.HOLD, why=Why.NO_DATA, sentence=f"no second was measured for {SILENT_AFTER_S} s")
+FAILED = Ruling(call=Call.HOLD, why=Why.NO_DATA, sentence="the judge has failed; the log says why")
+
+Wanted = TypeVar("Wanted")
+log = logging.getLogger("hitless")
+
+
+@dataclass(slots=True, kw_only=True)
+class Case:
+    """One rollout before its judge.
+
+    Attributes:
+        clear_until: the last look at which the new version had no traffic; None = there was none.
+        on_ruling: told the call when the judge says something else than before.
+        next_share_bp: what a PROMOTE is asked for.
+        ruling: what the judge says; the same object until something changes that decides.
+        troubles: what is wrong, by where.
+    """
+
+    rollout: Rollout
+    spec: ServiceSpec
+    outside: Outside
+    metrics: Metrics
+    shares: Shares
+    clear_until: datetime | None
+    on_ruling: Callable[[Call], None]
+    next_share_bp: int = ALL_TRAFFIC_BP
+    ruling: Ruling | None = None
+    judgement: Judgement | None = None
+    troubles: dict[str, str] = field(default_factory=dict)
+    _asked_bp: int = 0
+    _taken_to: int = 0
+    _is_recorded: bool = False
+    _has_failed: bool = False
+
+    def says(self, now: datetime) -> Ruling | None:
+        """Return what a decision may rest on; a ROLLBACK stays one, everything else needs a judge that hears."""
+        if self.ruling is not None and self.ruling.call is Call.ROLLBACK:
+            return self.ruling
+        if self._has_failed:
+            return FAILED
+        if self.judgement is None:
+            return TAKES_UP if self.rollout.ruling is not None else None
+        return SILENT if now.timestamp() - self._taken_to > SILENT_AFTER_S else self.ruling
+
+    def shows(self, now: datetime) -> Judgement | None:
+        """Return the evidence, under what a decision may rest on."""
+        said = self.says(now)
+        if self.judgement is None or said not in {SILENT, FAILED}:
+            return self.judgement
+        return replace(self.judgement, ruling=said, detail=said.sentence)
+
+    async def run(self) -> None:
+        """Judge until cancelled; whatever goes wrong is told, and holds up nothing but a promotion."""
+        try:
+            judge = await self._open()
+            while True:
+                await self._look(judge)
+                await self.outside.clock.sleep(LOOK_S)
+        except Exception as error:
+            log.exception("the judge of %s has failed", self.rollout.id)
+            self._has_failed = True
+            self.troubles["judge"] = f"the judge has failed, nobody compares any more: {in_words(error)}"
+            self.on_ruling(FAILED.call)
+
+    # What the judge is told before it begins
+
+    async def _open(self) -> Judge:
+        self._taken_to = int(self.outside.clock.now().timestamp())
+        recorded = await self._read()
+        if recorded is not None:
+            settings, seconds = recorded
+            self._taken_to = max([self._taken_to, *(one.second.at for one in seconds[-1:])])
+            return await asyncio.to_thread(_fed, self.outside.judge, settings, seconds)
+        settings = await self._settings()
+        if self._is_recorded and self.outside.recorder is not None:
+            await self._guarded("recording", self.outside.recorder.begin(self.rollout.id, settings))
+        return await asyncio.to_thread(self.outside.judge, settings)
+
+    async def _read(self) -> tuple[JudgeSettings, tuple[Recorded, ...]] | None:
+        """Read what an earlier controller has recorded; what cannot be read, or is another rollout's, is left alone."""
+        if self.outside.recorder is None:
+            return None
+        found = await self._guarded("recording", self._within(READ_S, self.outside.recorder.read(self.rollout.id)))
+        if found is not None and not self._is_ours(*found):
+            self.troubles["recording"] = f"a recording of another rollout {self.rollout.id} is there; this one has none"
+            found = None
+        self._is_recorded = "recording" not in self.troubles
+        return found
+
+    def _is_ours(self, settings: JudgeSettings, seconds: Sequence[Recorded]) -> bool:
+        """Tell whether it is of this rollout: numbers begin anew when a store is lost."""
+        versions = (self.rollout.candidate, self.rollout.baseline)
+        began_at = int(self.rollout.started_at.timestamp())
+        return versions == (settings.canary, settings.baseline) and all(one.second.at >= began_at for one in seconds)
+
+    async def _settings(self) -> JudgeSettings:
+        rollout, analysis = self.rollout, self.spec.analysis or AnalysisSpec()
+        assert rollout.baseline is not None
+        before, baseline = await self._seconds_before(), rollout.baseline
+        background = await asyncio.to_thread(self.outside.background, before, baseline=baseline, analysis=analysis)
+        return JudgeSettings(
+            canary=rollout.candidate,
+            baseline=baseline,
+            analysis=analysis,
+            slo=self.spec.slo,
+            background=background,
+            salt=rollout.id,
+        )
+
+    async def _seconds_before(self) -> tuple[Second, ...]:
+        """Return what was measured before the new version had traffic."""
+        if self.clear_until is None:
+            return ()
+        clear_until = self.clear_until.timestamp()
+        after = int(clear_until) - BACKGROUND_S - 1
+        found = await self._guarded("metrics", self.metrics.seconds(self.spec.name, after=after)) or ()
+        return tuple(one for one in found if one.at + 1 <= clear_until)
+
+    # What it sees, what it says
+
+    async def _look(self, judge: Judge) -> None:
+        seconds = await self._guarded("metrics", self.metrics.seconds(self.spec.name, after=self._taken_to))
+        if not seconds:
+            return
+        taken = []
+        for number, second in enumerate(seconds, 1):
+            taken.append(self._take(judge, Recorded(second=second, share_bp=self.shares.during(second.at))))
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._hear(judge, self.next_share_bp)
+        if self._is_recorded and self.outside.recorder is not None:
+            await self._guarded("recording", self.outside.recorder.add(self.rollout.id, taken))
+
+    def _take(self, judge: Judge, one: Recorded) -> Recorded:
+        """Show one second to the judge; one that makes no sense is a gap."""
+        self._taken_to = max(self._taken_to, one.second.at)
+        self.troubles.pop("judge", None)
+        try:
+            judge.take(one.second, one.share_bp)
+        except ValueError as error:
+            self.troubles["judge"] = f"what was measured makes no sense to the judge: {error}"
+            return replace(one, second=Second(at=one.second.at, gap=str(error)))
+        return one
+
+    def _hear(self, judge: Judge, share_bp: int) -> None:
+        before, asked_bp = self.ruling, self._asked_bp
+        self.judgement, self._asked_bp = judge.judgement(next_share_bp=share_bp), share_bp
+        ruling = self.judgement.ruling
+        if before is None or not _decides_the_same(before, ruling, asked_bp=asked_bp, share_bp=share_bp):
+            self.ruling = ruling
+            self.on_ruling(ruling.call)
+
+    # What may go wrong
+
+    async def _guarded(self, where: str, asked: Awaitable[Wanted]) -> Wanted | None:
+        """Await; what goes wrong is told, until it goes well again."""
+        try:
+            answer = await asked
+        except (HitlessError, OSError) as error:
+            self.troubles[where] = f"{_WHERE[where]}: {in_words(error)}"
+            return None
+        self.troubles.pop(where, None)
+        return answer
+
+    async def _within(self, seconds: float, asked: Awaitable[Wanted]) -> Wanted:
+        """Await at most so long, by the clock.
+
+        Raises:
+            EnvironmentFault: no answer.
+        """
+        answer = asyncio.ensure_future(asked)
+        over = asyncio.ensure_future(self.outside.clock.sleep(seconds))
+        try:
+            await asyncio.wait({answer, over}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise EnvironmentFault(f"no answer within {seconds:g} s")
+            return answer.result()
+        finally:
+            answer.cancel()
+            over.cancel()
+
+
+_WHERE = {"metrics": "requests are not measured", "recording": "what the judge sees is not recorded"}
+
+
+def _fed(make: Callable[[JudgeSettings], Judge], settings: JudgeSettings, seconds: Sequence[Recorded]) -> Judge:
+    judge = make(settings)
+    for one in seconds:
+        judge.take(one.second, one.share_bp)
+    return judge
+
+
+def _decides_the_same(before: Ruling, after: Ruling, *, asked_bp: int, share_bp: int) -> bool:
+    """Tell whether nothing follows from the change: figures in sentences grow, and every change is journaled."""
+    if before.call is Call.ROLLBACK:
+        return True
+    if asked_bp != share_bp:
+        return before == after
+    same = (before.call, before.why, before.row, before.settings) == (after.call, after.why, after.row, after.settings)
+    return same and before.promotes_to(share_bp) is after.promotes_to(share_bp)

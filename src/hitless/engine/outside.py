@@ -1,0 +1,47 @@
+"""What a service loop acts on, as handed in by the composition root."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from hitless.analysis.counts import Second
+from hitless.analysis.settings import Background, JudgeSettings
+from hitless.ports import BackgroundOf, Checker, Clock, Fleet, Judge, Metrics, Preflighter, Recorder, Router
+from hitless.rollout.spec import AnalysisSpec, Version
+
+JUDGE, BACKGROUND = "hitless.analysis.judge", "hitless.analysis.background"
+"""Loaded by the first rollout that is judged: numpy and scipy would cost every start of hitless a second."""
+
+
+def usual_judge(settings: JudgeSettings) -> Judge:
+    """Make the judge."""
+    return cast("Judge", importlib.import_module(JUDGE).Judge(settings))
+
+
+def usual_background(seconds: Sequence[Second], *, baseline: Version, analysis: AnalysisSpec) -> Background:
+    """Measure the background."""
+    measured = importlib.import_module(BACKGROUND).background(seconds, baseline=baseline, analysis=analysis)
+    return cast("Background", measured)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What a service loop acts on.
+
+    Attributes:
+        metrics: None = nobody measures, so nobody judges.
+        recorder: None = what judges saw is not kept: the next controller judges anew.
+    """
+
+    fleet: Fleet
+    router: Router
+    checker: Checker
+    preflighter: Preflighter
+    clock: Clock
+    metrics: Metrics | None = None
+    recorder: Recorder | None = None
+    judge: Callable[[JudgeSettings], Judge] = usual_judge
+    background: BackgroundOf = usual_background

@@ -1,0 +1,154 @@
+"""Judges, metrics and recordings whose words and faults the test decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hitless.analysis.counts import Second
+from hitless.analysis.ruling import Call, Judgement, Ruling, Why
+from hitless.analysis.settings import Background, JudgeSettings
+from hitless.ports import Clock, Recorded
+from hitless.rollout.spec import AnalysisSpec, Region, Version
+
+TOO_FEW = Ruling(call=Call.HOLD, why=Why.TOO_FEW, sentence="too few requests")
+WORSE = Ruling(call=Call.ROLLBACK, why=Why.WORSE, row="errors", sentence="errors: 9 times the odds")
+
+
+def not_worse(share_bp: int) -> Ruling:
+    """Build the ruling that lets the new version get a share."""
+    return Ruling(call=Call.PROMOTE, why=Why.NOT_WORSE, sentence="not worse", next_share_bp=share_bp)
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeJudge:
+    """`hitless.ports.Judge`: says what its court was told to, and remembers what it was shown.
+
+    Attributes:
+        taken: every second with the shares that were said of it, in the order in which they came.
+        asked: the shares that it was asked for.
+    """
+
+    settings: JudgeSettings
+    court: FakeJudges
+    taken: list[Recorded] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+
+    def take(self, second: Second, share_bp: Mapping[Region, int]) -> None:
+        """Take one second.
+
+        Raises:
+            ValueError: it is one of those that make no sense.
+        """
+        if second.at in self.court.senseless and second.gap is None:
+            raise ValueError(f"second {second.at}: more failures than requests")
+        if self.court.fault is not None:
+            raise self.court.fault
+        self.taken.append(Recorded(second=second, share_bp=share_bp))
+
+    def judgement(self, *, next_share_bp: int) -> Judgement:
+        """Say what was decided, with figures that grow."""
+        self.asked.append(next_share_bp)
+        return Judgement(
+            at=self.taken[-1].second.at if self.taken else 0,
+            ruling=self.court.ruling,
+            detail=f"{self.court.ruling.sentence}, after {len(self.taken)} seconds",
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeJudges:
+    """Makes judges, and measures backgrounds: `Outside(judge=judges.judge, background=judges.background, ...)`.
+
+    Attributes:
+        ruling: what every judge says from now on.
+        senseless: seconds that a judge refuses.
+        fault: breaks every judge that is shown a second.
+        made: every judge, oldest first.
+        before: what the last background was measured from.
+    """
+
+    ruling: Ruling = TOO_FEW
+    senseless: set[int] = field(default_factory=set)
+    fault: Exception | None = None
+    made: list[FakeJudge] = field(default_factory=list)
+    before: tuple[Second, ...] = ()
+
+    def judge(self, settings: JudgeSettings) -> FakeJudge:
+        """Make one."""
+        self.made.append(FakeJudge(settings=settings, court=self))
+        return self.made[-1]
+
+    def background(self, seconds: Sequence[Second], *, baseline: Version, analysis: AnalysisSpec) -> Background:  # noqa: ARG002 - a fake compares nothing
+        """Count the seconds."""
+        self.before = tuple(seconds)
+        return Background(seconds=len(seconds))
+
+
+class ScriptedMetrics:
+    """`hitless.ports.Metrics`: every second since it was made, without traffic unless told otherwise.
+
+    Attributes:
+        lag_s: so long after its end a second is whole.
+        gap: why seconds cannot be read, from now on.
+        fault: raised instead of any answer.
+        hangs: nothing is answered any more.
+    """
+
+    def __init__(self, clock: Clock, *, lag_s: float = 1.0) -> None:
+        self._clock = clock
+        self._first = int(clock.now().timestamp())
+        self.lag_s = lag_s
+        self.gap: str | None = None
+        self.fault: Exception | None = None
+        self.hangs = False
+
+    async def seconds(self, service: str, *, after: int) -> tuple[Second, ...]:  # noqa: ARG002 - of every service alike
+        """Return whole seconds that began later than `after`."""
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        if self.fault is not None:
+            raise self.fault
+        whole = int(self._clock.now().timestamp() - self.lag_s)
+        return tuple(Second(at=at, gap=self.gap) for at in range(max(after + 1, self._first), whole))
+
+
+class ScriptedRecorder:
+    """`hitless.ports.Recorder` in memory; whoever holds it may outlive a controller.
+
+    Attributes:
+        settings, recorded: what was begun and added, by rollout.
+        fault: raised instead of any answer.
+        hangs: nothing is answered any more.
+    """
+
+    def __init__(self) -> None:
+        self.settings: dict[str, JudgeSettings] = {}
+        self.recorded: dict[str, list[Recorded]] = {}
+        self.fault: Exception | None = None
+        self.hangs = False
+
+    async def begin(self, rollout: str, settings: JudgeSettings) -> None:
+        """Begin a rollout's recording; one that is there already is left as it is."""
+        await self._suffer()
+        self.settings.setdefault(rollout, settings)
+        self.recorded.setdefault(rollout, [])
+
+    async def add(self, rollout: str, seconds: Sequence[Recorded]) -> None:
+        """Append."""
+        await self._suffer()
+        self.recorded[rollout] += seconds
+
+    async def read(self, rollout: str) -> tuple[JudgeSettings, tuple[Recorded, ...]] | None:
+        """Read a recording; None = there is none."""
+        await self._suffer()
+        if rollout not in self.settings:
+            return None
+        return self.settings[rollout], tuple(self.recorded[rollout])
+
+    async def _suffer(self) -> None:
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        if self.fault is not None:
+            raise self.fault
