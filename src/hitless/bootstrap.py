@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from hitless.adapters.processes.free_ports import usual_ports
 from hitless.adapters.processes.holder import holder_name, is_alive
 from hitless.adapters.processes.logs import read_logs
 from hitless.adapters.processes.preflight.preflighter import ProcessPreflighter
+from hitless.adapters.recordings.recorder import FileRecorder
 from hitless.adapters.store_sql.faults import StoreFault
 from hitless.adapters.store_sql.store import FILE_NAME, SqlStore, open_store
 from hitless.api.server import serve as serve_api
@@ -35,9 +36,10 @@ from hitless.config import load
 from hitless.engine.controller import CONTROL_PLANE, Controller, told_only
 from hitless.engine.keeper import LEASE_S, RENEW_S, Keeper
 from hitless.engine.outside import Outside
+from hitless.engine.service import ServiceLoop
 from hitless.engine.taking_up import standing_line
 from hitless.errors import HitlessError, LeaseHeld
-from hitless.ports import Lease
+from hitless.ports import Clock, Lease
 from hitless.rollout.world import Phase
 from hitless.system_faults import in_words
 from hitless.view.models import ControlPlaneView, EarlierEnvoyView, EnvoyView
@@ -50,6 +52,8 @@ WAITING_TOLD_EVERY_S = 30.0
 LOOK_EVERY_S = 1.0
 END_GRACE_S = 10.0
 ENVOY = "envoy"
+
+Loops = Mapping[str, ServiceLoop]
 
 log = logging.getLogger("hitless")
 
@@ -243,11 +247,20 @@ async def _run(
         on_change=lambda service: control.wake(service) if control else None,
         may_write=keeper.is_sure,
     )
+    metrics = local_metrics(directory, keeper.clock, router, fleet, loops=lambda: control.loops if control else {})
     control = LocalControlPlane(
         settings=file.services,
         surroundings=lambda: surroundings.problems,
         keeper=keeper,
-        outside=Outside(fleet=fleet, router=router, checker=HttpChecker(), preflighter=preflighter, clock=keeper.clock),
+        outside=Outside(
+            fleet=fleet,
+            router=router,
+            checker=HttpChecker(),
+            preflighter=preflighter,
+            clock=keeper.clock,
+            metrics=metrics,
+            recorder=FileRecorder(directory),
+        ),
         directory=project,
         router=router,
         fleet=fleet,
@@ -257,6 +270,7 @@ async def _run(
     await router.start()
     await fleet.start_watching()
     await preflighter.start()
+    await metrics.start()
     looking = asyncio.create_task(look_around(surroundings))
     try:
         await control.open()
@@ -264,41 +278,44 @@ async def _run(
     finally:
         await preflighter.close()
         looking.cancel()
+        await metrics.close()
         await fleet.close()
         await router.close()
 
 
-def local_metrics(directory: Path, control: LocalControlPlane) -> LocalMetrics:
+def local_metrics(
+    directory: Path, clock: Clock, router: EnvoyRouter, fleet: ProcessFleet, *, loops: Callable[[], Loops]
+) -> LocalMetrics:
     """Make what tells users' requests, instances' usage and applications' figures by second; to be started and closed.
 
     Args:
         directory: the state directory.
-        control: whose router and fleet it looks at.
+        clock: what seconds are counted by.
+        router: whose log tells requests.
+        fleet: whose instances are looked at, and asked.
+        loops: of all services, as they are at the moment.
     """
-    clock, router = control.keeper.clock, control.router
     traffic = EnvoyTraffic(directory / ENVOY, clock, state=lambda: router.state, names=router.names)
-    return LocalMetrics(clock, traffic, usage=control.fleet.usage, targets=lambda: _targets(control))
+    return LocalMetrics(clock, traffic, usage=fleet.usage, targets=lambda: _targets(fleet, loops()))
 
 
-async def _targets(control: LocalControlPlane) -> list[Target]:
+async def _targets(fleet: ProcessFleet, loops: Loops) -> list[Target]:
     """List instances that are ready and whose version tells figures of its own."""
     found: list[Target] = []
-    for service, loop in control.loops.items():
-        specs = loop.state.specs
-        if not any(spec.metrics for spec in specs.values()):
-            continue
-        for one in await control.fleet.observe(service):
-            spec = specs.get(one.version)
-            if one.phase is Phase.READY and spec is not None and spec.metrics is not None:
-                target = Target(
-                    service=service,
-                    instance=one.id,
-                    region=one.region,
-                    version=one.version,
-                    address=one.address,
-                    path=spec.metrics.path,
-                )
-                found.append(target)
+    for service, loop in loops.items():
+        specs = {version: spec.metrics for version, spec in loop.state.specs.items() if spec.metrics is not None}
+        found += [
+            Target(
+                service=service,
+                instance=one.id,
+                region=one.region,
+                version=one.version,
+                address=one.address,
+                path=specs[one.version].path,
+            )
+            for one in (await fleet.observe(service) if specs else ())
+            if one.phase is Phase.READY and one.version in specs
+        ]
     return found
 
 

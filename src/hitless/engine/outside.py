@@ -12,13 +12,14 @@ from hitless.analysis.settings import Background, JudgeSettings
 from hitless.ports import BackgroundOf, Checker, Clock, Fleet, Judge, Metrics, Preflighter, Recorder, Router
 from hitless.rollout.spec import AnalysisSpec, Version
 
-JUDGE, BACKGROUND = "hitless.analysis.judge", "hitless.analysis.background"
+JUDGE, RESOURCES, BACKGROUND = "hitless.analysis.judge", "hitless.analysis.resources", "hitless.analysis.background"
 """Loaded by the first rollout that is judged: numpy and scipy would cost every start of hitless a second."""
 
 
 def usual_judge(settings: JudgeSettings) -> Judge:
-    """Make the judge."""
-    return cast("Judge", importlib.import_module(JUDGE).Judge(settings))
+    """Make the judge, and what watches memory and processor time for it."""
+    resources = importlib.import_module(RESOURCES).Resources(settings)
+    return cast("Judge", importlib.import_module(JUDGE).Judge(settings, resources))
 
 
 def usual_background(seconds: Sequence[Second], *, baseline: Version, analysis: AnalysisSpec) -> Background:
