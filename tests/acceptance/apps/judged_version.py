@@ -31,7 +31,7 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
 
-async def page(send: Send) -> None:
+async def page(path: str, send: Send) -> None:
     await work()
     if "hangs" in VERSION and draw.random() < 0.02:
         await asyncio.sleep(3600)
@@ -40,7 +40,7 @@ async def page(send: Send) -> None:
         return
     is_down = "dependency" in VERSION and draw.random() < 0.2
     calls["error" if is_down else "ok"] += 1
-    await answer(send, 200, "without recommendations" if is_down else "with recommendations")
+    await answer(send, 200, f"{path} {'without' if is_down else 'with'} recommendations")
 
 
 def failure_rate() -> float:
@@ -85,7 +85,7 @@ async def app(scope: Message, receive: Any, send: Send) -> None:
     elif scope["path"] == "/metrics":
         await answer(send, 200, figures())
     else:
-        await page(send)
+        await page(scope["path"], send)
 
 
 async def serve(port: int) -> None:
