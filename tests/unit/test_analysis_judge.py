@@ -259,6 +259,19 @@ def test_when_both_versions_are_below_the_objective_the_new_one_is_not_blamed() 
     assert (last.ruling.call, last.ruling.why) == (Call.HOLD, Why.ENVIRONMENT)
 
 
+def test_a_version_that_has_all_of_the_traffic_is_still_held_against_the_objective() -> None:
+    slo = SloSpec(success_rate=0.99, success_for_s=20.0)
+    draw = np.random.default_rng(2)
+    seconds = [
+        replace(second, cells=second.cells[1:])
+        for second in (second_of(draw, BEGIN + i, share=1.0, new=Behaviour(failing=0.04)) for i in range(60))
+    ]
+    last, _ = judged(settings_of(slo=slo), seconds, share_bp=10_000)
+    assert (last.ruling.call, last.ruling.row) == (Call.ROLLBACK, "objective")
+    good = [second_of(draw, BEGIN + i, share=1.0) for i in range(60)]
+    assert judged(settings_of(slo=slo), good, share_bp=10_000)[0].ruling.call is Call.HOLD
+
+
 def test_after_a_common_outage_the_judge_goes_on() -> None:
     slo = SloSpec(success_rate=0.99, success_for_s=20.0)
     draw = np.random.default_rng(2)

@@ -71,8 +71,7 @@ class Weighing:
             self.promotion.interrupt()
         if not self.thresholds.are_known:
             self._learn(second.cells)
-        if regions:
-            self._watch(second, regions, share_bp)
+        self._watch(second, regions, share_bp)
         for batch in self._pool.take(second, regions):
             self._compare(batch)
         self.values = self.tests.log_values()
@@ -95,10 +94,12 @@ class Weighing:
 
     def _watch(self, second: Second, regions: frozenset[Region], share_bp: Mapping[Region, int]) -> None:
         """Take what needs no stratum: sums by region."""
-        sums = self._sums(second.cells, regions)
-        self.lately.note(sums)
-        self.split.take({region: (one[0], one[2]) for region, one in sums.items()}, share_bp)
-        if self.objective is not None:
+        sums = self._sums(second.cells, self.admission.watched)
+        if regions:
+            compared = {region: sums[region] for region in regions}
+            self.lately.note(compared)
+            self.split.take({region: (one[0], one[2]) for region, one in compared.items()}, share_bp)
+        if sums and self.objective is not None:
             canary, canary_bad, baseline, baseline_bad = (sum(one[i] for one in sums.values()) for i in range(4))
             self.objective.take(
                 second.at,
