@@ -320,6 +320,25 @@ def test_an_old_version_that_differs_from_itself_takes_the_judges_word_away() ->
     assert row(last.rows, "errors").since is not None
 
 
+def test_one_incident_of_the_old_version_is_one_alarm() -> None:
+    draw = np.random.default_rng(0)
+    judge = Judge(settings_of())
+    for i in range(120):
+        old = cell_of(draw, V1, 95, Behaviour(failing=0.0, instances=2))
+        if 20 <= i < 50:
+            first = InstanceId("v1-0")
+            failing = replace(old.instances[first], failed=old.instances[first].total)
+            old = replace(
+                old,
+                instances={**old.instances, first: failing},
+                requests=replace(old.requests, failed=failing.total),
+            )
+        judge.take(Second(at=BEGIN + i, cells=(old, cell_of(draw, V2, 20, FINE))), {EU: 1_700})
+    last = judge.judgement(next_share_bp=10_000)
+    assert row(last.rows, "placebo").detail == "false alarms so far: 1"
+    assert last.ruling.why is not Why.PLACEBO
+
+
 def test_a_resource_that_grows_holds_and_its_rows_are_shown() -> None:
     class Growing:
         taken = 0

@@ -17,7 +17,7 @@ from hitless.analysis.likelihood import Tables
 from hitless.analysis.objective import objective_of
 from hitless.analysis.odds import OddsTests, allowed_for
 from hitless.analysis.onset import Onset
-from hitless.analysis.placebo import TOO_MANY, Halves, swapped
+from hitless.analysis.placebo import INCIDENT_S, TOO_MANY, Halves, swapped
 from hitless.analysis.pooling import Batch, Pool
 from hitless.analysis.promotion import Promotion
 from hitless.analysis.rows import PLACEBOS, Row, dispersion_of, has_objective_row, rows_of
@@ -53,6 +53,7 @@ class Weighing:
         self._onset = Onset(canary=settings.canary, baseline=settings.baseline, failure_rate=before.failure_rate or 0.0)
         self.halves = Halves(baseline=settings.baseline, salt=settings.salt)
         self.alarms = 0
+        self._incident_until = 0
         self.objective = objective_of(settings.slo, dispersion=errors_dispersion)
         self.split = Split()
         self.lately = Lately()
@@ -75,7 +76,7 @@ class Weighing:
         for batch in self._pool.take(second, regions):
             self._compare(batch)
         self.values = self.tests.log_values()
-        self._count_alarms()
+        self._count_alarms(second.at)
 
     @property
     def placebo_fails(self) -> bool:
@@ -142,12 +143,15 @@ class Weighing:
             return []
         return [(f"latency.{name}", strata.of_slow(self.thresholds.place_of(name))) for name in self.thresholds.names]
 
-    def _count_alarms(self) -> None:
+    def _count_alarms(self, at: int) -> None:
+        """Count an alarm, and begin anew once its incident is over."""
         needed = math.log(len(PLACEBOS) / self.settings.analysis.false_rollback)
-        for name in PLACEBOS:
-            if self.values[self.tests.place_of(name)] >= needed:
-                self.alarms += 1
+        if at < self._incident_until:
+            for name in PLACEBOS:
                 self.tests.renew(name)
+        elif any(self.values[self.tests.place_of(name)] >= needed for name in PLACEBOS):
+            self.alarms += 1
+            self._incident_until = at + INCIDENT_S
 
 
 def _careful_rate(before: Background) -> float | None:
