@@ -259,6 +259,19 @@ def test_when_both_versions_are_below_the_objective_the_new_one_is_not_blamed() 
     assert (last.ruling.call, last.ruling.why) == (Call.HOLD, Why.ENVIRONMENT)
 
 
+def test_a_version_that_has_all_of_the_traffic_is_still_held_against_the_objective() -> None:
+    slo = SloSpec(success_rate=0.99, success_for_s=20.0)
+    draw = np.random.default_rng(2)
+    seconds = [
+        replace(second, cells=second.cells[1:])
+        for second in (second_of(draw, BEGIN + i, share=1.0, new=Behaviour(failing=0.04)) for i in range(60))
+    ]
+    last, _ = judged(settings_of(slo=slo), seconds, share_bp=10_000)
+    assert (last.ruling.call, last.ruling.row) == (Call.ROLLBACK, "objective")
+    good = [second_of(draw, BEGIN + i, share=1.0) for i in range(60)]
+    assert judged(settings_of(slo=slo), good, share_bp=10_000)[0].ruling.call is Call.HOLD
+
+
 def test_after_a_common_outage_the_judge_goes_on() -> None:
     slo = SloSpec(success_rate=0.99, success_for_s=20.0)
     draw = np.random.default_rng(2)
@@ -305,6 +318,25 @@ def test_an_old_version_that_differs_from_itself_takes_the_judges_word_away() ->
     last = judge.judgement(next_share_bp=2_500)
     assert (last.ruling.call, last.ruling.why) == (Call.HOLD, Why.PLACEBO)
     assert row(last.rows, "errors").since is not None
+
+
+def test_one_incident_of_the_old_version_is_one_alarm() -> None:
+    draw = np.random.default_rng(0)
+    judge = Judge(settings_of())
+    for i in range(120):
+        old = cell_of(draw, V1, 95, Behaviour(failing=0.0, instances=2))
+        if 20 <= i < 50:
+            first = InstanceId("v1-0")
+            failing = replace(old.instances[first], failed=old.instances[first].total)
+            old = replace(
+                old,
+                instances={**old.instances, first: failing},
+                requests=replace(old.requests, failed=failing.total),
+            )
+        judge.take(Second(at=BEGIN + i, cells=(old, cell_of(draw, V2, 20, FINE))), {EU: 1_700})
+    last = judge.judgement(next_share_bp=10_000)
+    assert row(last.rows, "placebo").detail == "false alarms so far: 1"
+    assert last.ruling.why is not Why.PLACEBO
 
 
 def test_a_resource_that_grows_holds_and_its_rows_are_shown() -> None:

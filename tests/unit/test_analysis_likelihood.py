@@ -8,6 +8,7 @@ from scipy.stats import nchypergeom_fisher
 
 from hitless.analysis.evidence import Evidence
 from hitless.analysis.likelihood import Tables, log_ratios
+from hitless.analysis.odds import LOG_ODDS, LOG_WEIGHTS
 
 
 def tables(*rows: tuple[int, int, int, int]) -> Tables:
@@ -96,6 +97,19 @@ def test_restarts_give_the_mixture_that_is_written_down() -> None:
     for begin, weight in ((0, 0.8), (60, 0.2 / 2), (120, 0.2 / 6)):
         value += weight * float((np.array([0.4, 0.6]) * np.exp(increments[begin:].sum(axis=0))).sum())
     assert float(evidence.log_value()) == pytest.approx(np.log(value))
+
+
+def test_hardly_any_of_many_rollouts_of_a_good_version_ever_reaches_the_bound() -> None:
+    draw = np.random.default_rng(8)
+    runs, ever = 1_000, np.zeros(1_000, dtype=bool)
+    evidence = Evidence((runs,), LOG_WEIGHTS)
+    for _ in range(150):
+        canary, baseline = draw.poisson(25, runs), draw.poisson(75, runs)
+        bad, others = draw.binomial(canary, 0.01), draw.binomial(baseline, 0.01)
+        seen = Tables(canary=canary, canary_bad=bad, baseline=baseline, baseline_bad=others)
+        evidence.add(log_ratios(seen, LOG_ODDS))
+        ever |= evidence.log_value() >= np.log(100.0)
+    assert 0 < ever.sum() <= 12  # 10 are allowed on average; none at all would say that the test cannot fail
 
 
 def test_evidence_above_its_ceiling_is_forgotten_soon() -> None:

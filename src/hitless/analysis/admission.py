@@ -2,7 +2,8 @@
 
 That keeps the bound: leaving out by rule, in advance, is free; leaving out what looks odd is not.
 
-- A region counts while the canary's share of it is known, stays, and is neither nothing nor all.
+- A region counts while the canary's share of it is known, stays, and is neither nothing nor all. Where it is all, the
+  canary is still watched against the objective.
 - After each change the next `settle_s` seconds are left out: what fails at once is known sooner than what succeeds
   slowly, so the first seconds of a larger share would show failures and not yet the successes that belong to them.
 - After the canary's first traffic in a region, and after each increase of its share (which new, cold instances carry),
@@ -40,6 +41,8 @@ class Admission:
         self.ignored = 0
         """So many seconds in a row that were taken already, or are older than the last one."""
         self.is_warming_up = False
+        self.watched: frozenset[Region] = frozenset()
+        """Regions in which the canary's own requests count, those included that it has all to itself."""
         self.broke = False
         """Before this second some were missing."""
 
@@ -58,10 +61,12 @@ class Admission:
         for region, share in share_bp.items():
             self._note(region, share, second.at)
         if second.gap is not None:
-            return frozenset()
-        open_ones = {r: s for r, s in self._regions.items() if s.share_bp and s.share_bp < ALL_TRAFFIC_BP}
-        self.is_warming_up = bool(open_ones) and all(second.at < s.warm_at for s in open_ones.values())
-        return frozenset(r for r, s in open_ones.items() if second.at >= max(s.settled_at, s.warm_at))
+            self.watched = frozenset()
+            return self.watched
+        served = {r: s for r, s in self._regions.items() if s.share_bp}
+        self.is_warming_up = bool(served) and all(second.at < s.warm_at for s in served.values())
+        self.watched = frozenset(r for r, s in served.items() if second.at >= max(s.settled_at, s.warm_at))
+        return frozenset(r for r in self.watched if self._regions[r].share_bp != ALL_TRAFFIC_BP)
 
     def _note(self, region: Region, share_bp: int, at: int) -> None:
         standing = self._regions.setdefault(region, _Standing())

@@ -20,6 +20,9 @@ from hitless.rollout.spec import InstanceId, Region, Version
 TOO_MANY = 2
 """One alarm may be chance (at most alpha); two are no longer: at most about alpha squared."""
 
+INCIDENT_S = 60
+"""What goes on within so long after an alarm is the same incident: one instance that falls over alarms once."""
+
 
 class Halves:
     """Deals instances, and counts what each half did."""

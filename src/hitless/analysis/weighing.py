@@ -17,7 +17,7 @@ from hitless.analysis.likelihood import Tables
 from hitless.analysis.objective import objective_of
 from hitless.analysis.odds import OddsTests, allowed_for
 from hitless.analysis.onset import Onset
-from hitless.analysis.placebo import TOO_MANY, Halves, swapped
+from hitless.analysis.placebo import INCIDENT_S, TOO_MANY, Halves, swapped
 from hitless.analysis.pooling import Batch, Pool
 from hitless.analysis.promotion import Promotion
 from hitless.analysis.rows import PLACEBOS, Row, dispersion_of, has_objective_row, rows_of
@@ -53,6 +53,7 @@ class Weighing:
         self._onset = Onset(canary=settings.canary, baseline=settings.baseline, failure_rate=before.failure_rate or 0.0)
         self.halves = Halves(baseline=settings.baseline, salt=settings.salt)
         self.alarms = 0
+        self._incident_until = 0
         self.objective = objective_of(settings.slo, dispersion=errors_dispersion)
         self.split = Split()
         self.lately = Lately()
@@ -71,12 +72,11 @@ class Weighing:
             self.promotion.interrupt()
         if not self.thresholds.are_known:
             self._learn(second.cells)
-        if regions:
-            self._watch(second, regions, share_bp)
+        self._watch(second, regions, share_bp)
         for batch in self._pool.take(second, regions):
             self._compare(batch)
         self.values = self.tests.log_values()
-        self._count_alarms()
+        self._count_alarms(second.at)
 
     @property
     def placebo_fails(self) -> bool:
@@ -95,10 +95,12 @@ class Weighing:
 
     def _watch(self, second: Second, regions: frozenset[Region], share_bp: Mapping[Region, int]) -> None:
         """Take what needs no stratum: sums by region."""
-        sums = self._sums(second.cells, regions)
-        self.lately.note(sums)
-        self.split.take({region: (one[0], one[2]) for region, one in sums.items()}, share_bp)
-        if self.objective is not None:
+        sums = self._sums(second.cells, self.admission.watched)
+        if regions:
+            compared = {region: sums[region] for region in regions}
+            self.lately.note(compared)
+            self.split.take({region: (one[0], one[2]) for region, one in compared.items()}, share_bp)
+        if sums and self.objective is not None:
             canary, canary_bad, baseline, baseline_bad = (sum(one[i] for one in sums.values()) for i in range(4))
             self.objective.take(
                 second.at,
@@ -141,12 +143,15 @@ class Weighing:
             return []
         return [(f"latency.{name}", strata.of_slow(self.thresholds.place_of(name))) for name in self.thresholds.names]
 
-    def _count_alarms(self) -> None:
+    def _count_alarms(self, at: int) -> None:
+        """Count an alarm, and begin anew once its incident is over."""
         needed = math.log(len(PLACEBOS) / self.settings.analysis.false_rollback)
-        for name in PLACEBOS:
-            if self.values[self.tests.place_of(name)] >= needed:
-                self.alarms += 1
+        if at < self._incident_until:
+            for name in PLACEBOS:
                 self.tests.renew(name)
+        elif any(self.values[self.tests.place_of(name)] >= needed for name in PLACEBOS):
+            self.alarms += 1
+            self._incident_until = at + INCIDENT_S
 
 
 def _careful_rate(before: Background) -> float | None:
