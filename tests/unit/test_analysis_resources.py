@@ -70,10 +70,10 @@ def sawtooth(mb: float, period_s: float) -> Curve:
     return lambda at: mb * MB * (at % period_s) / period_s
 
 
-def test_a_leak_of_60_mb_an_hour_is_found_within_ten_minutes_and_said_with_its_figures() -> None:
-    resources, first = watched(seconds(leak(60), minutes=12))
+def test_a_leak_of_60_mb_an_hour_is_found_within_a_quarter_of_an_hour_and_said_with_its_figures() -> None:
+    resources, first = watched(seconds(leak(60), minutes=16))
     assert first is not None
-    assert first <= 600
+    assert first <= 900
     problem = resources.problem()
     assert problem is not None
     assert problem.startswith("memory grows by ")

@@ -37,7 +37,7 @@ from hitless.rollout.spec import InstanceId, Version
 BLOCK_S = 30
 DAY_S = 86_400
 YOUNG_S = 60.0
-IN_A_ROW = 4
+IN_A_ROW = 6
 """Blocks: what grows only now and then is noise."""
 
 

@@ -23,8 +23,12 @@ from hitless.rollout.spec import InstanceId, Version
 BATCH_S = 30
 MARGIN = 0.10
 FEWEST_BATCHES = 10
+IN_A_ROW = 4
 LEAST_REQUESTS = 30
 SIMILAR_LOAD = 2.0
+DEPENDENCE = 10.0
+"""Batches depend on the ones before them, which the sequence does not know; measured, see above."""
+
 LEAST_DEVIATION = 0.02
 """The kernel counts in ticks of 10 ms: less than this is an accident of few batches."""
 
@@ -59,12 +63,13 @@ class ProcessorWatch:
 
     def __init__(self, *, canary: Version, baseline: Version, alpha: float, warm_up_s: float = 0.0) -> None:
         self._versions = canary, baseline
-        self._alpha = alpha
-        self._rho = tightest_at(20, alpha=2 * alpha)  # ten minutes of batches
+        self._alpha = alpha / DEPENDENCE
+        self._rho = tightest_at(20, alpha=2 * self._alpha)  # ten minutes of batches
         self._young_s = max(warm_up_s, YOUNG_S)
         self._meters: dict[Version, dict[InstanceId, _Meter]] = {canary: {}, baseline: {}}
         self._batch: int | None = None
         self._ratios = Moments()
+        self._in_a_row = 0
         self.left_out: str | None = None
 
     def take(self, second: Second) -> bool:
@@ -98,8 +103,8 @@ class ProcessorWatch:
 
     @property
     def is_costlier(self) -> bool:
-        """Tell whether it is above the margin for sure."""
-        return self.at_least is not None and self.at_least > 1 + MARGIN
+        """Tell whether it is above the margin for sure, and has stayed so."""
+        return self._in_a_row >= IN_A_ROW
 
     def _read(self, usage: Usage) -> None:
         meters = self._meters.get(usage.version)
@@ -117,6 +122,8 @@ class ProcessorWatch:
         self.left_out = _why_not(canary, baseline)
         if self.left_out is None and canary and baseline:
             self._ratios.take(math.log(canary.per_request / baseline.per_request))
+        is_above = self.at_least is not None and self.at_least > 1 + MARGIN
+        self._in_a_row = self._in_a_row + 1 if is_above else 0
 
     def _cost(self, version: Version) -> _Cost | None:
         meters = self._meters[version]
