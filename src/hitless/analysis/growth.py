@@ -17,8 +17,25 @@ A quantity grows when all of it holds:
 4. what is still to come within 24 h is more than the headroom: as much again as the instance has, at least a least
    amount. Where the memory that there is is known, also: what is to come within `bake_s` is more than what is left.
 
-No theorem covers this. Measured (2,000 runs of an hour for each kind, looks every 30 s, two old instances and one new
-one of 200 MB, noise 2 MB): see `MEASURED`.
+It must hold in `IN_A_ROW` blocks after each other, and what holds no more is taken back.
+
+No theorem covers this. Measured: an hour, a look every 30 s, one new instance of 200 MB beside two aged ones, a reading
+every 10 s; 200 hours without a leak (share with any alarm), 60 with one of 60 and of 240 MB/h (found, median minutes).
+
+| readings | false | 60 MB/h | 240 MB/h |
+| --- | --- | --- | --- |
+| noise 0.1 MB | 0 % | 100 %, 12 | 100 %, 9 |
+| noise 2 MB | 0 % | 100 %, 20 | 100 %, 12 |
+| noise 2 MB, AR(1) 0.9 | 0.5 % | 100 %, 24 | 100 %, 12 |
+| noise 2 MB, AR(1) 0.98 | 6 % | 100 %, 18 | 100 %, 10 |
+| sawtooth of 40 MB in 5 min | 1 % | 80 %, 45 | 100 %, 25 |
+| sawtooth of 50 MB in 10 min | 0 % | 42 %, 50 | 100 %, 30 |
+| sawtooth of 50 MB in 30 min | 1.5 % | 22 %, 44 | 98 %, 21 |
+
+Warm-up curves that an aged baseline does not show (30 to 190 MB, time constants of 3 to 30 min): no alarm in 100 hours
+each with noise of 0.1 MB; with 2 MB none up to 10 min, 38 % at 30 min (for 43 s on average); with 2 MB and AR(1) 0.9 5 to
+7 % up to 5 min, 19 % at 10 min (for 15 s), 79 % at 30 min (for 3 min): there a leak and a curve cannot be told apart
+sooner, and a step waits that long.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """Processor time per request of the new version beside the old one.
 
 Every 30 s gives one log-ratio of (processor time / requests) of the two. Their mean has a one-sided asymptotic
-confidence sequence (see `means`), and only what is above the margin of 10 % for sure counts: with a margin of 10 % and
-no difference at most 0.3 % of hours raised an alarm, with a margin of 0 it was 17 to 39 %; the margin, not the
-statistic, buys the protection.
+confidence sequence (see `means`), and only what is above the margin of 10 % for sure, four batches in a row, counts.
+The margin, not the statistic, buys the protection.
+
+Measured (300 hours each; a reading varies by 10 %, AR(1) 0.9 at 10 s; instances differ by 3 %): no difference raised an
+alarm in 1.7 % of the hours (0.7 % where instances are alike, 0 % where readings do not depend on each other), 1.1 times
+in up to 32 %; 1.2 times was found in 93 % after 7.5 min, 1.3 times always, after 6.5 min.
 
 An instance has costs of its own (health checks, timers), which weigh more on each request where there are fewer. So a
 batch counts only when the instances of both versions have about the same load, within a factor of 2, and at least 30

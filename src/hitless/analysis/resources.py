@@ -17,6 +17,11 @@ from hitless.analysis.settings import JudgeSettings
 _MIB = 1024 * 1024
 MEMORY = Rule(least_growth=2 * _MIB, least_growth_share=0.005, headroom=64 * _MIB)
 DESCRIPTORS = Rule(least_growth=8, least_growth_share=0.02, headroom=256)
+_PROBLEMS = {
+    "memory": "memory of the new version grows beside the old one's, and no end is in sight",
+    "descriptors": "open descriptors of the new version grow beside the old one's, and no end is in sight",
+    "cpu": f"processor time per request is more than {1 + MARGIN:.2f} times that of the old version",
+}
 _FEWEST_BLOCKS = 10
 _HOUR_S = 3_600
 
@@ -69,8 +74,8 @@ class Resources:
         return self._reports
 
     def problem(self) -> str | None:
-        """Say what holds the rollout; None = nothing does."""
-        found = [one.detail for one in self._reports if one.since is not None]
+        """Say what holds the rollout, without figures, which are in the rows; None = nothing does."""
+        found = [_PROBLEMS[one.name] for one in self._reports if one.since is not None]
         return "; ".join(found) or None
 
     def _note_since(self, at: int) -> None:
