@@ -32,10 +32,10 @@ every 10 s; 200 hours without a leak (share with any alarm), 60 with one of 60 a
 | sawtooth of 50 MB in 10 min | 0 % | 42 %, 50 | 100 %, 30 |
 | sawtooth of 50 MB in 30 min | 1.5 % | 22 %, 44 | 98 %, 21 |
 
-Warm-up curves that an aged baseline does not show (30 to 190 MB, time constants of 3 to 30 min): no alarm in 100 hours
-each with noise of 0.1 MB; with 2 MB none up to 10 min, 38 % at 30 min (for 43 s on average); with 2 MB and AR(1) 0.9 5 to
-7 % up to 5 min, 19 % at 10 min (for 15 s), 79 % at 30 min (for 3 min): there a leak and a curve cannot be told apart
-sooner, and a step waits that long.
+Warm-up curves that an aged baseline does not show (30 to 190 MB, time constants of 3 to 30 min), 100 hours each: with
+noise of 0.1 MB no alarm; with 2 MB none up to 10 min, 38 % at 30 min; with 2 MB and AR(1) 0.9 5 to 7 % up to 5 min,
+19 % at 10 min, 79 % at 30 min. An alarm stands for one to four minutes then: so long a leak and a curve cannot be told
+apart, and a step waits. `python -m benchmarks.resources` measures all of it anew.
 """
 
 from __future__ import annotations
