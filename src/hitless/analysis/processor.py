@@ -64,11 +64,14 @@ class _Cost:
 class ProcessorWatch:
     """Processor time per request of both versions, second by second."""
 
-    def __init__(self, *, canary: Version, baseline: Version, alpha: float, warm_up_s: float = 0.0) -> None:
+    def __init__(
+        self, *, canary: Version, baseline: Version, alpha: float, warm_up_s: float = 0.0, offset_s: int = 0
+    ) -> None:
         self._versions = canary, baseline
         self._alpha = alpha / DEPENDENCE
         self._rho = tightest_at(20, alpha=2 * self._alpha)  # ten minutes of batches
         self._young_s = max(warm_up_s, YOUNG_S)
+        self._offset_s = offset_s
         self._meters: dict[Version, dict[InstanceId, _Meter]] = {canary: {}, baseline: {}}
         self._batch: int | None = None
         self._ratios = Moments()
@@ -77,7 +80,7 @@ class ProcessorWatch:
 
     def take(self, second: Second) -> bool:
         """Take a second's readings; return whether a batch has ended."""
-        batch = second.at // BATCH_S
+        batch = (second.at + self._offset_s) // BATCH_S
         has_ended = self._batch is not None and batch > self._batch
         if has_ended:
             self._end_batch()

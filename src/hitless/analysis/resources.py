@@ -7,6 +7,7 @@ each rule is, and what was measured of it, stands in `growth` and `processor`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from zlib import crc32
 
 from hitless.analysis.counts import Second
 from hitless.analysis.growth import BLOCK_S, Growth, GrowthWatch, Rule
@@ -41,6 +42,7 @@ class Resources:
         self, settings: JudgeSettings, *, memory_bytes: int | None = None, bake_s: float = 6 * _HOUR_S
     ) -> None:
         canary, baseline, warm_up_s = settings.canary, settings.baseline, settings.analysis.warm_up_s
+        offset_s = crc32(settings.salt.encode()) % BLOCK_S  # hundreds of rollouts need not look in the same second
         self._memory = GrowthWatch(
             canary=canary,
             baseline=baseline,
@@ -49,6 +51,7 @@ class Resources:
             warm_up_s=warm_up_s,
             limit=memory_bytes,
             bake_s=bake_s,
+            offset_s=offset_s,
         )
         self._descriptors = GrowthWatch(
             canary=canary,
@@ -56,9 +59,15 @@ class Resources:
             read=lambda usage: usage.descriptors,
             rule=DESCRIPTORS,
             warm_up_s=warm_up_s,
+            offset_s=offset_s,
         )
-        alpha = settings.analysis.false_rollback
-        self._processor = ProcessorWatch(canary=canary, baseline=baseline, alpha=alpha, warm_up_s=warm_up_s)
+        self._processor = ProcessorWatch(
+            canary=canary,
+            baseline=baseline,
+            alpha=settings.analysis.false_rollback,
+            warm_up_s=warm_up_s,
+            offset_s=offset_s,
+        )
         self._since: dict[str, int] = {}
         self._reports = self._report()
 
