@@ -11,19 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second, bucket_of
-from hitless.analysis.replay import (
-    BASELINE,
-    CANARY,
-    BadRequestError,
-    Counting,
-    Request,
-    constant_share,
-    measured_shares,
-    read_request,
-    replay,
-    without_holes,
-)
+from hitless.analysis.replay import replay, without_holes
+from hitless.analysis.requests import BASELINE, CANARY, BadRequestError, Counting, Request, read_request
 from hitless.analysis.ruling import Call, Judgement, Ruling, Why
+from hitless.analysis.shares import constant_share, measured_shares
 from hitless.rollout.spec import InstanceId, Region, Version
 
 EU = Region("eu")
@@ -163,14 +154,16 @@ def drawn(shares: list[float], *, rate: float = 100.0, seed: int = 1) -> list[Se
 
 def test_a_share_that_stays_is_measured_as_one() -> None:
     for seed in range(5):
-        shares = measured_shares(drawn([0.05] * 1800, seed=seed))
+        shares = measured_shares(drawn([0.05] * 1800, seed=seed), canary=CANARY)
         found = {shares(at)[EU] for at in range(50, 1850)}
         assert len(found) == 1
         assert 480 <= found.pop() <= 520
 
 
 def test_the_steps_of_a_ramp_are_found_near_where_they_are() -> None:
-    shares = measured_shares(drawn([0.0] * 100 + [0.01] * 300 + [0.05] * 400 + [0.25] * 300 + [1.0] * 60))
+    shares = measured_shares(
+        drawn([0.0] * 100 + [0.01] * 300 + [0.05] * 400 + [0.25] * 300 + [1.0] * 60), canary=CANARY
+    )
     found = [shares(at)[EU] for at in range(50, 50 + 1160)]
     changes = [number for number in range(1, 1160) if found[number] != found[number - 1]]
     assert len(changes) == 4
@@ -181,9 +174,9 @@ def test_the_steps_of_a_ramp_are_found_near_where_they_are() -> None:
 
 
 def test_outside_of_what_was_seen_nothing_is_known_of_shares() -> None:
-    shares = measured_shares(drawn([0.05] * 100))
+    shares = measured_shares(drawn([0.05] * 100), canary=CANARY)
     assert shares(49) == shares(150) == {}
-    assert measured_shares([])(0) == {}
+    assert measured_shares([], canary=CANARY)(0) == {}
     assert constant_share(drawn([0.05] * 3), 700)(9) == {EU: 700}
 
 

@@ -17,7 +17,7 @@ from hitless.analysis.counts import Cell, Fates, Second, Usage
 from hitless.analysis.resources import Resources
 from hitless.analysis.ruling import Call, Estimate, Judgement, RowReport, Ruling, Why
 from hitless.analysis.settings import Background, JudgeSettings
-from hitless.cli import analyse
+from hitless.cli import analyse, evidence
 from hitless.ports import Recorded
 from hitless.rollout.spec import AnalysisSpec, InstanceId, Region, SloSpec, Version
 
@@ -77,7 +77,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def judges(monkeypatch: pytest.MonkeyPatch) -> list[CountingJudge]:
     CountingJudge.made = []
     monkeypatch.setattr(analyse, "a_judge", CountingJudge)
-    monkeypatch.setattr(analyse, "measure", measured)
+    monkeypatch.setattr(evidence, "measure", measured)
     return CountingJudge.made
 
 
@@ -205,6 +205,14 @@ def test_a_file_without_requests_is_no_verdict(shell: Shell, content: str | None
     told = shell("analyse", str(file))
     assert (told.code, told.out) == (2, "")
     assert told.err.startswith("error[HL2087]: nothing was judged: ")
+
+
+def test_a_file_may_come_from_any_editor_and_must_be_text(shell: Shell) -> None:
+    file = shell.directory / "requests.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(json.dumps(row) for row in lines(150)).encode())
+    assert shell("analyse", str(file), "--json").data["verdict"] == "promote"
+    file.write_bytes(b"\xff\xfe\n")
+    assert "it is not UTF-8" in shell("analyse", str(file)).err
 
 
 @pytest.mark.parametrize(

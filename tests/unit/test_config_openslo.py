@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hitless.config import InvalidConfiguration, load
 from hitless.config.openslo import read_openslo
@@ -131,6 +133,37 @@ def test_what_cannot_be_used_is_named_with_its_line(text: str, old: str, new: st
 def test_a_document_that_is_no_yaml_is_a_problem_of_its_own_lines() -> None:
     found = said(THRESHOLD.replace("kind: SLI", "kind: S: LI"))
     assert any(one.startswith("slo.yaml:13:8: this is not YAML") for one in found)
+
+
+PIECES = [
+    "[]",
+    "{}",
+    "null",
+    "7",
+    "-0.5",
+    "true",
+    ".nan",
+    ".inf",
+    "1e999",
+    "x",
+    "[a, b]",
+    "{a: {b: []}}",
+    "''",
+    "*a",
+    "!!set {a}",
+]
+
+
+@given(st.sampled_from([RATIO, THRESHOLD, OTHERS]), st.data())
+def test_whatever_stands_in_a_file_gives_objectives_or_problems_with_a_place(text: str, data: st.DataObject) -> None:
+    lines = text.splitlines()
+    for _ in range(data.draw(st.integers(1, 3))):
+        number = data.draw(st.integers(0, len(lines) - 1))
+        key, colon, _ = lines[number].partition(":")
+        lines[number] = f"{key}{colon} {data.draw(st.sampled_from(PIECES))}"
+    spec, problems = read_openslo("\n".join(lines), name="slo.yaml", service="checkout")
+    assert all(one.message for one in problems)
+    assert problems or spec.success_rate is not None or spec.latency
 
 
 def test_a_file_without_an_objective_of_the_service_says_whose_it_has() -> None:

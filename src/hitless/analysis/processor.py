@@ -1,9 +1,12 @@
 """Processor time per request of the new version beside the old one.
 
 Every 30 s gives one log-ratio of (processor time / requests) of the two. Their mean has a one-sided asymptotic
-confidence sequence (see `means`), and only what is above the margin of 10 % for sure counts: with a margin of 10 % and
-no difference at most 0.3 % of hours raised an alarm, with a margin of 0 it was 17 to 39 %; the margin, not the
-statistic, buys the protection.
+confidence sequence (see `means`), and only what is above the margin of 10 % for sure, four batches in a row, counts.
+The margin, not the statistic, buys the protection.
+
+Measured (300 hours each; a reading varies by 10 %, AR(1) 0.9 at 10 s; instances differ by 3 %): no difference raised an
+alarm in 1.7 % of the hours (0.7 % where instances are alike, 0 % where readings do not depend on each other), 1.1 times
+in up to 32 %; 1.2 times was found in 93 % after 7.5 min, 1.3 times always, after 6.5 min.
 
 An instance has costs of its own (health checks, timers), which weigh more on each request where there are fewer. So a
 batch counts only when the instances of both versions have about the same load, within a factor of 2, and at least 30
@@ -23,8 +26,12 @@ from hitless.rollout.spec import InstanceId, Version
 BATCH_S = 30
 MARGIN = 0.10
 FEWEST_BATCHES = 10
+IN_A_ROW = 4
 LEAST_REQUESTS = 30
 SIMILAR_LOAD = 2.0
+DEPENDENCE = 10.0
+"""Batches depend on the ones before them, which the sequence does not know; measured, see above."""
+
 LEAST_DEVIATION = 0.02
 """The kernel counts in ticks of 10 ms: less than this is an accident of few batches."""
 
@@ -57,19 +64,23 @@ class _Cost:
 class ProcessorWatch:
     """Processor time per request of both versions, second by second."""
 
-    def __init__(self, *, canary: Version, baseline: Version, alpha: float, warm_up_s: float = 0.0) -> None:
+    def __init__(
+        self, *, canary: Version, baseline: Version, alpha: float, warm_up_s: float = 0.0, offset_s: int = 0
+    ) -> None:
         self._versions = canary, baseline
-        self._alpha = alpha
-        self._rho = tightest_at(20, alpha=2 * alpha)  # ten minutes of batches
+        self._alpha = alpha / DEPENDENCE
+        self._rho = tightest_at(20, alpha=2 * self._alpha)  # ten minutes of batches
         self._young_s = max(warm_up_s, YOUNG_S)
+        self._offset_s = offset_s
         self._meters: dict[Version, dict[InstanceId, _Meter]] = {canary: {}, baseline: {}}
         self._batch: int | None = None
         self._ratios = Moments()
+        self._in_a_row = 0
         self.left_out: str | None = None
 
     def take(self, second: Second) -> bool:
         """Take a second's readings; return whether a batch has ended."""
-        batch = second.at // BATCH_S
+        batch = (second.at + self._offset_s) // BATCH_S
         has_ended = self._batch is not None and batch > self._batch
         if has_ended:
             self._end_batch()
@@ -98,8 +109,8 @@ class ProcessorWatch:
 
     @property
     def is_costlier(self) -> bool:
-        """Tell whether it is above the margin for sure."""
-        return self.at_least is not None and self.at_least > 1 + MARGIN
+        """Tell whether it is above the margin for sure, and has stayed so."""
+        return self._in_a_row >= IN_A_ROW
 
     def _read(self, usage: Usage) -> None:
         meters = self._meters.get(usage.version)
@@ -117,6 +128,8 @@ class ProcessorWatch:
         self.left_out = _why_not(canary, baseline)
         if self.left_out is None and canary and baseline:
             self._ratios.take(math.log(canary.per_request / baseline.per_request))
+        is_above = self.at_least is not None and self.at_least > 1 + MARGIN
+        self._in_a_row = self._in_a_row + 1 if is_above else 0
 
     def _cost(self, version: Version) -> _Cost | None:
         meters = self._meters[version]

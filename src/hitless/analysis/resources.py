@@ -7,6 +7,7 @@ each rule is, and what was measured of it, stands in `growth` and `processor`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from zlib import crc32
 
 from hitless.analysis.counts import Second
 from hitless.analysis.growth import BLOCK_S, Growth, GrowthWatch, Rule
@@ -17,6 +18,11 @@ from hitless.analysis.settings import JudgeSettings
 _MIB = 1024 * 1024
 MEMORY = Rule(least_growth=2 * _MIB, least_growth_share=0.005, headroom=64 * _MIB)
 DESCRIPTORS = Rule(least_growth=8, least_growth_share=0.02, headroom=256)
+_PROBLEMS = {
+    "memory": "memory of the new version grows beside the old one's, and no end is in sight",
+    "descriptors": "open descriptors of the new version grow beside the old one's, and no end is in sight",
+    "cpu": f"processor time per request is more than {1 + MARGIN:.2f} times that of the old version",
+}
 _FEWEST_BLOCKS = 10
 _HOUR_S = 3_600
 
@@ -36,6 +42,7 @@ class Resources:
         self, settings: JudgeSettings, *, memory_bytes: int | None = None, bake_s: float = 6 * _HOUR_S
     ) -> None:
         canary, baseline, warm_up_s = settings.canary, settings.baseline, settings.analysis.warm_up_s
+        offset_s = crc32(settings.salt.encode()) % BLOCK_S  # hundreds of rollouts need not look in the same second
         self._memory = GrowthWatch(
             canary=canary,
             baseline=baseline,
@@ -44,6 +51,7 @@ class Resources:
             warm_up_s=warm_up_s,
             limit=memory_bytes,
             bake_s=bake_s,
+            offset_s=offset_s,
         )
         self._descriptors = GrowthWatch(
             canary=canary,
@@ -51,9 +59,15 @@ class Resources:
             read=lambda usage: usage.descriptors,
             rule=DESCRIPTORS,
             warm_up_s=warm_up_s,
+            offset_s=offset_s,
         )
-        alpha = settings.analysis.false_rollback
-        self._processor = ProcessorWatch(canary=canary, baseline=baseline, alpha=alpha, warm_up_s=warm_up_s)
+        self._processor = ProcessorWatch(
+            canary=canary,
+            baseline=baseline,
+            alpha=settings.analysis.false_rollback,
+            warm_up_s=warm_up_s,
+            offset_s=offset_s,
+        )
         self._since: dict[str, int] = {}
         self._reports = self._report()
 
@@ -69,8 +83,8 @@ class Resources:
         return self._reports
 
     def problem(self) -> str | None:
-        """Say what holds the rollout; None = nothing does."""
-        found = [one.detail for one in self._reports if one.since is not None]
+        """Say what holds the rollout, without figures, which are in the rows; None = nothing does."""
+        found = [_PROBLEMS[one.name] for one in self._reports if one.since is not None]
         return "; ".join(found) or None
 
     def _note_since(self, at: int) -> None:

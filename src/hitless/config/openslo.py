@@ -99,7 +99,7 @@ def _check_head(document: Document) -> None:
     elif value.get("apiVersion") != API_VERSION:
         message = f"apiVersion {shown(value.get('apiVersion'))} is not read"
         document.add(Problem(message=message, hint=f"only `{API_VERSION}` is", at=("apiVersion",)))
-    elif value["kind"] not in {"SLO", "SLI", *OTHER_KINDS}:
+    elif value["kind"] not in ("SLO", "SLI", *OTHER_KINDS):
         document.add(Problem(message=f"{shown(value['kind'])} is no kind of {API_VERSION}", at=("kind",)))
 
 
@@ -129,8 +129,9 @@ def _is_of(document: Document, service: str) -> bool:
 
 
 def _nothing(documents: list[Document], name: str, service: str) -> Problem:
-    others = {one.value["spec"].get("service") for one in documents if _kind(one) == "SLO"}
-    known = ", ".join(sorted(f"`{other}`" for other in others if other and other != service))
+    specs = [one.value["spec"] for one in documents if _kind(one) == "SLO"]
+    others = {other for spec in specs if isinstance(other := spec.get("service"), str) and other != service}
+    known = ", ".join(f"`{other}`" for other in sorted(others))
     hint = f"it has some of {known}; set `spec.service: {service}`" if known else "leave `openslo` out"
     return Problem(message=f"`{name}` has no objective of the service `{service}`", hint=hint)
 
@@ -198,14 +199,14 @@ def _target(document: Document, objective: Mapping[str, Any], at: Loc) -> float 
 def _limit_ms(document: Document, objective: Mapping[str, Any], at: Loc) -> float | None:
     operator, value = objective.get("op"), objective.get("value")
     unit = _annotation(document.value, UNIT)
-    if operator not in {"lt", "lte"}:
+    if operator not in ("lt", "lte"):
         _refuse(document, f"has {shown(operator)} as op; only lt and lte are latency", (*at, "op"))
     elif not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
         _refuse(document, f"has {shown(value)} as value", (*at, "value"))
     elif unit is None and value >= 1:
         hint = f"annotate it: `{UNIT}: ms` or `{UNIT}: s`"
         _refuse(document, f"does not say whether {shown(value)} is seconds or milliseconds", (*at, "value"), hint)
-    elif unit is not None and unit not in _UNIT_MS:
+    elif unit is not None and unit not in tuple(_UNIT_MS):
         _refuse(document, f"has {shown(unit)} as {UNIT}", ("metadata", "annotations", UNIT), "`s` or `ms`")
     else:
         return round(float(value) * _UNIT_MS[unit or "s"], 6)
