@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from hitless.rollout.events import InstanceFailed, evolve
+from hitless.rollout.events import InstanceFailed
+from hitless.rollout.folds import evolve
 from hitless.rollout.spec import LOCAL, InstanceId, Version
 from hitless.rollout.state import Ordered, ServiceState
 from hitless.rollout.world import Failures

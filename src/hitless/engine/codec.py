@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from hitless.journal.record import Entry, Record
-from hitless.rollout.events import ServiceEvent, evolve
+from hitless.rollout.events import ServiceEvent
+from hitless.rollout.folds import evolve
 from hitless.rollout.spec import ServiceSpec
 from hitless.rollout.state import Rollout, ServiceState
 

@@ -393,11 +393,7 @@ class Controller:
         loop = self.loops.get(service)
         baseline, candidate = loop.state.stable if loop else None, Version(version)
         plan = compile_rollout(
-            spec,
-            strategy=chosen,
-            baseline=baseline,
-            candidate=candidate,
-            standing=stable_world(spec, baseline),
+            spec, strategy=chosen, baseline=baseline, candidate=candidate, standing=stable_world(spec, baseline)
         )
         return plan_view(plan, spec=spec, strategy=chosen, baseline=baseline, candidate=candidate)
 
@@ -452,16 +448,13 @@ class Controller:
 
     def _service_view(self, loop: ServiceLoop) -> ServiceView:
         loop.wake_if_stale()
-        problems = dict.fromkeys([*self._problems_of(loop), *self.problems()])
-        spec = self.specs[loop.name]
-        rollout = loop.state.rollout
         return service_view(
             loop.state,
-            spec=spec,
+            spec=self.specs[loop.name],
             observed=loop.observed,
-            problems=problems,
+            judgement=loop.judgement,
+            problems=dict.fromkeys([*self._problems_of(loop), *self.problems()]),
             seq=self.keeper.seq,
-            judgement=loop.judging.judgement(rollout) if rollout else None,
         )
 
     def _present(self, rollout: Rollout) -> ServiceLoop | None:
@@ -475,8 +468,7 @@ class Controller:
         return rollout_row(rollout, service=service_of(rollout), state=loop.state if loop else None)
 
     def _rollout_view(self, loop: ServiceLoop, rollout: Rollout) -> RolloutView:
-        judgement = loop.judging.judgement(rollout)
-        return rollout_view(rollout, state=loop.state, observed=loop.observed, judgement=judgement)
+        return rollout_view(rollout, state=loop.state, observed=loop.observed, judgement=loop.judgement)
 
     def _any_rollout_view(self, rollout: Rollout) -> RolloutView:
         loop = self._present(rollout)

@@ -13,7 +13,7 @@ from hitless.ports import BackgroundOf, Checker, Clock, Fleet, Judge, Metrics, P
 from hitless.rollout.spec import AnalysisSpec, Version
 
 JUDGE, RESOURCES, BACKGROUND = "hitless.analysis.judge", "hitless.analysis.resources", "hitless.analysis.background"
-"""Loaded by the first rollout that is judged: numpy and scipy would cost every start of hitless a second."""
+"""Loaded by the first rollout that is judged: numpy and scipy would cost every start of hitless half a second."""
 
 
 def usual_judge(settings: JudgeSettings) -> Judge:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 
-from hitless.analysis.ruling import Call
+from hitless.analysis.ruling import Call, Judgement
 from hitless.engine.codec import dump_rollout, dump_state, entry_of, subject_of
 from hitless.engine.judging import Judging
 from hitless.engine.keeper import Keeper
@@ -28,7 +28,8 @@ from hitless.preflight.finding import PreflightReport
 from hitless.preflight.rules import judge, not_examined
 from hitless.rollout import machine
 from hitless.rollout.effects import Effect, Route, Start, Stop
-from hitless.rollout.events import ENGINE, InstanceRetired, evolve
+from hitless.rollout.events import ENGINE, InstanceRetired
+from hitless.rollout.folds import evolve
 from hitless.rollout.inputs import Command, Observed
 from hitless.rollout.rest import Rest, rest_after
 from hitless.rollout.spec import Address, ServiceSpec
@@ -92,6 +93,11 @@ class ServiceLoop:
     def name(self) -> str:
         """The service's name."""
         return self.state.service
+
+    @property
+    def judgement(self) -> Judgement | None:
+        """The evidence on its present or last rollout, where there is any."""
+        return self.judging.judgement(self.state.rollout) if self.state.rollout is not None else None
 
     def wake(self) -> None:
         """Look now."""

@@ -26,8 +26,8 @@ from hitless.rollout.events import (
     StageEntered,
     StagePromoted,
     VersionAdopted,
-    evolve,
 )
+from hitless.rollout.folds import evolve
 from hitless.rollout.inputs import Abort, Command, Deploy, Pause, Promote, Resume, Undo
 from hitless.rollout.spec import ALL_TRAFFIC_BP, ServiceSpec, Version
 from hitless.rollout.stage import Plan

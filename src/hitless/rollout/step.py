@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hitless.rollout.effects import Effect
-from hitless.rollout.events import ServiceEvent, evolve
+from hitless.rollout.events import ServiceEvent
+from hitless.rollout.folds import evolve
 from hitless.rollout.state import ServiceState
 
 Decision = Iterable[ServiceEvent]

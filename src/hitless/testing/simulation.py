@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from hitless.analysis.ruling import Ruling
 from hitless.preflight.finding import PreflightReport
 from hitless.rollout.effects import Effect, Route, Start, Stop
-from hitless.rollout.events import ServiceEvent, TrafficRouted, evolve
+from hitless.rollout.events import ServiceEvent, TrafficRouted
+from hitless.rollout.folds import evolve
 from hitless.rollout.inputs import Command, Observed
 from hitless.rollout.machine import BOOKED, TRANSITIONS, Events, command, observe, take_up
 from hitless.rollout.rest import Rest, rest_after
