@@ -26,7 +26,7 @@ SHARES = dict.fromkeys(REGIONS, 2000)
 SETTINGS = JudgeSettings(
     canary=V2,
     baseline=V1,
-    analysis=AnalysisSpec(),
+    analysis=AnalysisSpec(warm_up_s=0.0),
     slo=SloSpec(success_rate=0.9, success_for_s=5.0),
     background=Background(
         seconds=600,

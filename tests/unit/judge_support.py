@@ -19,7 +19,7 @@ from hitless.rollout.spec import AnalysisSpec, InstanceId, Region, SloSpec, Vers
 V1, V2 = Version("v1"), Version("v2")
 EU, US = Region("eu"), Region("us")
 BEGIN = 1_700_000_000
-USUAL_ANALYSIS = AnalysisSpec()
+USUAL_ANALYSIS = AnalysisSpec(warm_up_s=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -178,7 +178,7 @@ def test_nothing_is_known_of_what_is_missing_without_traffic() -> None:
 
 def test_a_looser_margin_is_shown_sooner() -> None:
     def taken(margin: float) -> int:
-        settings = settings_of(analysis=AnalysisSpec(error_margin=margin))
+        settings = settings_of(analysis=AnalysisSpec(error_margin=margin, warm_up_s=0.0))
         return judged(settings, traffic(3, 900, share=0.25), share_bp=2_500, next_share_bp=5_000, until=promoted)[1]
 
     assert taken(0.01) < taken(0.001)

@@ -20,7 +20,7 @@ from hitless.rollout.spec import AnalysisSpec, InstanceId, Region, Version
 V1, V2, LOCAL = Version("v1"), Version("v2"), Region("local")
 MB = 1_000_000
 SETTINGS = JudgeSettings(
-    canary=V2, baseline=V1, analysis=AnalysisSpec(), slo=None, background=Background(), salt="checkout-r7"
+    canary=V2, baseline=V1, analysis=AnalysisSpec(warm_up_s=0.0), slo=None, background=Background(), salt="checkout-r7"
 )
 STEP_S = 10
 

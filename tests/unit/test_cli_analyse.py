@@ -76,12 +76,12 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 @pytest.fixture(autouse=True)
 def judges(monkeypatch: pytest.MonkeyPatch) -> list[CountingJudge]:
     CountingJudge.made = []
-    monkeypatch.setattr(analyse, "a_judge", CountingJudge)
-    monkeypatch.setattr(evidence, "measure", measured)
+    monkeypatch.setattr(analyse, "Judge", CountingJudge)
+    monkeypatch.setattr(evidence, "background", measured)
     return CountingJudge.made
 
 
-def measured(seconds: Sequence[Second], _analysis: AnalysisSpec) -> Background:
+def measured(seconds: Sequence[Second], *, baseline: Version, analysis: AnalysisSpec) -> Background:  # noqa: ARG001 - a fake compares nothing
     return Background(seconds=len(seconds), failure_rate=0.001)
 
 

@@ -7,7 +7,8 @@ That keeps the bound: leaving out by rule, in advance, is free; leaving out what
 - After each change the next `settle_s` seconds are left out: what fails at once is known sooner than what succeeds
   slowly, so the first seconds of a larger share would show failures and not yet the successes that belong to them.
 - After the canary's first traffic in a region, and after each increase of its share (which new, cold instances carry),
-  `warm_up_s` more are left out, on both sides.
+  durations and calls of `warm_up_s` are left out, on both sides: whoever is cold is slow. Failures count at once, since
+  nobody has to fail for being cold.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Admission:
         self.ignored = 0
         """So many seconds in a row that were taken already, or are older than the last one."""
         self.is_warming_up = False
+        self.warm: frozenset[Region] = frozenset()
+        """Of the regions admitted last, those in which it counts how long answers take."""
         self.watched: frozenset[Region] = frozenset()
         """Regions in which the canary's own requests count, those included that it has all to itself."""
         self.broke = False
@@ -61,12 +64,14 @@ class Admission:
         for region, share in share_bp.items():
             self._note(region, share, second.at)
         if second.gap is not None:
-            self.watched = frozenset()
+            self.watched = self.warm = frozenset()
             return self.watched
         served = {r: s for r, s in self._regions.items() if s.share_bp}
         self.is_warming_up = bool(served) and all(second.at < s.warm_at for s in served.values())
-        self.watched = frozenset(r for r, s in served.items() if second.at >= max(s.settled_at, s.warm_at))
-        return frozenset(r for r in self.watched if self._regions[r].share_bp != ALL_TRAFFIC_BP)
+        self.watched = frozenset(r for r, s in served.items() if second.at >= s.settled_at)
+        admitted = frozenset(r for r in self.watched if served[r].share_bp != ALL_TRAFFIC_BP)
+        self.warm = frozenset(r for r in admitted if second.at >= served[r].warm_at)
+        return admitted
 
     def _note(self, region: Region, share_bp: int, at: int) -> None:
         standing = self._regions.setdefault(region, _Standing())

@@ -236,7 +236,10 @@ class Judge:
     def _warming_up(self) -> tuple[Why, str, str] | None:
         if not self._weighing.admission.is_warming_up:
             return None
-        sentence = f"the first {self._settings.analysis.warm_up_s:g} s of {self._settings.canary} are left out"
+        sentence = (
+            f"{self._settings.canary} warms up for {self._settings.analysis.warm_up_s:g} s: how long its answers take "
+            "is left out until then"
+        )
         return _hold(Why.WARMING_UP, sentence)
 
     def _resource_problem(self) -> tuple[Why, str, str] | None:

@@ -20,9 +20,15 @@ MOST_S = 30
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """Seconds that are looked at together."""
+    """Seconds that are looked at together.
+
+    Attributes:
+        regions: that count.
+        warm: of them, those in which it counts how long answers take.
+    """
 
     regions: frozenset[Region]
+    warm: frozenset[Region] = frozenset()
     seconds: int = 0
     cells: list[Cell] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -36,17 +42,17 @@ class Pool:
         self._size = min(MOST_S, max(1, math.ceil(usual)))
         self._filling = Batch(regions=frozenset())
 
-    def take(self, second: Second, regions: frozenset[Region]) -> Iterator[Batch]:
+    def take(self, second: Second, regions: frozenset[Region], warm: frozenset[Region]) -> Iterator[Batch]:
         """Take a second; hand out what is complete. What is begun is cut off where the regions change."""
-        if regions != self._filling.regions:
+        if (regions, warm) != (self._filling.regions, self._filling.warm):
             if self._filling.seconds:
                 yield self._filling
-            self._filling = Batch(regions=regions)
+            self._filling = Batch(regions=regions, warm=warm)
         if not regions:
             return
         self._filling.seconds += 1
         self._filling.cells.extend(second.cells)
         self._filling.calls.extend(second.calls)
         if self._filling.seconds >= self._size:
-            full, self._filling = self._filling, Batch(regions=regions)
+            full, self._filling = self._filling, Batch(regions=regions, warm=warm)
             yield full

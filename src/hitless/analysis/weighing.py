@@ -73,7 +73,7 @@ class Weighing:
         if not self.thresholds.are_known:
             self._learn(second.cells)
         self._watch(second, regions, share_bp)
-        for batch in self._pool.take(second, regions):
+        for batch in self._pool.take(second, regions, self.admission.warm):
             self._compare(batch)
         self.values = self.tests.log_values()
         self._count_alarms(second.at)
@@ -120,12 +120,13 @@ class Weighing:
 
     def _compare(self, batch: Batch) -> None:
         strata = self._reader.read(batch.cells, batch.regions)
+        warm = strata if batch.warm == batch.regions else self._reader.read(batch.cells, batch.warm)
         halves = self.halves.tables(batch.cells, batch.regions)
         parts = [("errors", strata.of_fates(FAILED)), ("retried", strata.of_fates(RETRIED))]
         parts += zip(PLACEBOS, (halves, swapped(halves)), strict=True)
-        parts += self._slow(strata)
+        parts += self._slow(warm)
         for dependency in self.settings.analysis.dependencies:
-            calls = tables_of_calls(batch.calls, dependency, reader=self._reader, regions=batch.regions)
+            calls = tables_of_calls(batch.calls, dependency, reader=self._reader, regions=batch.warm)
             parts.append((f"dependencies.{dependency}", calls))
         if self._by_instance:
             parts.append(("onset", self._onset.take(batch.cells, batch.regions, seconds=batch.seconds)))
@@ -133,7 +134,7 @@ class Weighing:
         self.lately.note_compared(*strata.compared())
         self.promotion.take(
             errors=strata.of_fates(FAILED),
-            slow=strata.of_slow(self.thresholds.place_of(PROMOTED_BY)) if self.thresholds.are_known else None,
+            slow=warm.of_slow(self.thresholds.place_of(PROMOTED_BY)) if self.thresholds.are_known else None,
             canary=strata.canary(),
             seconds=batch.seconds,
         )

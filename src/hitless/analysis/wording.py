@@ -96,7 +96,7 @@ def _rollback_words(settings: JudgeSettings) -> str:
 
 def _age_words(settings: JudgeSettings) -> str:
     warm_up_s = settings.analysis.warm_up_s
-    left_out = f", its first {warm_up_s:g} s in a region aside" if warm_up_s else ""
+    left_out = f", how slow it is in its first {warm_up_s:g} s in a region aside" if warm_up_s else ""
     return (
         f"{settings.baseline} has run for longer than {settings.canary}: what is worse only because it is new counts "
         f"as worse{left_out}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,9 +10,9 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from hitless.analysis.figures import compare
-from hitless.analysis.replay import TakesSeconds, replay
+from hitless.analysis.judge import Judge
+from hitless.analysis.replay import replay
 from hitless.analysis.resources import Resources
-from hitless.analysis.settings import JudgeSettings
 from hitless.cli.evidence import COLUMNS, STDIN, Options, last_share_bp, read_case, read_columns
 from hitless.cli.faults import Usage
 from hitless.cli.figures import count
@@ -78,18 +77,11 @@ def analyse(
     return _judge(file, options, common.output)
 
 
-def a_judge(settings: JudgeSettings, resources: Resources | None) -> TakesSeconds:
-    """Make a judge."""
-    room: Any = importlib.import_module("hitless.analysis.judge")
-    made: TakesSeconds = room.Judge(settings, resources)
-    return made
-
-
 def _judge(file: str, options: Options, output: Output) -> int:
     case = read_case(file, options)
     resources = Resources(case.settings) if case.source == "recording" else None  # requests tell nothing of processes
     next_share_bp = options.next_share_bp or last_share_bp(case)
-    judge = a_judge(case.settings, resources)
+    judge = Judge(case.settings, resources)
     found = replay(case.seconds, judge, shares=case.shares, next_share_bp=next_share_bp)
     view = analysis_view(found, source=case.source, first=case.first, background_s=case.background_s)
     if output.json:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 from hitless.adapters.recordings.form import is_recording, read_header, read_second
+from hitless.analysis.background import background
 from hitless.analysis.counts import Second
 from hitless.analysis.replay import without_holes
 from hitless.analysis.requests import BASELINE, CANARY, BadRequestError, Counting, read_request
@@ -132,13 +132,6 @@ def _numbers(path: Path, *, width: int) -> list[list[float]]:
     return found
 
 
-def measure(seconds: Sequence[Second], analysis: AnalysisSpec) -> Background:
-    """Measure the old version by itself."""
-    room: Any = importlib.import_module("hitless.analysis.background")
-    found: Background = room.background(seconds, baseline=BASELINE, analysis=analysis)
-    return found
-
-
 def last_share_bp(case: Case) -> int:
     """Return the largest share that the canary had when it had traffic last; all of it, if it never had any."""
     shares = (max(case.shares(second.at).values(), default=0) for second in reversed(case.seconds))
@@ -177,13 +170,15 @@ def _request_case(first: str, lines: Iterable[str], name: str, options: Options)
     if not seconds:
         raise InputUnreadable([f"{name}: there is no request in it"], 1, Place(file=name))
     before, judged = _parted(seconds, options.baseline_before_s)
-    analysis = options.analysis(AnalysisSpec())
+    analysis = options.analysis(AnalysisSpec(warm_up_s=0.0))  # nothing says that anybody was cold
     settings = JudgeSettings(
         canary=CANARY,
         baseline=BASELINE,
         analysis=analysis,
         slo=options.slo(None),
-        background=measure(before or seconds, analysis) if options.baseline_before_s != 0 else Background(),
+        background=background(before or seconds, baseline=BASELINE, analysis=analysis)
+        if options.baseline_before_s != 0
+        else Background(),
         salt="analyse",
     )
     return Case(

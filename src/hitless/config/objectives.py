@@ -125,7 +125,8 @@ class Analysis(Section):
         max_length=32,
     )
     warm_up: Duration = setting(
-        "Requests of an instance's first so many seconds are left out, on both sides: cold caches are no regression.",
+        "So long after a version got users, or more of them, it is not compared how slow its answers are, nor how its "
+        "calls to dependencies end: cold caches are no regression. Failed requests count from the first second.",
         default=write_duration(_ANALYSIS.warm_up_s),
     )
     undecided: UndecidedField = setting(

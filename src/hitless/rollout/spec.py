@@ -252,7 +252,8 @@ class AnalysisSpec:
         error_margin: so many more of all requests may fail without being worse, 0.001 for 0.1 percentage points.
         latency_margin: slower by less than this share is not slower.
         dependencies: whose calls are compared, as the application's metrics name them.
-        warm_up_s: so long after its start a version's requests are left out, on both sides.
+        warm_up_s: so long after a version got users, or more of them, the durations of answers and the calls to
+            dependencies are left out, on both sides: caches are cold. Failures count from the first second.
         undecided: what to do when nothing is shown `patience_s` after the step's own time is over.
     """
 
@@ -261,7 +262,7 @@ class AnalysisSpec:
     error_margin: float = 0.001
     latency_margin: float = 0.05
     dependencies: tuple[str, ...] = ()
-    warm_up_s: float = 0.0
+    warm_up_s: float = 30.0
     undecided: Undecided = Undecided.WAIT
     patience_s: float = 1800.0
 
