@@ -148,7 +148,7 @@ def test_options_reach_the_judge(shell: Shell, judges: list[CountingJudge]) -> N
     ]
     shell("analyse", file, *options)
     (judge,) = judges
-    assert judge.settings.analysis == AnalysisSpec(false_rollback=0.005, error_margin=0.002)
+    assert judge.settings.analysis == AnalysisSpec(false_rollback=0.005, error_margin=0.002, warm_up_s=0.0)
     assert judge.settings.slo == SloSpec(success_rate=0.999)
     assert {tuple(shares.items()) for _, shares in judge.taken} == {((EU, 500),)}
     assert set(judge.asked) == {2_500}
