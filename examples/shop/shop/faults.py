@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ USUAL_WARMUP_S = 0.3
 SLOW_WARMUP_S = 5.0
 CRASH_AFTER_S = 0.2
 ERRORS_EVERY = 5  # 20 %
+ONE_IN = re.compile(r"fails-1-in-(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,5 +38,11 @@ def behaviour_of(environment: Mapping[str, str] = os.environ) -> Behaviour:
     return Behaviour(
         warmup_s=None if "never-ready" in named else warmup_s,
         crash_after_s=CRASH_AFTER_S if "crash" in named else None,
-        error_every=ERRORS_EVERY if "errors" in named else 0,
+        error_every=_error_every(named),
     )
+
+
+def _error_every(named: str) -> int:
+    if (found := ONE_IN.search(named)) is not None:
+        return int(found[1])
+    return ERRORS_EVERY if "errors" in named else 0
