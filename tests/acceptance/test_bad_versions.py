@@ -152,7 +152,7 @@ def test_an_instance_whose_port_is_taken_gets_another_one_and_nothing_is_held_ag
         host, port = one["address"].split(":")
         thief.bind((host, int(port)))
         thief.listen()
-        assert stage.ended()["state"] == "completed"
+        assert ((ended := stage.ended())["state"], ended["cause"]) == ("completed", None)
     (failed,) = [one for one in stage.records("instance.failed") if "was taken" in one["data"]["cause"]]
     assert f"port {port} was taken by another program: " in failed["data"]["cause"]
     assert f"(pid {os.getpid()})" in failed["data"]["cause"]

@@ -107,7 +107,7 @@ def test_a_promotion_names_the_stage_it_means(world: World) -> None:
         world.when(lambda: any(one["state"] == "current" for one in world.status()["rollout"]["stages"]))
         world.project.check("rollout", "promote", "shop", "--stage", "1", "--detach")
         world.when(lambda: world.status()["rollout"]["stage"] > 0)
-        assert world.ended()["state"] == "completed"
+        assert ((ended := world.ended())["state"], ended["cause"]) == ("completed", None)
 
 
 # The store
@@ -125,7 +125,7 @@ def test_a_rollout_holds_while_another_process_keeps_the_store_locked_and_goes_o
         assert world.status()["rollout"]["stage"] == stage
         other.execute("ROLLBACK")
         world.over("keeps the store")
-        assert world.ended()["state"] == "completed"
+        assert ((ended := world.ended())["state"], ended["cause"]) == ("completed", None)
 
 
 @pytest.mark.fault("store deleted while running")
@@ -176,7 +176,7 @@ def test_a_rollout_holds_while_nothing_can_be_written_and_goes_on_after(world: W
         with world.limited(psutil.RLIMIT_FSIZE, 1):
             world.shown("the store")  # its log has no room either
             world.refused("rollout", "pause", "shop", code="HL6300", exit_code=6)
-        assert world.ended()["state"] == "completed"
+        assert ((ended := world.ended())["state"], ended["cause"]) == ("completed", None)
         world.healthy()
 
 
@@ -187,7 +187,7 @@ def test_without_inotify_instances_envoy_lives_and_the_rollout_goes_on_once_ther
             world.deploy("--detach")
             assert "sudo sysctl fs.inotify.max_user_instances" in world.told("not enough inotify instances")
         world.over("not enough inotify instances")
-        assert world.ended()["state"] == "completed"
+        assert ((ended := world.ended())["state"], ended["cause"]) == ("completed", None)
 
 
 @contextmanager
