@@ -61,9 +61,16 @@ class ScriptedTraffic:
         pass
 
 
+class SlewedClock(VirtualClock):
+    """Goes 1 % slower than those who sleep, as hitless' clock does while the machine's is behind it."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds * 0.99)
+
+
 class LocalStage:
-    def __init__(self) -> None:
-        self.clock = VirtualClock()
+    def __init__(self, clock: VirtualClock | None = None) -> None:
+        self.clock = clock or VirtualClock()
         self.traffic = ScriptedTraffic(self.clock)
         self.metrics = LocalMetrics(self.clock, self.traffic, usage=self.usage)
 
@@ -181,6 +188,16 @@ async def test_usage_comes_every_five_seconds_with_the_requests_that_were_answer
     assert [one.requests for one in found] == [1, 6, 11, 16]
     assert {one.cpu_s for one in found} == {2.0}
     await stage.close()
+
+
+async def test_what_belongs_to_a_second_is_told_with_it_while_the_clock_is_slewed_back() -> None:
+    stage = LocalStage(SlewedClock())
+    await stage.start()
+    await stage.clock.advance(60)
+    seconds = await stage.metrics.seconds(SHOP, after=0)
+    await stage.close()
+    assert len(seconds) >= 55
+    assert sum(1 for one in seconds if one.usage) >= 11
 
 
 async def test_a_reader_that_fails_is_told_and_makes_a_gap_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:

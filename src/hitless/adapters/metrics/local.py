@@ -123,13 +123,17 @@ class LocalMetrics:
 
     async def _read_forever(self) -> None:
         while True:
-            now_s = self._now_s()
-            await self._clock.sleep(math.floor(now_s) + 1 - now_s)
+            await self._until(math.floor(self._now_s()) + 1)
             try:
                 await self._read_second()
             except Exception:
                 # the next second may be read again; this one will be a gap, and says so
                 log.exception("what users met could not be read")
+
+    async def _until(self, moment_s: float) -> None:
+        """Sleep; a clock that is slewed back is not there yet after the time that it seemed to take."""
+        while (missing_s := moment_s - self._now_s()) > 0:
+            await self._clock.sleep(missing_s)
 
     async def _read_second(self) -> None:
         at = int(self._now_s()) - 1
