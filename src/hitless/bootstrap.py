@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -260,6 +261,7 @@ async def _run(
             clock=keeper.clock,
             metrics=metrics,
             recorder=FileRecorder(directory),
+            bench=ThreadPoolExecutor(1, thread_name_prefix="hitless-judges"),
         ),
         directory=project,
         router=router,

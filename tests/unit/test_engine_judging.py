@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -81,6 +83,7 @@ class World:
         self.recorder, self.judges = ScriptedRecorder(), FakeJudges()
         self.metrics: ScriptedMetrics | None = ScriptedMetrics(self.clock)
         self.spec = SHOP
+        self.bench: ThreadPoolExecutor | None = None
         self.controllers = 0
 
     @asynccontextmanager
@@ -97,6 +100,7 @@ class World:
             clock=self.clock,
             metrics=self.metrics,
             recorder=self.recorder,
+            bench=self.bench,
             judge=self.judges.judge,
             background=self.judges.background,
         )
@@ -492,6 +496,49 @@ async def test_the_next_controller_judges_on_by_the_same_settings_and_the_same_e
     assert third.taken[: len(first.taken)] == first.taken
     assert third.taken[len(first.taken)].second.at >= first.taken[-1].second.at + 90
     assert third.taken == world.recorder.recorded["shop-r2"]
+
+
+async def test_a_recorded_second_that_makes_no_sense_breaks_no_judge(world: World) -> None:
+    world.clock.run_threads_inline()
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.canary()
+        await stage.clock.advance(5)
+    before = world.judge.taken
+    world.judges.senseless.add(before[1].second.at)
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.clock.advance(5)
+        assert await stage.problems() == ""
+    assert world.judge.taken[1].second.gap == f"second {before[1].second.at}: more failures than requests"
+    assert [one.second.at for one in world.judge.taken[: len(before)]] == [one.second.at for one in before]
+
+
+async def test_a_long_recording_is_taken_up_where_no_commit_waits_and_hitless_ends_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.clock.run_threads_inline()
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.canary()
+        await stage.clock.advance(600)
+    recorded = world.recorder.recorded["shop-r2"]
+    go_on, shown = threading.Event(), 0
+
+    def take(_self: FakeJudge, *_second: object) -> None:
+        nonlocal shown
+        shown += 1
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(FakeJudge, "take", take)
+    with ThreadPoolExecutor(1) as world.bench:
+        async with world.controlled() as controller:
+            stage = Stage(world, controller)
+            await stage.clock.advance(5)
+            await stage.act("pause")  # commits
+            assert controller.loops["shop"].state.phase is RolloutPhase.PAUSED
+        go_on.set()
+    assert 0 < shown < len(recorded)
 
 
 async def test_a_recording_of_another_rollout_of_that_name_is_left_alone_and_told(world: World) -> None:

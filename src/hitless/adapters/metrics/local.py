@@ -12,6 +12,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -86,6 +87,8 @@ class LocalMetrics:
         self._usage = usage
         self._targets = targets
         self._scraper = Scraper()
+        # one of its own: in the loop's threads, the store's commits wait
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hitless-history")
         self._meters: defaultdict[str, CallMeter] = defaultdict(CallMeter)
         self._histories: dict[str, History] = {}
         self._pending: dict[int, _Figures] = {}
@@ -107,6 +110,7 @@ class LocalMetrics:
             with suppress(asyncio.CancelledError):
                 await self._reading
             self._reading = None
+        self._thread.shutdown(wait=False, cancel_futures=True)
         await self._scraper.close()
         await self._traffic.close()
 
@@ -119,7 +123,7 @@ class LocalMetrics:
         history.fill(until=int(now_s) - LATE_S, reason=f"nothing was heard of the requests of {service} for {LATE_S} s")
         if history.is_recent(after):
             return history.later_than(after)
-        return await asyncio.to_thread(history.copy().later_than, after)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, history.copy().later_than, after)
 
     async def _read_forever(self) -> None:
         while True:
