@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hitless.adapters.recordings.files import RecordingFiles, service_of
+from hitless.adapters.recordings.files import RecordingFiles, in_order, seconds_of, service_of
 from hitless.adapters.recordings.form import header_line, read_header, read_second, second_line
 from hitless.adapters.recordings.recorder import MOST_WAITING, FileRecorder
 from hitless.analysis.counts import LAST_BUCKET, Call, Cell, Fates, Second, Usage
@@ -135,7 +135,9 @@ async def test_a_line_that_was_cut_is_left_out_and_the_next_one_stands_by_itself
     os.truncate(path, path.stat().st_size - cut)
     files.add(ROLLOUT, [a_second(12)])
     kept = (a_second(10), a_second(11), a_second(12)) if cut == 1 else (a_second(10), a_second(12))
-    assert files.read(ROLLOUT) == (SETTINGS, kept)
+    found = files.read(ROLLOUT)
+    assert found is not None
+    assert (found[0], in_order(seconds_of(found[1]))) == (SETTINGS, kept)
 
 
 def test_only_the_owner_may_read_a_recording(tmp_path: Path) -> None:
@@ -224,6 +226,35 @@ async def test_a_disk_that_hangs_holds_up_nobody_and_what_waits_is_bounded(tmp_p
     found = await recorder.read(ROLLOUT)
     assert found is not None
     assert len(found[1]) == MOST_WAITING
+
+
+async def test_who_waits_for_a_short_recording_does_not_wait_for_a_long_one(tmp_path: Path) -> None:
+    recorder = FileRecorder(tmp_path, tell=pytest.fail)
+    for rollout, seconds in (("checkout-r7", 3_000), ("checkout-r8", 1)):
+        await recorder.begin(rollout, SETTINGS)
+        await recorder.add(rollout, [a_second(at) for at in range(seconds)])
+    long = asyncio.create_task(recorder.read("checkout-r7"))
+    short = await recorder.read("checkout-r8")
+    assert not long.done()
+    assert short == (SETTINGS, (a_second(0),))
+    found = await long
+    assert found is not None
+    assert len(found[1]) == 3_000
+
+
+async def test_nobody_is_told_of_a_read_that_nobody_waits_for_any_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = HangingFiles(tmp_path)
+    recorder = FileRecorder(tmp_path, files=files, tell=pytest.fail)
+    await recorder.begin(ROLLOUT, SETTINGS)
+    await recorder.add(ROLLOUT, [a_second(1)])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await recorder.read(ROLLOUT)
+    files.let_go.set()
+    await recorder.settle()
+    assert caplog.text == ""
 
 
 async def test_a_recording_in_another_format_is_moved_aside_and_never_mixed(tmp_path: Path) -> None:

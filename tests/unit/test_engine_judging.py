@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from hitless.analysis.ruling import Call, Ruling, Why
+from hitless.engine.case import READ_S
 from hitless.engine.controller import Controller
 from hitless.engine.judging import is_judged
 from hitless.engine.keeper import LEASE_S, Keeper
@@ -252,9 +253,9 @@ async def test_what_the_new_version_did_while_its_judge_was_made_is_no_backgroun
         await stage.idle()
         await world.clock.advance(30)
         await stage.deploy("v2")
-        await world.clock.run_until(lambda: bool(world.judges.made), within_s=30)
+        await world.clock.run_until(lambda: bool(world.judges.made), within_s=READ_S + 20)
         first = next(one.at for one in world.router.history if one.table.weight_bp(Version("v2"))).timestamp()
-        assert world.clock.now().timestamp() > first + 9
+        assert world.clock.now().timestamp() > first + READ_S - 1
         assert first - 2 < max(one.at for one in world.judges.before) + 1 <= first
         stage.judges.ruling = WORSE
         await stage.idle()
@@ -358,8 +359,8 @@ async def test_a_recording_that_cannot_be_read_leaves_nobody_unjudged(world: Wor
         await stage.idle()
         await stage.deploy("v2")
         await stage.until_weight("v2", 100)
-        await stage.clock.advance(15)
-        assert "what the judge sees is not recorded: no answer within 10 s" in await stage.problems()
+        await stage.clock.advance(READ_S + 5)
+        assert f"what the judge sees is not recorded: no answer within {READ_S:g} s" in await stage.problems()
         stage.judges.ruling = WORSE
         await stage.idle()
         assert (await stage.rollout())["cause"] == WORSE.sentence

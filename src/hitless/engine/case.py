@@ -32,8 +32,8 @@ SILENT_AFTER_S = 10
 """Without a measured second for so long, what was shown before counts no more: the metrics lag 1 or 2 s at most."""
 
 BACKGROUND_S = 2_400
-READ_S = 10.0
-"""A disk that hangs must not keep a new version from being judged."""
+READ_S = 60.0
+"""A disk that hangs must not keep a new version from being judged; twenty recordings of an hour are read in it."""
 
 AT_ONCE = 20
 """Seconds taken in one go, about 1 ms each, before others have their turn."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -86,31 +86,18 @@ class RecordingFiles:
         finally:
             os.close(descriptor)
 
-    def read(self, rollout: str) -> tuple[JudgeSettings, tuple[Recorded, ...]] | None:
-        """Read a recording, oldest second first, each once; None = there is none that can be read.
-
-        Of a second that was written twice the first counts: it is what a judge took.
-        """
-        path = self.path(rollout)
+    def read(self, rollout: str) -> tuple[JudgeSettings, list[bytes]] | None:
+        """Read a recording's settings and its lines, as they are; None = there is none that can be read."""
         try:
-            settings = self._settings(path)
-            if settings is None:
-                return None
-            found: dict[int, Recorded] = {}
-            for recorded in self._seconds(path):
-                found.setdefault(recorded.second.at, recorded)
+            with self.path(rollout).open("rb") as file:
+                settings = read_header(file.readline())
+                return None if settings is None else (settings, file.readlines())
         except FileNotFoundError:
             return None
-        return settings, tuple(found[at] for at in sorted(found))
 
     def _settings(self, path: Path) -> JudgeSettings | None:
         with path.open("rb") as file:
             return read_header(file.readline())
-
-    def _seconds(self, path: Path) -> Iterator[Recorded]:
-        with path.open("rb") as file:
-            file.readline()
-            yield from (recorded for line in file if (recorded := read_second(line)) is not None)
 
     def _remove_oldest(self, rollout: str) -> None:
         service = service_of(rollout)
@@ -122,6 +109,19 @@ class RecordingFiles:
         by_age = sorted(changed, key=lambda path: (path != self.path(rollout), -changed[path]))
         for path in by_age[self._kept :]:
             path.unlink(missing_ok=True)
+
+
+def seconds_of(lines: Sequence[bytes]) -> tuple[Recorded, ...]:
+    """Read lines of a recording; those that were cut are left out."""
+    return tuple(recorded for line in lines if (recorded := read_second(line)) is not None)
+
+
+def in_order(seconds: Iterable[Recorded]) -> tuple[Recorded, ...]:
+    """Put seconds in order, each once: of one that was written twice the first counts, it is what a judge took."""
+    found: dict[int, Recorded] = {}
+    for recorded in seconds:
+        found.setdefault(recorded.second.at, recorded)
+    return tuple(found[at] for at in sorted(found))
 
 
 def service_of(rollout: str) -> str:
