@@ -499,6 +499,27 @@ async def test_the_next_controller_judges_on_by_the_same_settings_and_the_same_e
     assert third.taken == world.recorder.recorded["shop-r2"]
 
 
+async def test_the_next_controller_judges_on_although_the_new_version_has_all_of_the_traffic(world: World) -> None:
+    world.clock.run_threads_inline()
+    steps = (CanaryStep(weight_bp=100, hold_s=20), CanaryStep(weight_bp=10_000, hold_s=3_600))
+    world.spec = replace(SHOP, strategy=StrategySpecs(canary=CanarySpec(steps=steps)))
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.canary()
+        world.judges.ruling = not_worse(10_000)
+        await stage.until_weight("v2", 10_000)
+        await stage.clock.advance(60)
+    before = list(world.judge.taken)
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.clock.advance(60)
+        assert len(world.judges.made) == 2
+        assert world.judge.taken[: len(before)] == before
+        world.judges.ruling = WORSE
+        await stage.idle()
+        assert (await stage.rollout())["cause"] == WORSE.sentence
+
+
 async def test_a_recorded_second_that_makes_no_sense_breaks_no_judge(world: World) -> None:
     world.clock.run_threads_inline()
     async with world.controlled() as controller:
