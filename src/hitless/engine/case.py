@@ -33,7 +33,7 @@ SILENT_AFTER_S = 10
 
 BACKGROUND_S = 2_400
 READ_S = 60.0
-"""A disk that hangs must not keep a new version from being judged; twenty recordings of an hour at 200 requests/s take 10 s."""
+"""A disk that hangs must not keep a new version from being judged. Twenty recordings of an hour take 10 s to read."""
 
 AT_ONCE = 20
 """Seconds taken in one go, about 1 ms each, before others have their turn."""

@@ -125,8 +125,9 @@ def has_traffic(rollout: Rollout, observed: Observation) -> bool:
 
 
 def has_won(rollout: Rollout, observed: Observation) -> bool:
-    """Tell whether the new version got its traffic step by step and has all of it: its judge, begun by an earlier
-    controller, still holds it against the objective.
+    """Tell whether the new version got its traffic step by step and has all of it.
+
+    Its judge, begun by an earlier controller, still holds it against the objective.
     """
     earlier = (world for stage in rollout.plan.stages[: rollout.stage] for world in stage.desired.values())
     was_beside = any(0 < world.weights.get(rollout.candidate, 0) < ALL_TRAFFIC_BP for world in earlier)
