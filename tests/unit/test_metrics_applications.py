@@ -164,3 +164,12 @@ def test_what_is_packed_comes_back_as_it_was_and_forty_minutes_are_kept() -> Non
     assert history.is_recent(3_990)
     assert not history.is_recent(1_000)
     assert history.later_than(3_995) == tuple(second(one) for one in range(3_996, 4_000))
+
+
+def test_after_a_sleep_of_days_only_as_much_is_made_up_for_as_is_kept() -> None:
+    history = History(upcoming=0)
+    history.add(second(0))
+    history.add(second(10**9))
+    found = history.later_than(-1)
+    assert [one.at for one in found] == list(range(10**9 - KEPT_S, 10**9 + 1))
+    assert all(one.gap is not None for one in found[:-1])

@@ -150,6 +150,7 @@ class LocalMetrics:
             asking.cancel()
         for service, seconds in found.items():
             self._add(service, seconds)
+            await asyncio.sleep(0)  # after a sleep of the machine these are many, of every service
         self._pending = {second: one for second, one in self._pending.items() if second > at - _PENDING_S}
 
     def _add(self, service: str, seconds: Sequence[Second]) -> None:
