@@ -304,7 +304,7 @@ def local_metrics(
 async def _targets(fleet: ProcessFleet, loops: Loops) -> list[Target]:
     """List instances that are ready and whose version tells figures of its own."""
     found: list[Target] = []
-    for service, loop in loops.items():
+    for service, loop in tuple(loops.items()):  # a deploy may add one meanwhile
         specs = {version: spec.metrics for version, spec in loop.state.specs.items() if spec.metrics is not None}
         found += [
             Target(

@@ -330,6 +330,18 @@ def test_a_log_that_is_not_there_makes_gaps(tmp_path: Path) -> None:
     assert "cannot be read" in second.gap
 
 
+def test_what_was_written_before_a_log_could_be_opened_is_a_gap_and_not_a_quiet_second(tmp_path: Path) -> None:
+    log = Log(tmp_path / "shop.jsonl")
+    log.path.unlink()
+    log.open()
+    log.write(at(0.7), at(1.2))
+    first, second = log.read(after_s=2.6)
+    assert first.gap is not None
+    assert second.gap == "its log could not be opened before"
+    log.write(at(3.1))
+    assert totals(log.read(after_s=4.6)[1:]) == {3: 1}
+
+
 def test_after_a_sleep_of_hours_reading_begins_anew_and_nothing_is_kept_of_before(log: Log) -> None:
     log.write(at(0.5))
     seconds = log.read(after_s=36_000.6)
@@ -338,10 +350,11 @@ def test_after_a_sleep_of_hours_reading_begins_anew_and_nothing_is_kept_of_befor
     assert totals(log.read(after_s=36_002.6)) == {36_000: 0, 36_001: 1}
 
 
-def test_a_line_of_rubbish_makes_a_gap_of_what_is_open_and_of_nothing_more(log: Log) -> None:
+@pytest.mark.parametrize("rubbish", ['{"time": "17960', '{"time": "1", "told": 1e999, "cluster": "shop@v1"}'])
+def test_a_line_of_rubbish_makes_a_gap_of_what_is_open_and_of_nothing_more(log: Log, rubbish: str) -> None:
     log.write(at(0.1))
     with log.path.open("a") as file:
-        file.write('{"time": "17960\n')
+        file.write(f"{rubbish}\n")
     first, second = log.read(after_s=2.6)
     assert (first.gap, first.cells, second.gap) == ("a line of its log cannot be read", (), first.gap)
     log.write(at(3.1))

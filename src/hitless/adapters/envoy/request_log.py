@@ -116,7 +116,7 @@ class RequestLog:
                 entry = entries.parse(line)
                 at_s = entries.told_s(entry) + look.offset_s
                 self._tally.take(entry, at=self._second_of(at_s, look))
-            except (ValueError, TypeError):  # as two Envoys may write into each other's line
+            except (ValueError, TypeError, OverflowError):  # as two Envoys may write into each other's line
                 self._note(look, "a line of its log cannot be read")
         if self._tail.problem is not None:
             self._note(look, self._tail.problem)
