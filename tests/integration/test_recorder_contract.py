@@ -269,6 +269,18 @@ async def test_a_recording_in_another_format_is_moved_aside_and_never_mixed(tmp_
     assert path.with_suffix(".unreadable").exists()
 
 
+async def test_a_recording_with_settings_that_this_hitless_does_not_know_is_not_read(tmp_path: Path) -> None:
+    files = RecordingFiles(tmp_path)
+    files.folder.mkdir()
+    line = header_line(ROLLOUT, replace(SETTINGS, salt="another"))
+    assert read_header(line, as_written=True) is not None
+    files.path(ROLLOUT).write_text(line.replace('"another"', '"checkout-r7","of_a_later_release":1') + "\n")
+    recorder = FileRecorder(tmp_path, tell=pytest.fail)
+    assert await recorder.read(ROLLOUT) is None
+    await recorder.begin(ROLLOUT, SETTINGS)
+    assert await recorder.read(ROLLOUT) == (SETTINGS, ())
+
+
 def test_a_second_of_one_route_takes_a_few_hundred_bytes() -> None:
     durations = {150 + 2 * number: 3 for number in range(40)}
     seen = Second(at=1_900_000_000, cells=tuple(replace(cell(version), durations=durations) for version in (V1, V2)))

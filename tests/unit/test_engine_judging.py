@@ -499,6 +499,20 @@ async def test_the_next_controller_judges_on_by_the_same_settings_and_the_same_e
     assert third.taken == world.recorder.recorded["shop-r2"]
 
 
+async def test_the_next_controller_says_that_what_was_seen_before_is_lost(world: World) -> None:
+    world.clock.run_threads_inline()
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.canary()
+        await stage.clock.advance(5)
+        assert await stage.problems() == ""
+    world.recorder.settings.clear()
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.clock.advance(30)
+        assert "what a judge saw before is not to be had" in await stage.problems()
+
+
 async def test_the_next_controller_judges_on_although_the_new_version_has_all_of_the_traffic(world: World) -> None:
     world.clock.run_threads_inline()
     steps = (CanaryStep(weight_bp=100, hold_s=20), CanaryStep(weight_bp=10_000, hold_s=3_600))

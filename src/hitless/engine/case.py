@@ -140,6 +140,8 @@ class Case:
             self.troubles["recording"] = f"a recording of another rollout {self.rollout.id} is there; this one has none"
             found = None
         self._is_recorded = "recording" not in self.troubles
+        if found is None and self.rollout.ruling is not None:
+            self.troubles["before"] = "what a judge saw before is not to be had: another one begins, without it"
         return found
 
     def _is_ours(self, settings: JudgeSettings, seconds: Sequence[Recorded]) -> bool:

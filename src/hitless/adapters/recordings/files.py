@@ -90,14 +90,14 @@ class RecordingFiles:
         """Read a recording's settings and its lines, as they are; None = there is none that can be read."""
         try:
             with self.path(rollout).open("rb") as file:
-                settings = read_header(file.readline())
+                settings = read_header(file.readline(), as_written=True)
                 return None if settings is None else (settings, file.readlines())
         except FileNotFoundError:
             return None
 
     def _settings(self, path: Path) -> JudgeSettings | None:
         with path.open("rb") as file:
-            return read_header(file.readline())
+            return read_header(file.readline(), as_written=True)
 
     def _remove_oldest(self, rollout: str) -> None:
         service = service_of(rollout)
