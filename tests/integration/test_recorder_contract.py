@@ -157,6 +157,19 @@ def test_the_newest_ones_of_each_service_are_kept(tmp_path: Path) -> None:
     assert (service_of("checkout-r2-r1"), service_of("odd")) == ("checkout-r2", "odd")
 
 
+def test_recordings_of_a_service_take_no_more_of_the_disk_than_they_may(tmp_path: Path) -> None:
+    header = len(header_line("checkout-r1", SETTINGS)) + 1
+    files = RecordingFiles(tmp_path, kept_bytes=4 * header)
+    for number in range(1, 8):
+        files.begin(f"checkout-r{number}", SETTINGS)
+        os.utime(files.path(f"checkout-r{number}"), (number, number))
+    kept = sorted(path.name for path in files.folder.iterdir())
+    assert kept == [f"checkout-r{number}.jsonl" for number in (4, 5, 6, 7)]
+    files = RecordingFiles(tmp_path, kept_bytes=1)
+    files.begin("checkout-r8", SETTINGS)
+    assert [path.name for path in files.folder.iterdir()] == ["checkout-r8.jsonl"]
+
+
 async def test_a_recording_that_is_full_says_so_once_and_stops(tmp_path: Path) -> None:
     told: list[str] = []
     files = RecordingFiles(tmp_path, largest_bytes=len(header_line(ROLLOUT, SETTINGS)) + 2_000)

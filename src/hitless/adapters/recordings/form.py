@@ -1,7 +1,8 @@
 """How a recording is written: a header, then one compact JSON line for every second.
 
 Header: `{"hitless": "recording", "format": 1, "rollout": "checkout-r7", "settings": {...}, "digest": "..."}`; the
-digest tells a hitless that knows other settings that it would not go on as it was begun. A second: `t` when it began, `s` share of the canary by region, `g` why it is a gap, and what is not empty of
+digest tells a hitless that knows other settings that it would not go on as it was begun. A second: `t` when it began,
+`s` share of the canary by region, `g` why it is a gap, and what is not empty of
 
 * `c` cells: `[region, route, version, total, failed, retried, durations, instances]`; durations as pairs of (distance
   from the bucket before, count), which is two or three characters less for every bucket; instances
