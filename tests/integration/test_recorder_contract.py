@@ -198,6 +198,17 @@ async def test_a_folder_that_is_lost_is_made_anew_and_told(tmp_path: Path) -> No
     assert [one.partition("): ")[2] for one in told] == ["the file is gone, with what was in it; a new one begins"]
 
 
+async def test_a_file_that_is_lost_after_the_next_controller_went_on_with_it_is_made_anew(tmp_path: Path) -> None:
+    RecordingFiles(tmp_path).begin(ROLLOUT, SETTINGS)
+    told: list[str] = []
+    recorder = FileRecorder(tmp_path, tell=told.append)
+    assert await recorder.read(ROLLOUT) == (SETTINGS, ())
+    RecordingFiles(tmp_path).path(ROLLOUT).unlink()
+    await recorder.add(ROLLOUT, [a_second(11)])
+    assert await recorder.read(ROLLOUT) == (SETTINGS, (a_second(11),))
+    assert [one.partition(": ")[2] for one in told] == ["the file is gone, with what was in it; a new one begins"]
+
+
 async def test_a_disk_that_refuses_is_told_once_until_it_has_gone_well_again(tmp_path: Path) -> None:
     told: list[str] = []
     recorder = FileRecorder(tmp_path, tell=told.append)

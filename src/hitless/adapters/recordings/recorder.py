@@ -86,6 +86,7 @@ class FileRecorder:
         if found is None:
             return None
         settings, lines = found
+        self._settings[rollout] = settings  # it goes on by them, also where the file is lost
         portions = [
             await self._understood(partial(seconds_of, lines[begin : begin + UNDERSTOOD_AT_ONCE]))
             for begin in range(0, len(lines), UNDERSTOOD_AT_ONCE)
