@@ -96,11 +96,12 @@ class LocalMetrics:
         self._usage_read_at = -USAGE_EVERY_S
         self._began_at = 0
         self._reading: asyncio.Task[None] | None = None
+        self._told: dict[str, str] = {}
 
     async def start(self) -> None:
         """Begin to read, from now on."""
         self._began_at = math.ceil(self._now_s())
-        await self._traffic.open()
+        await self._guarded("what users met", self._traffic.open())
         self._reading = asyncio.create_task(self._read_forever(), name="metrics")
 
     async def close(self) -> None:
@@ -128,11 +129,18 @@ class LocalMetrics:
     async def _read_forever(self) -> None:
         while True:
             await self._until(math.floor(self._now_s()) + 1)
-            try:
-                await self._read_second()
-            except Exception:
-                # the next second may be read again; this one will be a gap, and says so
-                log.exception("what users met could not be read")
+            await self._guarded("what users met", self._read_second())
+
+    async def _guarded(self, what: str, reading: Awaitable[None]) -> None:
+        """Read; what fails is told once until it goes well: the next second may be read again, this one is missing."""
+        try:
+            await reading
+        except Exception as error:
+            if self._told.get(what) != repr(error):
+                log.exception("%s could not be read", what)
+            self._told[what] = repr(error)
+        else:
+            self._told.pop(what, None)
 
     async def _until(self, moment_s: float) -> None:
         """Sleep; a clock that is slewed back is not there yet after the time that it seemed to take."""
@@ -176,26 +184,26 @@ class LocalMetrics:
     async def _ask(self, at: int) -> _Figures:
         """Ask for what stands beside requests; what cannot be read is missing, and keeps no request from being told."""
         found = _Figures()
-        try:
-            if at >= self._usage_read_at + USAGE_EVERY_S:
-                self._usage_read_at = at
-                found.usage = await self._usage()
-                there = {one.instance for used in found.usage.values() for one in used}
-                for gone in set(self._answered) - there:
-                    del self._answered[gone]
-            found.calls = await self._read_calls(at)
-        except Exception:
-            log.exception("what instances use and tell could not be read")
+        if at >= self._usage_read_at + USAGE_EVERY_S:
+            self._usage_read_at = at
+            await self._guarded("what instances use", self._read_usage(found))
+        await self._guarded("what instances tell", self._read_calls(found, at))
         return found
 
-    async def _read_calls(self, at: int) -> Mapping[str, tuple[Call, ...]]:
+    async def _read_usage(self, found: _Figures) -> None:
+        found.usage = await self._usage()
+        there = {one.instance for used in found.usage.values() for one in used}
+        for gone in set(self._answered) - there:
+            del self._answered[gone]
+
+    async def _read_calls(self, found: _Figures, at: int) -> None:
         targets = await self._targets()
         readings: dict[str, list[Reading]] = {}
         for target, reading in zip(targets, await self._scraper.read(targets), strict=True):
             readings.setdefault(target.service, []).append(reading)
         for silent in set(self._meters) - set(readings):
             del self._meters[silent]
-        return {service: self._meters[service].read(found, at=at) for service, found in readings.items()}
+        found.calls = {service: self._meters[service].read(told, at=at) for service, told in readings.items()}
 
     def _now_s(self) -> float:
         return self._clock.now().timestamp()
