@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -260,6 +261,7 @@ async def _run(
             clock=keeper.clock,
             metrics=metrics,
             recorder=FileRecorder(directory),
+            bench=ThreadPoolExecutor(1, thread_name_prefix="hitless-judges"),
         ),
         directory=project,
         router=router,
@@ -302,7 +304,7 @@ def local_metrics(
 async def _targets(fleet: ProcessFleet, loops: Loops) -> list[Target]:
     """List instances that are ready and whose version tells figures of its own."""
     found: list[Target] = []
-    for service, loop in loops.items():
+    for service, loop in tuple(loops.items()):  # a deploy may add one meanwhile
         specs = {version: spec.metrics for version, spec in loop.state.specs.items() if spec.metrics is not None}
         found += [
             Target(

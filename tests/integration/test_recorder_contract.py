@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hitless.adapters.recordings.files import RecordingFiles, service_of
+from hitless.adapters.recordings.files import RecordingFiles, in_order, seconds_of, service_of
 from hitless.adapters.recordings.form import header_line, read_header, read_second, second_line
 from hitless.adapters.recordings.recorder import MOST_WAITING, FileRecorder
 from hitless.analysis.counts import LAST_BUCKET, Call, Cell, Fates, Second, Usage
@@ -135,7 +135,9 @@ async def test_a_line_that_was_cut_is_left_out_and_the_next_one_stands_by_itself
     os.truncate(path, path.stat().st_size - cut)
     files.add(ROLLOUT, [a_second(12)])
     kept = (a_second(10), a_second(11), a_second(12)) if cut == 1 else (a_second(10), a_second(12))
-    assert files.read(ROLLOUT) == (SETTINGS, kept)
+    found = files.read(ROLLOUT)
+    assert found is not None
+    assert (found[0], in_order(seconds_of(found[1]))) == (SETTINGS, kept)
 
 
 def test_only_the_owner_may_read_a_recording(tmp_path: Path) -> None:
@@ -153,6 +155,19 @@ def test_the_newest_ones_of_each_service_are_kept(tmp_path: Path) -> None:
     kept = sorted(path.name for path in files.folder.iterdir())
     assert kept == ["checkout-r2-r1.jsonl", "checkout-r3.jsonl", "checkout-r4.jsonl", "checkout-r5.jsonl"]
     assert (service_of("checkout-r2-r1"), service_of("odd")) == ("checkout-r2", "odd")
+
+
+def test_recordings_of_a_service_take_no_more_of_the_disk_than_they_may(tmp_path: Path) -> None:
+    header = len(header_line("checkout-r1", SETTINGS)) + 1
+    files = RecordingFiles(tmp_path, kept_bytes=4 * header)
+    for number in range(1, 8):
+        files.begin(f"checkout-r{number}", SETTINGS)
+        os.utime(files.path(f"checkout-r{number}"), (number, number))
+    kept = sorted(path.name for path in files.folder.iterdir())
+    assert kept == [f"checkout-r{number}.jsonl" for number in (4, 5, 6, 7)]
+    files = RecordingFiles(tmp_path, kept_bytes=1)
+    files.begin("checkout-r8", SETTINGS)
+    assert [path.name for path in files.folder.iterdir()] == ["checkout-r8.jsonl"]
 
 
 async def test_a_recording_that_is_full_says_so_once_and_stops(tmp_path: Path) -> None:
@@ -181,6 +196,17 @@ async def test_a_folder_that_is_lost_is_made_anew_and_told(tmp_path: Path) -> No
     await recorder.add(ROLLOUT, [a_second(12)])
     assert await recorder.read(ROLLOUT) == (SETTINGS, (a_second(11), a_second(12)))
     assert [one.partition("): ")[2] for one in told] == ["the file is gone, with what was in it; a new one begins"]
+
+
+async def test_a_file_that_is_lost_after_the_next_controller_went_on_with_it_is_made_anew(tmp_path: Path) -> None:
+    RecordingFiles(tmp_path).begin(ROLLOUT, SETTINGS)
+    told: list[str] = []
+    recorder = FileRecorder(tmp_path, tell=told.append)
+    assert await recorder.read(ROLLOUT) == (SETTINGS, ())
+    RecordingFiles(tmp_path).path(ROLLOUT).unlink()
+    await recorder.add(ROLLOUT, [a_second(11)])
+    assert await recorder.read(ROLLOUT) == (SETTINGS, (a_second(11),))
+    assert [one.partition(": ")[2] for one in told] == ["the file is gone, with what was in it; a new one begins"]
 
 
 async def test_a_disk_that_refuses_is_told_once_until_it_has_gone_well_again(tmp_path: Path) -> None:
@@ -226,6 +252,35 @@ async def test_a_disk_that_hangs_holds_up_nobody_and_what_waits_is_bounded(tmp_p
     assert len(found[1]) == MOST_WAITING
 
 
+async def test_who_waits_for_a_short_recording_does_not_wait_for_a_long_one(tmp_path: Path) -> None:
+    recorder = FileRecorder(tmp_path, tell=pytest.fail)
+    for rollout, seconds in (("checkout-r7", 3_000), ("checkout-r8", 1)):
+        await recorder.begin(rollout, SETTINGS)
+        await recorder.add(rollout, [a_second(at) for at in range(seconds)])
+    long = asyncio.create_task(recorder.read("checkout-r7"))
+    short = await recorder.read("checkout-r8")
+    assert not long.done()
+    assert short == (SETTINGS, (a_second(0),))
+    found = await long
+    assert found is not None
+    assert len(found[1]) == 3_000
+
+
+async def test_nobody_is_told_of_a_read_that_nobody_waits_for_any_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = HangingFiles(tmp_path)
+    recorder = FileRecorder(tmp_path, files=files, tell=pytest.fail)
+    await recorder.begin(ROLLOUT, SETTINGS)
+    await recorder.add(ROLLOUT, [a_second(1)])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await recorder.read(ROLLOUT)
+    files.let_go.set()
+    await recorder.settle()
+    assert caplog.text == ""
+
+
 async def test_a_recording_in_another_format_is_moved_aside_and_never_mixed(tmp_path: Path) -> None:
     files = RecordingFiles(tmp_path)
     files.folder.mkdir()
@@ -236,6 +291,18 @@ async def test_a_recording_in_another_format_is_moved_aside_and_never_mixed(tmp_
     await recorder.begin(ROLLOUT, SETTINGS)
     assert await recorder.read(ROLLOUT) == (SETTINGS, ())
     assert path.with_suffix(".unreadable").exists()
+
+
+async def test_a_recording_with_settings_that_this_hitless_does_not_know_is_not_read(tmp_path: Path) -> None:
+    files = RecordingFiles(tmp_path)
+    files.folder.mkdir()
+    line = header_line(ROLLOUT, replace(SETTINGS, salt="another"))
+    assert read_header(line, as_written=True) is not None
+    files.path(ROLLOUT).write_text(line.replace('"another"', '"checkout-r7","of_a_later_release":1') + "\n")
+    recorder = FileRecorder(tmp_path, tell=pytest.fail)
+    assert await recorder.read(ROLLOUT) is None
+    await recorder.begin(ROLLOUT, SETTINGS)
+    assert await recorder.read(ROLLOUT) == (SETTINGS, ())
 
 
 def test_a_second_of_one_route_takes_a_few_hundred_bytes() -> None:

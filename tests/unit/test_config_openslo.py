@@ -204,3 +204,12 @@ def test_a_problem_of_the_file_is_a_finding_at_the_line_that_names_it(tmp_path: 
     (finding,) = caught.value.findings
     assert (finding.place.line, finding.place.column) == (5, 16)
     assert finding.message == "slo.yaml:15:20: SLO `available` counts slices of time, hitless counts requests"
+
+
+def test_a_file_that_is_too_large_is_refused_and_never_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "hitless.yaml").write_text(CONFIGURATION)
+    (tmp_path / "slo.yaml").write_text(RATIO + "---\n" + "# filler\n" * 40_000 + THRESHOLD)
+    with pytest.raises(InvalidConfiguration) as caught:
+        load(tmp_path / "hitless.yaml")
+    (finding,) = caught.value.findings
+    assert finding.message == "`slo.yaml` is larger than 256 KiB"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from hitless.analysis.ruling import Call, Ruling, Why
+from hitless.engine.case import READ_S
 from hitless.engine.controller import Controller
 from hitless.engine.judging import is_judged
 from hitless.engine.keeper import LEASE_S, Keeper
@@ -81,6 +84,7 @@ class World:
         self.recorder, self.judges = ScriptedRecorder(), FakeJudges()
         self.metrics: ScriptedMetrics | None = ScriptedMetrics(self.clock)
         self.spec = SHOP
+        self.bench: ThreadPoolExecutor | None = None
         self.controllers = 0
 
     @asynccontextmanager
@@ -97,6 +101,7 @@ class World:
             clock=self.clock,
             metrics=self.metrics,
             recorder=self.recorder,
+            bench=self.bench,
             judge=self.judges.judge,
             background=self.judges.background,
         )
@@ -248,9 +253,9 @@ async def test_what_the_new_version_did_while_its_judge_was_made_is_no_backgroun
         await stage.idle()
         await world.clock.advance(30)
         await stage.deploy("v2")
-        await world.clock.run_until(lambda: bool(world.judges.made), within_s=30)
+        await world.clock.run_until(lambda: bool(world.judges.made), within_s=READ_S + 20)
         first = next(one.at for one in world.router.history if one.table.weight_bp(Version("v2"))).timestamp()
-        assert world.clock.now().timestamp() > first + 9
+        assert world.clock.now().timestamp() > first + READ_S - 1
         assert first - 2 < max(one.at for one in world.judges.before) + 1 <= first
         stage.judges.ruling = WORSE
         await stage.idle()
@@ -354,8 +359,8 @@ async def test_a_recording_that_cannot_be_read_leaves_nobody_unjudged(world: Wor
         await stage.idle()
         await stage.deploy("v2")
         await stage.until_weight("v2", 100)
-        await stage.clock.advance(15)
-        assert "what the judge sees is not recorded: no answer within 10 s" in await stage.problems()
+        await stage.clock.advance(READ_S + 5)
+        assert f"what the judge sees is not recorded: no answer within {READ_S:g} s" in await stage.problems()
         stage.judges.ruling = WORSE
         await stage.idle()
         assert (await stage.rollout())["cause"] == WORSE.sentence
@@ -492,6 +497,84 @@ async def test_the_next_controller_judges_on_by_the_same_settings_and_the_same_e
     assert third.taken[: len(first.taken)] == first.taken
     assert third.taken[len(first.taken)].second.at >= first.taken[-1].second.at + 90
     assert third.taken == world.recorder.recorded["shop-r2"]
+
+
+async def test_the_next_controller_says_that_what_was_seen_before_is_lost(world: World) -> None:
+    world.clock.run_threads_inline()
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.canary()
+        await stage.clock.advance(5)
+        assert await stage.problems() == ""
+    world.recorder.settings.clear()
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.clock.advance(30)
+        assert "what a judge saw before is not to be had" in await stage.problems()
+
+
+async def test_the_next_controller_judges_on_although_the_new_version_has_all_of_the_traffic(world: World) -> None:
+    world.clock.run_threads_inline()
+    steps = (CanaryStep(weight_bp=100, hold_s=20), CanaryStep(weight_bp=10_000, hold_s=3_600))
+    world.spec = replace(SHOP, strategy=StrategySpecs(canary=CanarySpec(steps=steps)))
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.canary()
+        world.judges.ruling = not_worse(10_000)
+        await stage.until_weight("v2", 10_000)
+        await stage.clock.advance(60)
+    before = list(world.judge.taken)
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.clock.advance(60)
+        assert len(world.judges.made) == 2
+        assert world.judge.taken[: len(before)] == before
+        world.judges.ruling = WORSE
+        await stage.idle()
+        assert (await stage.rollout())["cause"] == WORSE.sentence
+
+
+async def test_a_recorded_second_that_makes_no_sense_breaks_no_judge(world: World) -> None:
+    world.clock.run_threads_inline()
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.canary()
+        await stage.clock.advance(5)
+    before = world.judge.taken
+    world.judges.senseless.add(before[1].second.at)
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.clock.advance(5)
+        assert await stage.problems() == ""
+    assert world.judge.taken[1].second.gap == f"second {before[1].second.at}: more failures than requests"
+    assert [one.second.at for one in world.judge.taken[: len(before)]] == [one.second.at for one in before]
+
+
+async def test_a_long_recording_is_taken_up_where_no_commit_waits_and_hitless_ends_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.clock.run_threads_inline()
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.canary()
+        await stage.clock.advance(600)
+    recorded = world.recorder.recorded["shop-r2"]
+    go_on, shown = threading.Event(), 0
+
+    def take(_self: FakeJudge, *_second: object) -> None:
+        nonlocal shown
+        shown += 1
+        assert go_on.wait(10)
+
+    monkeypatch.setattr(FakeJudge, "take", take)
+    with ThreadPoolExecutor(1) as world.bench:
+        async with world.controlled() as controller:
+            stage = Stage(world, controller)
+            await stage.clock.advance(5)
+            await stage.act("pause")  # commits
+            assert controller.loops["shop"].state.phase is RolloutPhase.PAUSED
+        go_on.set()
+    assert 0 < shown < len(recorded)
 
 
 async def test_a_recording_of_another_rollout_of_that_name_is_left_alone_and_told(world: World) -> None:

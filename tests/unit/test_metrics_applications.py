@@ -100,10 +100,19 @@ def test_calls_are_what_counters_grew_by_from_the_first_reading_on() -> None:
     assert meter.read([reading("a", counters(1_010, 52))], at=3) == ()
 
 
-def test_a_counter_that_fell_is_a_new_process_that_counts_from_zero() -> None:
+def test_a_counter_that_fell_is_a_worker_that_was_replaced_and_no_second_counts_what_others_ever_called() -> None:
     meter = CallMeter()
-    meter.read([reading("a", counters(1_000, 5))], at=1)
-    assert meter.read([reading("a", counters(4, 1))], at=2) == (call(5, 1),)
+    meter.read([reading("a", counters(4_000, 20))], at=1)
+    assert meter.read([reading("a", counters(3_000, 15))], at=2) == ()
+    assert meter.read([reading("a", counters(3_005, 16))], at=3) == (call(6, 1),)
+
+
+def test_a_counter_that_is_not_told_once_stands_where_it_stood() -> None:
+    meter = CallMeter()
+    meter.read([reading("a", counters(1_000, 50))], at=1)
+    without = {series: one for series, one in counters(1_001).items() if not one.is_failure}
+    assert meter.read([reading("a", without)], at=2) == (call(1),)
+    assert meter.read([reading("a", counters(1_002, 51))], at=3) == (call(2, 1),)
 
 
 def test_an_outcome_that_appears_later_is_counted_from_zero() -> None:
@@ -164,3 +173,12 @@ def test_what_is_packed_comes_back_as_it_was_and_forty_minutes_are_kept() -> Non
     assert history.is_recent(3_990)
     assert not history.is_recent(1_000)
     assert history.later_than(3_995) == tuple(second(one) for one in range(3_996, 4_000))
+
+
+def test_after_a_sleep_of_days_only_as_much_is_made_up_for_as_is_kept() -> None:
+    history = History(upcoming=0)
+    history.add(second(0))
+    history.add(second(10**9))
+    found = history.later_than(-1)
+    assert [one.at for one in found] == list(range(10**9 - KEPT_S, 10**9 + 1))
+    assert all(one.gap is not None for one in found[:-1])

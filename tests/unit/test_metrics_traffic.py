@@ -10,7 +10,7 @@ import pytest
 
 from hitless.adapters.envoy import entries
 from hitless.adapters.envoy.entries import Fate
-from hitless.adapters.envoy.request_log import GIVES_UP_BEHIND_S, Look, RequestLog, Trouble
+from hitless.adapters.envoy.request_log import GIVES_UP_BEHIND_S, LONGEST_ABSENCE_S, Look, RequestLog, Trouble
 from hitless.adapters.envoy.resources import ACCESS_LOG_FORMAT
 from hitless.adapters.envoy.route_classes import GIVEN_AFTER, MOST_CLASSES, OTHER, RouteClasses, class_of
 from hitless.adapters.envoy.tail import LogTail
@@ -330,10 +330,31 @@ def test_a_log_that_is_not_there_makes_gaps(tmp_path: Path) -> None:
     assert "cannot be read" in second.gap
 
 
-def test_a_line_of_rubbish_makes_a_gap_of_what_is_open_and_of_nothing_more(log: Log) -> None:
+def test_what_was_written_before_a_log_could_be_opened_is_a_gap_and_not_a_quiet_second(tmp_path: Path) -> None:
+    log = Log(tmp_path / "shop.jsonl")
+    log.path.unlink()
+    log.open()
+    log.write(at(0.7), at(1.2))
+    first, second = log.read(after_s=2.6)
+    assert first.gap is not None
+    assert second.gap == "its log could not be opened before"
+    log.write(at(3.1))
+    assert totals(log.read(after_s=4.6)[1:]) == {3: 1}
+
+
+def test_after_a_sleep_of_hours_reading_begins_anew_and_nothing_is_kept_of_before(log: Log) -> None:
+    log.write(at(0.5))
+    seconds = log.read(after_s=36_000.6)
+    assert [one.at - NOON for one in seconds] == list(range(36_000 - LONGEST_ABSENCE_S, 36_000))
+    log.write(at(36_001.5))
+    assert totals(log.read(after_s=36_002.6)) == {36_000: 0, 36_001: 1}
+
+
+@pytest.mark.parametrize("rubbish", ['{"time": "17960', '{"time": "1", "told": 1e999, "cluster": "shop@v1"}'])
+def test_a_line_of_rubbish_makes_a_gap_of_what_is_open_and_of_nothing_more(log: Log, rubbish: str) -> None:
     log.write(at(0.1))
     with log.path.open("a") as file:
-        file.write('{"time": "17960\n')
+        file.write(f"{rubbish}\n")
     first, second = log.read(after_s=2.6)
     assert (first.gap, first.cells, second.gap) == ("a line of its log cannot be read", (), first.gap)
     log.write(at(3.1))

@@ -28,6 +28,11 @@ UNIT, SLI = "hitless.unit", "hitless.sli"
 _UNIT_MS = {"s": 1000.0, "ms": 1.0}
 _DOCUMENT_MARK = re.compile(r"^---(?=\s|$)[^\n]*$", re.MULTILINE)
 _LARGEST_FILE = 256 * 1024  # bytes
+_SMALLER = "give this service a file of its own"
+
+
+class _TooLarge(Exception):
+    """The file is larger than any that is read."""
 
 
 @dataclass(slots=True)
@@ -46,7 +51,9 @@ def with_objectives(slo: SloSpec, name: str, *, service: str, directory: Path) -
         directory: of the project.
     """
     try:
-        text = (directory / name).read_bytes()[:_LARGEST_FILE].decode("utf-8-sig")
+        text = _text(directory / name)
+    except _TooLarge:
+        return slo, (Problem(message=f"`{name}` is larger than {_LARGEST_FILE // 1024} KiB", hint=_SMALLER),)
     except (OSError, UnicodeDecodeError) as error:
         cause = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is not UTF-8"
         return slo, (Problem(message=f"`{name}` cannot be read: {cause}", hint=f"paths are relative to {directory}"),)
@@ -54,6 +61,20 @@ def with_objectives(slo: SloSpec, name: str, *, service: str, directory: Path) -
     latency = {one.quantile: one for one in (*read.latency, *slo.latency)}
     rate = slo.success_rate if slo.success_rate is not None else read.success_rate
     return replace(slo, success_rate=rate, latency=tuple(latency[quantile] for quantile in sorted(latency))), problems
+
+
+def _text(path: Path) -> str:
+    """Read a file whole: of one that is cut off, objectives would be left out in silence.
+
+    Raises:
+        _TooLarge: with no more read of it than shows that.
+        OSError, UnicodeDecodeError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(_LARGEST_FILE + 1)
+    if len(content) > _LARGEST_FILE:
+        raise _TooLarge
+    return content.decode("utf-8-sig")
 
 
 def read_openslo(text: str, *, name: str, service: str) -> tuple[SloSpec, tuple[Problem, ...]]:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from hitless.analysis.counts import Second
@@ -31,11 +32,15 @@ SILENT_AFTER_S = 10
 """Without a measured second for so long, what was shown before counts no more: the metrics lag 1 or 2 s at most."""
 
 BACKGROUND_S = 2_400
-READ_S = 10.0
-"""A disk that hangs must not keep a new version from being judged."""
+READ_S = 60.0
+"""A disk that hangs must not keep a new version from being judged. Twenty recordings of an hour take 10 s to read."""
 
 AT_ONCE = 20
 """Seconds taken in one go, about 1 ms each, before others have their turn."""
+
+TAKEN_UP_AT_ONCE = 100
+"""Recorded seconds that a judge takes in one go, about 3 ms each: hours of one rollout keep no other from its judge,
+nor hitless from ending."""
 
 TAKES_UP = Ruling(call=Call.HOLD, why=Why.NO_DATA, sentence="the judge takes up what was recorded before")
 SILENT = Ruling(call=Call.HOLD, why=Why.NO_DATA, sentence=f"no second was measured for {SILENT_AFTER_S} s")
@@ -111,11 +116,20 @@ class Case:
         if recorded is not None:
             settings, seconds = recorded
             self._taken_to = max([self._taken_to, *(one.second.at for one in seconds[-1:])])
-            return await asyncio.to_thread(_fed, self.outside.judge, settings, seconds)
+            return await self._take_up(settings, seconds)
         settings = await self._settings()
         if self._is_recorded and self.outside.recorder is not None:
             await self._guarded("recording", self.outside.recorder.begin(self.rollout.id, settings))
-        return await asyncio.to_thread(self.outside.judge, settings)
+        return await self._apart(partial(self.outside.judge, settings))
+
+    async def _take_up(self, settings: JudgeSettings, seconds: Sequence[Recorded]) -> Judge:
+        judge = await self._apart(partial(self.outside.judge, settings))
+        for begin in range(0, len(seconds), TAKEN_UP_AT_ONCE):
+            await self._apart(partial(_show, judge, seconds[begin : begin + TAKEN_UP_AT_ONCE]))
+        return judge
+
+    async def _apart(self, work: Callable[[], Wanted]) -> Wanted:
+        return await asyncio.get_running_loop().run_in_executor(self.outside.bench, work)
 
     async def _read(self) -> tuple[JudgeSettings, tuple[Recorded, ...]] | None:
         """Read what an earlier controller has recorded; what cannot be read, or is another rollout's, is left alone."""
@@ -126,6 +140,8 @@ class Case:
             self.troubles["recording"] = f"a recording of another rollout {self.rollout.id} is there; this one has none"
             found = None
         self._is_recorded = "recording" not in self.troubles
+        if found is None and self.rollout.ruling is not None:
+            self.troubles["before"] = "what a judge saw before is not to be had: another one begins, without it"
         return found
 
     def _is_ours(self, settings: JudgeSettings, seconds: Sequence[Recorded]) -> bool:
@@ -138,7 +154,7 @@ class Case:
         rollout, analysis = self.rollout, self.spec.analysis or AnalysisSpec()
         assert rollout.baseline is not None
         before, baseline = await self._seconds_before(), rollout.baseline
-        background = await asyncio.to_thread(self.outside.background, before, baseline=baseline, analysis=analysis)
+        background = await self._apart(partial(self.outside.background, before, baseline=baseline, analysis=analysis))
         return JudgeSettings(
             canary=rollout.candidate,
             baseline=baseline,
@@ -224,11 +240,13 @@ class Case:
 _WHERE = {"metrics": "requests are not measured", "recording": "what the judge sees is not recorded"}
 
 
-def _fed(make: Callable[[JudgeSettings], Judge], settings: JudgeSettings, seconds: Sequence[Recorded]) -> Judge:
-    judge = make(settings)
+def _show(judge: Judge, seconds: Sequence[Recorded]) -> None:
+    """Show what was recorded; a second that makes no sense is a gap, as it would have been when it was measured."""
     for one in seconds:
-        judge.take(one.second, one.share_bp)
-    return judge
+        try:
+            judge.take(one.second, one.share_bp)
+        except ValueError as error:
+            judge.take(Second(at=one.second.at, gap=str(error)), one.share_bp)
 
 
 def _decides_the_same(before: Ruling, after: Ruling, *, asked_bp: int, share_bp: int) -> bool:

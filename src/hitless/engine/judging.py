@@ -57,7 +57,7 @@ class Judging:
         self._shares.note(observed, begun=begun)
         if observed.routing and not _carries(rollout.candidate, observed):
             self._clear_until = begun
-        if self._case is None and has_traffic(rollout, observed):
+        if self._case is None and (has_traffic(rollout, observed) or has_won(rollout, observed)):
             self._begin(state, self._shares)
         if self._case is not None:
             self._case.next_share_bp = next_share_bp(rollout)
@@ -122,6 +122,16 @@ def has_traffic(rollout: Rollout, observed: Observation) -> bool:
         for view in observed.routing.values()
         for table in view.live()
     )
+
+
+def has_won(rollout: Rollout, observed: Observation) -> bool:
+    """Tell whether the new version got its traffic step by step and has all of it.
+
+    Its judge, begun by an earlier controller, still holds it against the objective.
+    """
+    earlier = (world for stage in rollout.plan.stages[: rollout.stage] for world in stage.desired.values())
+    was_beside = any(0 < world.weights.get(rollout.candidate, 0) < ALL_TRAFFIC_BP for world in earlier)
+    return was_beside and _carries(rollout.candidate, observed)
 
 
 def next_share_bp(rollout: Rollout) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import cast
 
@@ -35,6 +36,7 @@ class Outside:
     Attributes:
         metrics: None = nobody measures, so nobody judges.
         recorder: None = what judges saw is not kept: the next controller judges anew.
+        bench: where judges are made and take up recordings; None = in the loop's threads, for which commits wait.
     """
 
     fleet: Fleet
@@ -44,5 +46,6 @@ class Outside:
     clock: Clock
     metrics: Metrics | None = None
     recorder: Recorder | None = None
+    bench: Executor | None = None
     judge: Callable[[JudgeSettings], Judge] = usual_judge
     background: BackgroundOf = usual_background

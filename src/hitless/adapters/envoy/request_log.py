@@ -29,6 +29,9 @@ MOST_BYTES = 16 * 1024 * 1024
 
 GIVES_UP_BEHIND_S = 30.0
 
+LONGEST_ABSENCE_S = 3_600
+"""Whoever was away for longer, because the machine slept, begins anew: nobody keeps what was before."""
+
 _LINES_WITHOUT_PAUSE, _PAUSE_S = 200, 0.0001
 """Python gives a thread 5 ms at a time: without pauses an event loop that wants to turn waits for each of its turns."""
 
@@ -113,7 +116,7 @@ class RequestLog:
                 entry = entries.parse(line)
                 at_s = entries.told_s(entry) + look.offset_s
                 self._tally.take(entry, at=self._second_of(at_s, look))
-            except (ValueError, TypeError):  # as two Envoys may write into each other's line
+            except (ValueError, TypeError, OverflowError):  # as two Envoys may write into each other's line
                 self._note(look, "a line of its log cannot be read")
         if self._tail.problem is not None:
             self._note(look, self._tail.problem)
@@ -127,6 +130,9 @@ class RequestLog:
 
     def _tell(self, look: Look, until_s: float) -> tuple[Second, ...]:
         told: list[Second] = []
+        if until_s - self._upcoming > LONGEST_ABSENCE_S:
+            self._upcoming = int(until_s) - LONGEST_ABSENCE_S
+            self._tally.forget_before(self._upcoming)
         while self._upcoming + 1 <= until_s:
             told.append(self._second(self._upcoming, look))
             self._upcoming += 1

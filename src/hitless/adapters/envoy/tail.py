@@ -42,6 +42,7 @@ class LogTail:
     def __init__(self, path: Path, *, at_end: bool) -> None:
         self.problem: str | None = None
         self._begins_at_end = at_end
+        self._could_not_open = False
         self._path = path
         self._aside = path.with_name(f"{path.name}.1")
         self._files: list[_File] = []
@@ -85,11 +86,20 @@ class LogTail:
         return lines
 
     def _open(self) -> None:
-        newest = _open(self._path, at_end=self._begins_at_end)
-        if self._begins_at_end:
-            with suppress(FileNotFoundError):
-                self._files.append(_open(self._aside, at_end=True))
-        self._files.append(newest)
+        opened: list[_File] = []
+        try:
+            if self._begins_at_end:
+                with suppress(FileNotFoundError):
+                    opened.append(_open(self._aside, at_end=True))
+            opened.append(_open(self._path, at_end=self._begins_at_end))
+        except OSError:
+            self._could_not_open = True
+            for one in opened:
+                os.close(one.descriptor)
+            raise
+        if self._could_not_open and self._begins_at_end:
+            self.problem = "its log could not be opened before"  # what was written since is not read
+        self._files = opened
 
     def _chunk(self, one: _File) -> bytes:
         chunk = os.read(one.descriptor, _CHUNK_BYTES)

@@ -98,6 +98,10 @@ class Tally:
         """Forget who was open: the Envoy that had them is gone, and will not tell their end."""
         self._marks.clear()
 
+    def forget_before(self, at: int) -> None:
+        """Let go of what was counted in seconds before `at`."""
+        self._seconds = {second: counts for second, counts in self._seconds.items() if second >= at}
+
     def cells(
         self, at: int, *, region: Region, name: Callable[[str], InstanceId], is_gap: bool = False
     ) -> tuple[Cell, ...]:

@@ -1,9 +1,13 @@
 """From counters of calls, read again and again, to calls per second and version. Pure.
 
-Rules: counters count from a process's start, so what is lower than before comes from a new process and counts from
-zero. An instance's first reading is where it is counted from. A version's calls of a second are told only if every one
-of its instances could be read; otherwise they are missing, and come with the next second in which all can be, or, after
-`CARRIED_FOR_S`, not at all: so old calls would be compared with others' new ones.
+Rules: an instance's first reading is where it is counted from. An instance is one process, so a counter that falls was
+not started anew: it is a sum over workers of which one was replaced, or another worker has answered. What was called in
+between is not known, and the instance is counted from there again; counted from zero, as Prometheus does, all that the
+other workers ever called would be this second's calls. A counter that is not told once stands where it stood.
+
+A version's calls of a second are told only if every one of its instances could be read; otherwise they are missing, and
+come with the next second in which all can be, or, after `CARRIED_FOR_S`, not at all: so old calls would be compared
+with others' new ones.
 """
 
 from __future__ import annotations
@@ -16,6 +20,9 @@ from hitless.analysis.counts import Call, Fates
 from hitless.rollout.spec import InstanceId, Region, Version
 
 CARRIED_FOR_S = 10
+
+MOST_SERIES = 5_000
+"""Of one instance; beyond them, those that are told no more are forgotten."""
 
 Counters = Mapping[Series, CallCounter]
 
@@ -60,10 +67,13 @@ class CallMeter:
         known = self._known.setdefault(one.instance, _Known())
         if one.counters is None:
             return
-        if known.counters is not None:
-            for dependency, fates in _difference(known.counters, one.counters).items():
-                known.calls[dependency] = known.calls.get(dependency, Fates()) + fates
-        known.counters = one.counters
+        before, known.counters = known.counters, one.counters
+        if before is None or _has_fallen(before, one.counters):
+            return
+        for dependency, fates in _difference(before, one.counters).items():
+            known.calls[dependency] = known.calls.get(dependency, Fates()) + fates
+        if len(standing := {**before, **one.counters}) <= MOST_SERIES:
+            known.counters = standing
 
     def _tell(self, pool: tuple[Region, Version], members: list[Reading], at: int) -> list[Call]:
         told_at = self._told_at.setdefault(pool, at)
@@ -85,11 +95,15 @@ class CallMeter:
         ]
 
 
+def _has_fallen(before: Counters, after: Counters) -> bool:
+    return any(counter.value < before[series].value for series, counter in after.items() if series in before)
+
+
 def _difference(before: Counters, after: Counters) -> dict[str, Fates]:
     calls: dict[str, Fates] = {}
     for series, counter in after.items():
         earlier = before[series].value if series in before else 0.0
-        grown = round(counter.value - earlier if counter.value >= earlier else counter.value)
+        grown = round(counter.value - earlier)
         if grown:
             fates = Fates(total=grown, failed=grown if counter.is_failure else 0)
             calls[counter.dependency] = calls.get(counter.dependency, Fates()) + fates

@@ -58,7 +58,11 @@ class History:
         self._pack()
 
     def fill(self, *, until: int, reason: str) -> None:
-        """Make gaps of all seconds before `until` that are not told yet."""
+        """Make gaps of all seconds before `until` that are not told yet; of a long sleep, no more than are kept."""
+        if until - self.upcoming > KEPT_S:
+            self._recent.clear()
+            self._packed.clear()
+            self.upcoming = until - KEPT_S
         while self.upcoming < until:
             self._recent.append(Second(at=self.upcoming, gap=reason))
             self.upcoming += 1

@@ -12,6 +12,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -86,6 +87,8 @@ class LocalMetrics:
         self._usage = usage
         self._targets = targets
         self._scraper = Scraper()
+        # one of its own: in the loop's threads, the store's commits wait
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hitless-history")
         self._meters: defaultdict[str, CallMeter] = defaultdict(CallMeter)
         self._histories: dict[str, History] = {}
         self._pending: dict[int, _Figures] = {}
@@ -93,11 +96,12 @@ class LocalMetrics:
         self._usage_read_at = -USAGE_EVERY_S
         self._began_at = 0
         self._reading: asyncio.Task[None] | None = None
+        self._told: dict[str, str] = {}
 
     async def start(self) -> None:
         """Begin to read, from now on."""
         self._began_at = math.ceil(self._now_s())
-        await self._traffic.open()
+        await self._guarded("what users met", self._traffic.open())
         self._reading = asyncio.create_task(self._read_forever(), name="metrics")
 
     async def close(self) -> None:
@@ -107,6 +111,7 @@ class LocalMetrics:
             with suppress(asyncio.CancelledError):
                 await self._reading
             self._reading = None
+        self._thread.shutdown(wait=False, cancel_futures=True)
         await self._scraper.close()
         await self._traffic.close()
 
@@ -119,17 +124,28 @@ class LocalMetrics:
         history.fill(until=int(now_s) - LATE_S, reason=f"nothing was heard of the requests of {service} for {LATE_S} s")
         if history.is_recent(after):
             return history.later_than(after)
-        return await asyncio.to_thread(history.copy().later_than, after)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, history.copy().later_than, after)
 
     async def _read_forever(self) -> None:
         while True:
-            now_s = self._now_s()
-            await self._clock.sleep(math.floor(now_s) + 1 - now_s)
-            try:
-                await self._read_second()
-            except Exception:
-                # the next second may be read again; this one will be a gap, and says so
-                log.exception("what users met could not be read")
+            await self._until(math.floor(self._now_s()) + 1)
+            await self._guarded("what users met", self._read_second())
+
+    async def _guarded(self, what: str, reading: Awaitable[None]) -> None:
+        """Read; what fails is told once until it goes well: the next second may be read again, this one is missing."""
+        try:
+            await reading
+        except Exception as error:
+            if self._told.get(what) != repr(error):
+                log.exception("%s could not be read", what)
+            self._told[what] = repr(error)
+        else:
+            self._told.pop(what, None)
+
+    async def _until(self, moment_s: float) -> None:
+        """Sleep; a clock that is slewed back is not there yet after the time that it seemed to take."""
+        while (missing_s := moment_s - self._now_s()) > 0:
+            await self._clock.sleep(missing_s)
 
     async def _read_second(self) -> None:
         at = int(self._now_s()) - 1
@@ -142,6 +158,7 @@ class LocalMetrics:
             asking.cancel()
         for service, seconds in found.items():
             self._add(service, seconds)
+            await asyncio.sleep(0)  # after a sleep of the machine these are many, of every service
         self._pending = {second: one for second, one in self._pending.items() if second > at - _PENDING_S}
 
     def _add(self, service: str, seconds: Sequence[Second]) -> None:
@@ -167,26 +184,26 @@ class LocalMetrics:
     async def _ask(self, at: int) -> _Figures:
         """Ask for what stands beside requests; what cannot be read is missing, and keeps no request from being told."""
         found = _Figures()
-        try:
-            if at >= self._usage_read_at + USAGE_EVERY_S:
-                self._usage_read_at = at
-                found.usage = await self._usage()
-                there = {one.instance for used in found.usage.values() for one in used}
-                for gone in set(self._answered) - there:
-                    del self._answered[gone]
-            found.calls = await self._read_calls(at)
-        except Exception:
-            log.exception("what instances use and tell could not be read")
+        if at >= self._usage_read_at + USAGE_EVERY_S:
+            self._usage_read_at = at
+            await self._guarded("what instances use", self._read_usage(found))
+        await self._guarded("what instances tell", self._read_calls(found, at))
         return found
 
-    async def _read_calls(self, at: int) -> Mapping[str, tuple[Call, ...]]:
+    async def _read_usage(self, found: _Figures) -> None:
+        found.usage = await self._usage()
+        there = {one.instance for used in found.usage.values() for one in used}
+        for gone in set(self._answered) - there:
+            del self._answered[gone]
+
+    async def _read_calls(self, found: _Figures, at: int) -> None:
         targets = await self._targets()
         readings: dict[str, list[Reading]] = {}
         for target, reading in zip(targets, await self._scraper.read(targets), strict=True):
             readings.setdefault(target.service, []).append(reading)
         for silent in set(self._meters) - set(readings):
             del self._meters[silent]
-        return {service: self._meters[service].read(found, at=at) for service, found in readings.items()}
+        found.calls = {service: self._meters[service].read(told, at=at) for service, told in readings.items()}
 
     def _now_s(self) -> float:
         return self._clock.now().timestamp()

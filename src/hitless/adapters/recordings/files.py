@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -21,6 +22,9 @@ from hitless.ports import Recorded
 
 FOLDER, SUFFIX = "recordings", ".jsonl"
 KEPT_PER_SERVICE = 50
+KEPT_BYTES_PER_SERVICE = 512 * 1024 * 1024
+"""Fifty of the largest would be 3 GiB of each service: a disk that recordings fill takes store and Envoy with it."""
+
 LARGEST_BYTES = 64 * 1024 * 1024
 """A day of one second in 600 bytes is 52 MB."""
 
@@ -35,10 +39,18 @@ class RecordingFull(Exception):
 class RecordingFiles:
     """The recordings of one state directory."""
 
-    def __init__(self, directory: Path, *, largest_bytes: int = LARGEST_BYTES, kept: int = KEPT_PER_SERVICE) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        largest_bytes: int = LARGEST_BYTES,
+        kept: int = KEPT_PER_SERVICE,
+        kept_bytes: int = KEPT_BYTES_PER_SERVICE,
+    ) -> None:
         self.folder = directory / FOLDER
         self._largest_bytes = largest_bytes
         self._kept = kept
+        self._kept_bytes = kept_bytes
 
     def path(self, rollout: str) -> Path:
         """Return where a rollout's recording is."""
@@ -86,42 +98,44 @@ class RecordingFiles:
         finally:
             os.close(descriptor)
 
-    def read(self, rollout: str) -> tuple[JudgeSettings, tuple[Recorded, ...]] | None:
-        """Read a recording, oldest second first, each once; None = there is none that can be read.
-
-        Of a second that was written twice the first counts: it is what a judge took.
-        """
-        path = self.path(rollout)
+    def read(self, rollout: str) -> tuple[JudgeSettings, list[bytes]] | None:
+        """Read a recording's settings and its lines, as they are; None = there is none that can be read."""
         try:
-            settings = self._settings(path)
-            if settings is None:
-                return None
-            found: dict[int, Recorded] = {}
-            for recorded in self._seconds(path):
-                found.setdefault(recorded.second.at, recorded)
+            with self.path(rollout).open("rb") as file:
+                settings = read_header(file.readline(), as_written=True)
+                return None if settings is None else (settings, file.readlines())
         except FileNotFoundError:
             return None
-        return settings, tuple(found[at] for at in sorted(found))
 
     def _settings(self, path: Path) -> JudgeSettings | None:
         with path.open("rb") as file:
-            return read_header(file.readline())
-
-    def _seconds(self, path: Path) -> Iterator[Recorded]:
-        with path.open("rb") as file:
-            file.readline()
-            yield from (recorded for line in file if (recorded := read_second(line)) is not None)
+            return read_header(file.readline(), as_written=True)
 
     def _remove_oldest(self, rollout: str) -> None:
         service = service_of(rollout)
         own = [path for path in self.folder.glob(f"*{SUFFIX}") if service_of(unquote(path.stem)) == service]
-        changed: dict[Path, int] = {}
+        found: dict[Path, os.stat_result] = {}
         for path in own:
             with contextlib.suppress(FileNotFoundError):
-                changed[path] = path.stat().st_mtime_ns
-        by_age = sorted(changed, key=lambda path: (path != self.path(rollout), -changed[path]))
-        for path in by_age[self._kept :]:
-            path.unlink(missing_ok=True)
+                found[path] = path.stat()
+        by_age = sorted(found, key=lambda path: (path != self.path(rollout), -found[path].st_mtime_ns))
+        together = accumulate(found[path].st_size for path in by_age)
+        for number, (path, size) in enumerate(zip(by_age, together, strict=True)):
+            if number >= self._kept or (number and size > self._kept_bytes):
+                path.unlink(missing_ok=True)
+
+
+def seconds_of(lines: Sequence[bytes]) -> tuple[Recorded, ...]:
+    """Read lines of a recording; those that were cut are left out."""
+    return tuple(recorded for line in lines if (recorded := read_second(line)) is not None)
+
+
+def in_order(seconds: Iterable[Recorded]) -> tuple[Recorded, ...]:
+    """Put seconds in order, each once: of one that was written twice the first counts, it is what a judge took."""
+    found: dict[int, Recorded] = {}
+    for recorded in seconds:
+        found.setdefault(recorded.second.at, recorded)
+    return tuple(found[at] for at in sorted(found))
 
 
 def service_of(rollout: str) -> str:

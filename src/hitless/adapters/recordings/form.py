@@ -1,7 +1,8 @@
 """How a recording is written: a header, then one compact JSON line for every second.
 
-Header: `{"hitless": "recording", "format": 1, "rollout": "checkout-r7", "settings": {...}}`. A second: `t` when it
-began, `s` share of the canary by region, `g` why it is a gap, and what is not empty of
+Header: `{"hitless": "recording", "format": 1, "rollout": "checkout-r7", "settings": {...}, "digest": "..."}`; the
+digest tells a hitless that knows other settings that it would not go on as it was begun. A second: `t` when it began,
+`s` share of the canary by region, `g` why it is a gap, and what is not empty of
 
 * `c` cells: `[region, route, version, total, failed, retried, durations, instances]`; durations as pairs of (distance
   from the bucket before, count), which is two or three characters less for every bucket; instances
@@ -33,18 +34,25 @@ _SETTINGS = TypeAdapter(JudgeSettings)
 def header_line(rollout: str, settings: JudgeSettings) -> str:
     """Write the first line, without its end."""
     told = _SETTINGS.dump_python(settings, mode="json")
-    return _dumped({"hitless": KIND, "format": FORMAT, "rollout": rollout, "settings": told})
+    head = {"hitless": KIND, "format": FORMAT, "rollout": rollout, "settings": told, "digest": settings.digest}
+    return _dumped(head)
 
 
-def read_header(line: str | bytes) -> JudgeSettings | None:
-    """Read the first line; None = it is not that of a recording in this format."""
+def read_header(line: str | bytes, *, as_written: bool = False) -> JudgeSettings | None:
+    """Read the first line; None = it is not that of a recording in this format.
+
+    Args:
+        line: the first one.
+        as_written: do not read other settings out of it than were written, as a hitless does that knows others.
+    """
     try:
         head = json.loads(line)
         if not isinstance(head, Mapping) or (head.get("hitless"), head.get("format")) != (KIND, FORMAT):
             return None
-        return _SETTINGS.validate_python(head.get("settings"), strict=False)
+        settings = _SETTINGS.validate_python(head.get("settings"), strict=False)
     except (ValueError, ValidationError):
         return None
+    return settings if not as_written or head.get("digest") == settings.digest else None
 
 
 def is_recording(line: str) -> bool:

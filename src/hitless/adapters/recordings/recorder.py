@@ -1,6 +1,8 @@
 """The recorder: whoever adds goes on at once, a thread of its own writes in the order in which it was asked.
 
 A disk that hangs holds up that thread and nothing else, not even the end of the process; what waits for it is bounded.
+What is read is understood in another thread, in portions, those of several recordings by turns: a recording of hours
+takes seconds, and holds up neither what is written nor who waits for a short one.
 What goes wrong is told once for each recording, and again only after it has gone well in between.
 """
 
@@ -10,12 +12,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeVar
 
-from hitless.adapters.recordings.files import LARGEST_BYTES, RecordingFiles, RecordingFull
+from hitless.adapters.recordings.files import LARGEST_BYTES, RecordingFiles, RecordingFull, in_order, seconds_of
 from hitless.analysis.settings import JudgeSettings
 from hitless.ports import Recorded
 from hitless.system_faults import in_words
@@ -24,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 MOST_WAITING = 3_600
 """Seconds of recordings that wait for a slow disk, all rollouts together; some megabytes."""
+
+UNDERSTOOD_AT_ONCE = 200
+"""Lines, 0.1 to 1 ms each."""
 
 _T = TypeVar("_T")
 
@@ -53,6 +60,7 @@ class FileRecorder:
         self._lock = threading.Lock()
         self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._understanding = ThreadPoolExecutor(1, thread_name_prefix="hitless-recordings-read")
 
     async def begin(self, rollout: str, settings: JudgeSettings) -> None:
         """Begin a rollout's recording; one that is there already is left as it is."""
@@ -74,7 +82,16 @@ class FileRecorder:
 
     async def read(self, rollout: str) -> tuple[JudgeSettings, tuple[Recorded, ...]] | None:
         """Read a recording, with all that was added before; None = there is none, or none that can be read."""
-        return await self._asked(lambda: self._read(rollout))
+        found = await self._asked(lambda: self._read(rollout))
+        if found is None:
+            return None
+        settings, lines = found
+        self._settings[rollout] = settings  # it goes on by them, also where the file is lost
+        portions = [
+            await self._understood(partial(seconds_of, lines[begin : begin + UNDERSTOOD_AT_ONCE]))
+            for begin in range(0, len(lines), UNDERSTOOD_AT_ONCE)
+        ]
+        return settings, await self._understood(lambda: in_order(chain.from_iterable(portions)))
 
     async def settle(self) -> None:
         """Wait until all that was added before is written, or was told."""
@@ -98,7 +115,7 @@ class FileRecorder:
             self._files.begin(rollout, settings)
             self._files.add(rollout, batch)
 
-    def _read(self, rollout: str) -> tuple[JudgeSettings, tuple[Recorded, ...]] | None:
+    def _read(self, rollout: str) -> tuple[JudgeSettings, list[bytes]] | None:
         try:
             return self._files.read(rollout)
         except OSError as error:
@@ -121,10 +138,15 @@ class FileRecorder:
             self._troubled.add(rollout)
             self._tell(f"recording of {rollout} ({self._files.path(rollout)}): {what}")
 
+    async def _understood(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._understanding, work)
+
     async def _asked(self, work: Callable[[], _T]) -> _T:
         found: Future[_T] = Future()
 
         def answer() -> None:
+            if not found.set_running_or_notify_cancel():  # nobody waits any more
+                return
             try:
                 found.set_result(work())
             except Exception as problem:  # noqa: BLE001 - handed to whoever waits, as an executor does
