@@ -29,6 +29,7 @@ from hitless.analysis.settings import Background
 from hitless.rollout.spec import AnalysisSpec, InstanceId, LatencyObjective, SloSpec
 
 FINE = Behaviour()
+NEARLY_SPOTLESS = Behaviour(failing=0.0005)
 
 
 def test_a_version_that_is_no_worse_is_never_taken_back() -> None:
@@ -307,6 +308,20 @@ def test_after_a_common_outage_the_judge_goes_on() -> None:
     )
     last, _ = judged(settings_of(slo=slo), seconds, share_bp=3_000, next_share_bp=5_000)
     assert last.ruling.why is not Why.ENVIRONMENT
+
+
+@pytest.mark.parametrize("outage_s", [1, 5, 30])
+def test_a_common_outage_is_not_held_against_the_new_version_once_it_is_over(outage_s: int) -> None:
+    draw = np.random.default_rng(2)
+    before = measured(old=NEARLY_SPOTLESS)
+    seconds = (
+        second_of(draw, BEGIN + i, share=0.3, old=one, new=one)
+        for i, one in enumerate([NEARLY_SPOTLESS] * 60 + [Behaviour(failing=1.0)] * outage_s + [NEARLY_SPOTLESS] * 200)
+    )
+    settings = settings_of(before=before, slo=SloSpec(success_rate=0.998))
+    last, _ = judged(settings, seconds, share_bp=3_000, next_share_bp=5_000)
+    assert last.ruling.call is not Call.ROLLBACK
+    assert "objective" in {row.name for row in last.rows}
 
 
 def test_a_canary_that_gets_no_traffic_holds() -> None:

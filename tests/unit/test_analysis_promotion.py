@@ -192,3 +192,27 @@ def test_every_share_can_be_asked_for(share_bp: int) -> None:
 def test_shares_that_can_be_shown_end_with_all_of_the_traffic() -> None:
     assert list(SHARES_BP) == sorted(SHARES_BP)
     assert SHARES_BP[-1] == 10_000
+
+
+def test_where_failures_have_become_more_common_the_margin_stays_what_it_says() -> None:
+    before, old, new = measured(seconds=900), Behaviour(failing=0.01), Behaviour(failing=0.015)
+    promotions = 0
+    for seed in range(8):
+        last, _ = judged(
+            settings_of(before=before),
+            traffic(seed, 300, rate=200.0, share=0.25, old=old, new=new),
+            share_bp=2_500,
+            next_share_bp=10_000,
+            until=lambda one: one.ruling.call is not Call.HOLD,
+        )
+        promotions += promoted(last)
+    assert promotions <= 1  # half of them while the margin was that of the rate before
+
+
+@pytest.mark.parametrize("failing", [0.97, 1.0])
+def test_next_to_a_version_that_hardly_ever_answers_nothing_is_shown(failing: float) -> None:
+    hopeless = Behaviour(failing=failing)
+    last, _ = judged(
+        settings_of(before=measured(old=hopeless)), traffic(1, 200, share=0.25, old=hopeless, new=hopeless)
+    )
+    assert last.ruling.call is Call.HOLD

@@ -13,6 +13,7 @@ import pytest
 from cli_support import Shell, a_shell
 
 from hitless.adapters.recordings.files import RecordingFiles
+from hitless.adapters.recordings.form import header_line, second_line
 from hitless.analysis.counts import Cell, Fates, Second, Usage
 from hitless.analysis.resources import Resources
 from hitless.analysis.ruling import Call, Estimate, Judgement, RowReport, Ruling, Why
@@ -197,6 +198,46 @@ def test_of_many_bad_lines_the_first_are_told_and_the_rest_counted(shell: Shell)
     assert "and 80 more" in told.err
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"t": 1, "arm": "canary", "ok": true, "ms": 1' + "0" * 400 + "}", "`ms` is more than"),
+        ('{"t": 1, "arm": "canary", "ok": true, "ms": 1e12}', "`ms` is more than"),
+        ('{"t": 1.7e12, "arm": "canary", "ok": true, "ms": 1}', "`t` is in seconds"),
+        ('{"t": 1, "arm": "canary", "ok": true, "ms": NaN}', "not a number of at least 0"),
+        ('{"t": 1, "arm": "canary", "ok": true, "ms": 1, "instance": "\\ud800"}', "not a text"),
+        ("[" * 100_000, "no JSON object"),
+    ],
+)
+def test_a_hostile_line_is_told_as_any_other(shell: Shell, line: str, why: str) -> None:
+    file = shell.directory / "requests.jsonl"
+    file.write_text(line + "\n")
+    told = shell("analyse", str(file))
+    assert told.code == 2
+    assert why in told.err
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--margin", "0pp"),
+        ("--margin", "60pp"),
+        ("--false-rollback", "0%"),
+        ("--false-rollback", "100%"),
+        ("--slo", "100%"),
+        ("--share", "0%"),
+        ("--next-share", "0%"),
+        ("--baseline-before", "nan"),
+        ("--baseline-before", "-1"),
+        ("--baseline-before", "1000"),
+    ],
+)
+def test_a_setting_that_nothing_can_be_judged_by_is_refused(shell: Shell, option: tuple[str, str]) -> None:
+    file = written(shell.directory / "requests.jsonl", [*lines(150), *lines(150, arm="baseline")])
+    told = shell("analyse", file, *option)
+    assert (told.code, told.out) == (2, "")
+
+
 @pytest.mark.parametrize("content", [None, "", "\n\n"])
 def test_a_file_without_requests_is_no_verdict(shell: Shell, content: str | None) -> None:
     file = shell.directory / "requests.jsonl"
@@ -272,6 +313,23 @@ def test_a_recording_can_be_judged_against_other_settings(shell: Shell, judges: 
     shell("analyse", str(a_recording(shell.directory)), "--margin", "1pp", "--slo", "99%")
     (judge,) = judges
     assert judge.settings == replace(SETTINGS, analysis=AnalysisSpec(error_margin=0.01), slo=SloSpec(success_rate=0.99))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"t": 3, "s": {"eu": 20000}}',
+        '{"t": 3.5, "s": {"eu": 500}}',
+        '{"t": 3, "s": {"eu": 500}, "c": [["eu", "/", "v2", 1, 5, 0, [], {}]]}',
+        "[" * 100_000,
+    ],
+)
+def test_a_line_of_a_recording_that_cannot_be_is_a_gap(shell: Shell, judges: list[CountingJudge], line: str) -> None:
+    file = shell.directory / "r1.jsonl"
+    seconds = [second_line(Recorded(second=Second(at=at), share_bp={EU: 500})) for at in (1, 2, 4)]
+    file.write_text("\n".join([header_line("r1", SETTINGS), *seconds[:2], line, seconds[2]]) + "\n")
+    assert shell("analyse", str(file)).code == 6
+    assert [(judge.gaps, len(judge.taken)) for judge in judges] == [(1, 4)]
 
 
 def test_a_recording_of_another_format_is_refused(shell: Shell) -> None:

@@ -66,13 +66,17 @@ class Evidence:
         self.sums += increments / self._dispersion
         self._seconds += 1
         if self._ceiling < np.inf:
-            self._left -= np.maximum(0.0, self.log_value() - self._ceiling)[..., None]
+            self.throw_away_above(self._ceiling)
         if self._seconds % RESTART_EVERY_S == 0:
             self._restart()
 
     def log_value(self) -> Floats:
         """Return the logarithms of the e-values, shape `shape`."""
         return np.logaddexp(np.log((1.0 - FIRST) / (self._restarts + 1)), log_sum(self.sums + self._left))
+
+    def throw_away_above(self, ceiling: float) -> None:
+        """Keep no more evidence than this; less may be kept at any time, whatever the reason."""
+        self._left -= np.maximum(0.0, self.log_value() - ceiling)[..., None]
 
     def renew(self, which: int) -> None:
         """Begin one of the processes anew, for a hypothesis about what comes from now on."""

@@ -2,7 +2,8 @@
 
 Two things watch it. A test, inside the sum: the new version's failures against `1 - success_rate`, for alternatives of
 2, 5, 10 and 50 times as many; it stands back while the old version's own test has reached `ENVIRONMENT`, because then
-both suffer from something else. And a guard, outside the sum, that does what the setting says: below `at_least` for
+both suffer from something else, and forgets what it has: an outage of both must not be held against one of them once
+it is over. And a guard, outside the sum, that does what the setting says: below `at_least` for
 longer than `for`. Below means: in each third of that time more than the promised share failed, and over all of it more
 than chance would give once in `1 / CHANCE` looks at a version that just keeps the promise. Without the second half one
 failure of a small canary would be an outage.
@@ -44,6 +45,8 @@ class Objective:
         """Take a second in which regions counted."""
         self._evidence.add(self._increments(canary))
         self._environment.add(self._increments(baseline))
+        if self.baseline_suffers:
+            self._evidence.throw_away_above(0.0)
         self.canary, self.baseline = self.canary + canary, self.baseline + baseline
         self._window.append((canary, baseline))
         if not self._is_below():

@@ -5,7 +5,9 @@ shown once at most `error_margin / s` more of its requests fail: whatever comes 
 than the margin. Early steps need a few hundred requests, the last one needs the margin itself.
 
 Errors. Null hypothesis for share s: the canary's odds of failing are `psi` times the baseline's or more, where `psi`
-turns the failure rate of the background into that rate plus `error_margin / s`; against it stands psi = 1. Where
+turns the old version's failure rate into that rate plus `error_margin / s`; against it stands psi = 1. The rate is that
+of the background, or what the old version has certainly failed lately, if that is more: the same ratio of a higher rate
+would be more failures than the margin. It is what was seen before the second that it is used for. Where
 nothing fails on either side that comparison knows nothing, so half of the weight lies on the canary's own rate against
 `error_margin / s`, which needs no baseline: if so few of its requests fail at all, no more of them fail.
 
@@ -16,11 +18,14 @@ A share is shown when both e-processes reach 1 / false_promotion, stays shown un
 (`GIVEN_BACK`), and is promoted to once it has stayed so for `STAY_S`: requests that hang are known that late. Evidence
 above `KEPT` more than needed is thrown away, so that a version that gets worse loses what it was shown soon.
 
-What is assumed: the failure rate does not fall far below that of the background, or `psi` stands for less than it says.
+What is assumed: the failure rate does not rise above that of the background faster than within `LATELY_S`, or `psi`
+stands for more than it says. If it falls, `psi` stands for less, which only costs time.
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +51,10 @@ USUALLY_SLOW = 0.05
 _FRACTIONS: Floats = np.array([0.02, 0.1, 0.3, 0.6])
 _MOST = 0.95
 _LEAST_RATE = 1e-6
+LATELY_S = 300
+
+_SURELY = 2.0
+"""Standard deviations less than what was counted; with none, chance alone would halve the margin again and again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +89,10 @@ class Promotion:
         shares = np.array(SHARES_BP) / ALL_TRAFFIC_BP
         self.needed = float(np.log(1.0 / false_promotion))
         self._limit: Floats = np.minimum(error_margin / shares, _MOST)
-        self._usual = max(failure_rate or 0.0, _LEAST_RATE)
-        worse = np.minimum(self._usual + error_margin / shares, _MOST)
-        self._error_margin: Floats = np.log(_odds(worse) / _odds(self._usual))
+        self._more = error_margin / shares
+        self._background = min(max(failure_rate or 0.0, _LEAST_RATE), 1.0 - _LEAST_RATE)
+        self._lately: deque[tuple[int, int, int]] = deque()
+        self._usual, self._error_margin = self._rate_and_margin()
         slower = np.minimum(USUALLY_SLOW * (1.0 + LATENCY_MARGIN / shares), _MOST)
         self._slow_margin: Floats = np.log(_odds(slower) / _odds(USUALLY_SLOW))
         one, size = np.zeros(1), (len(SHARES_BP),)
@@ -102,6 +112,7 @@ class Promotion:
         ones = np.zeros(len(SHARES_BP))
         if self._compares:
             self._errors.add(log_ratios(errors, ones, log_null=self._error_margin).sum(axis=0)[:, None])
+            self._note_lately(errors, seconds)
         limit = self._limit[:, None]
         good = canary.total - canary.failed
         self._own.add(log_bernoulli_ratios(canary.failed, good, alternative=limit * _FRACTIONS, null=limit))
@@ -146,6 +157,20 @@ class Promotion:
         stay_s = float(STAY_S - min(STAY_S, int(self._stayed_s[place])))
         seconds = requests / canary_per_s + stay_s if canary_per_s > 0.0 else None
         return Missing(requests=int(np.ceil(requests)), seconds=seconds)
+
+    def _rate_and_margin(self) -> tuple[float, Floats]:
+        """Return the old version's failure rate, and the logarithm of the odds ratio that the margin is, by share."""
+        _, failed, total = (sum(column) for column in zip((0, 0, 0), *self._lately, strict=True))
+        surely = (failed - _SURELY * math.sqrt(failed)) / total if total else 0.0
+        usual = min(max(self._background, surely), 1.0 - _LEAST_RATE)
+        worse = np.minimum(usual + self._more, max(_MOST, (1.0 + usual) / 2.0))
+        return usual, np.asarray(np.log(_odds(worse) / _odds(usual)))
+
+    def _note_lately(self, errors: Tables, seconds: int) -> None:
+        self._lately.append((seconds, int(errors.baseline_bad.sum()), int(errors.baseline.sum())))
+        while sum(one[0] for one in self._lately) > LATELY_S:
+            self._lately.popleft()
+        self._usual, self._error_margin = self._rate_and_margin()
 
     def _pace_of_errors(self, place: int, present_share: float) -> float:
         """Return nats for each of the canary's requests."""

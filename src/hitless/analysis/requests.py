@@ -21,7 +21,13 @@ LATEST_S = 5.0
 """Lines may be so much out of order."""
 
 LONGEST_S = 7 * 86_400
-"""From one request to the next; more is another unit."""
+"""From the first request to the last; more is another unit, and every second of it would be judged."""
+
+LATEST_T_S = 1e11
+"""Seconds since 1970 are far below it, milliseconds far above."""
+
+SLOWEST_MS = 86_400_000.0
+"""A day; what takes longer was measured in another unit."""
 
 
 class BadRequestError(ValueError):
@@ -51,6 +57,8 @@ def read_request(line: str) -> Request:
         said = json.loads(line)
     except ValueError as error:
         raise BadRequestError(f"no JSON: {error}") from None
+    except RecursionError:
+        raise BadRequestError("no JSON object, but hundreds of brackets in each other") from None
     if not isinstance(said, dict):
         raise BadRequestError("no JSON object")
     arm, is_ok = said.get("arm"), said.get("ok")
@@ -59,28 +67,35 @@ def read_request(line: str) -> Request:
     if not isinstance(is_ok, bool):
         raise BadRequestError(f"`ok` is {json.dumps(is_ok)}, not true or false")
     return Request(
-        t=_number(said, "t"),
+        t=_number(said, "t", most=LATEST_T_S),
         version=ARMS[arm],
         is_ok=is_ok,
-        ms=_number(said, "ms"),
+        ms=_number(said, "ms", most=SLOWEST_MS),
         region=Region(_text(said, "region", "local")),
         route=_text(said, "route", "/"),
         instance=InstanceId(_text(said, "instance", "")) or None,
     )
 
 
-def _number(said: Mapping[str, Any], key: str) -> float:
+def _number(said: Mapping[str, Any], key: str, *, most: float) -> float:
     value = said.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise BadRequestError(f"`{key}` is {json.dumps(value)}, not a number of at least 0")
+    if value > most:
+        raise BadRequestError(f"`{key}` is more than {most:g}; `t` is in seconds, `ms` in milliseconds")
     return float(value)
 
 
 def _text(said: Mapping[str, Any], key: str, usual: str) -> str:
     value = said.get(key, usual)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or (not value.isascii() and _has_half_a_character(value)):
         raise BadRequestError(f"`{key}` is {json.dumps(value)}, not a text")
     return value
+
+
+def _has_half_a_character(text: str) -> bool:
+    """Tell whether it has a lone surrogate, which JSON can escape and nobody can write."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 _Place = tuple[Region, str, Version]
@@ -110,7 +125,7 @@ class Counting:
 
     def __init__(self) -> None:
         self._seconds: dict[int, dict[_Place, _Counted]] = {}
-        self._newest = 0.0
+        self._first = self._newest = 0.0
         self.taken = 0
 
     def take(self, request: Request) -> None:
@@ -122,8 +137,10 @@ class Counting:
         if request.t < self._newest - LATEST_S:
             late_s = self._newest - request.t
             raise BadRequestError(f"it began {late_s:.3f} s before one above it, more than {LATEST_S:g} s")
-        if self.taken and request.t > self._newest + LONGEST_S:
-            raise BadRequestError("`t` is more than a week after the one before; it is in seconds from the start")
+        if not self.taken:
+            self._first = request.t
+        if request.t > self._first + LONGEST_S:
+            raise BadRequestError("`t` is more than a week after the first one; it is in seconds from the start")
         self._newest = max(self._newest, request.t)
         self.taken += 1
         took_s = request.ms / 1000

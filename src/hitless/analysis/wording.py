@@ -108,7 +108,8 @@ def _promotion_words(settings: JudgeSettings) -> str:
         "A step is left with a version that is worse than the margin with a probability of at most "
         f"{percent(settings.analysis.false_promotion)}: so many more failures that all users together see more than "
         f"{100 * settings.analysis.error_margin:.2g} percentage points, or so many more answers slower than the usual "
-        "p95 that all users together see half as many again; as long as failures are about as rare as before."
+        "p95 that all users together see half as many again; as long as failures do not become many times more common "
+        "within a few minutes."
     )
 
 

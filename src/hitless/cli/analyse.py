@@ -12,6 +12,7 @@ from rich.text import Text
 from hitless.analysis.figures import compare
 from hitless.analysis.judge import Judge
 from hitless.analysis.replay import replay
+from hitless.analysis.requests import LONGEST_S
 from hitless.analysis.resources import Resources
 from hitless.cli.evidence import COLUMNS, STDIN, Options, last_share_bp, read_case, read_columns
 from hitless.cli.faults import Usage
@@ -20,7 +21,8 @@ from hitless.cli.outcome import DONE, HUMAN_NEEDED, ROLLED_BACK
 from hitless.cli.output import Output
 from hitless.cli.session import DEFAULTS, Common
 from hitless.cli.tree import columns
-from hitless.config.values import BadValueError, read_percent, read_points, read_share
+from hitless.config.fields import read_budget, read_margin, read_objective, read_weight
+from hitless.config.values import BadValueError, read_share
 from hitless.rollout.spec import AnalysisSpec
 from hitless.view.analysis import AnalysisView, FigureView, RowView, analysis_view, figure_view
 
@@ -62,15 +64,17 @@ def analyse(
     if bool(metric) == (file is not None):
         raise Usage("name a file to judge, or --metric with two columns", hints=("hitless analyse --help",))
     if metric:
-        alpha = _read("--false-rollback", read_share, false_rollback) or AnalysisSpec().false_rollback
+        alpha = _read("--false-rollback", read_budget, false_rollback) or AnalysisSpec().false_rollback
         by = _read("--tolerance", read_share, tolerance) or 0.0
         return _compare(metric, common.output, alpha=alpha, margin_share=by, is_more_worse=worse == "higher")
+    if baseline_before is not None and not 0 <= baseline_before <= LONGEST_S:
+        raise Usage(f"--baseline-before: {baseline_before:g} s are no beginning", hints=("hitless analyse --help",))
     options = Options(
-        false_rollback=_read("--false-rollback", read_share, false_rollback),
-        margin=_read("--margin", read_points, margin),
-        success_rate=_read("--slo", read_share, slo),
-        share_bp=_read("--share", read_percent, share),
-        next_share_bp=_read("--next-share", read_percent, next_share),
+        false_rollback=_read("--false-rollback", read_budget, false_rollback),
+        margin=_read("--margin", read_margin, margin),
+        success_rate=_read("--slo", read_objective, slo),
+        share_bp=_read("--share", read_weight, share),
+        next_share_bp=_read("--next-share", read_weight, next_share),
         baseline_before_s=baseline_before,
     )
     assert file is not None

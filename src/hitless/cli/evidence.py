@@ -12,9 +12,10 @@ from typing import Literal, TextIO
 
 from hitless.adapters.recordings.form import is_recording, read_header, read_second
 from hitless.analysis.background import background
+from hitless.analysis.checking import check_second, check_shares
 from hitless.analysis.counts import Second
 from hitless.analysis.replay import without_holes
-from hitless.analysis.requests import BASELINE, CANARY, BadRequestError, Counting, read_request
+from hitless.analysis.requests import BASELINE, CANARY, LONGEST_S, BadRequestError, Counting, read_request
 from hitless.analysis.settings import Background, JudgeSettings
 from hitless.analysis.shares import Shares, constant_share, measured_shares
 from hitless.cli.faults import InputUnreadable
@@ -170,6 +171,8 @@ def _request_case(first: str, lines: Iterable[str], name: str, options: Options)
     if not seconds:
         raise InputUnreadable([f"{name}: there is no request in it"], 1, Place(file=name))
     before, judged = _parted(seconds, options.baseline_before_s)
+    if not judged:
+        raise InputUnreadable([f"{name}: no request is left to be judged after the background"], 1, Place(file=name))
     analysis = options.analysis(AnalysisSpec(warm_up_s=0.0))  # nothing says that anybody was cold
     settings = JudgeSettings(
         canary=CANARY,
@@ -220,10 +223,12 @@ def _recorded_case(first: str, lines: Iterable[str], name: str, options: Options
     found: dict[int, Recorded] = {}
     for line in lines:
         recorded = read_second(line)  # a line that was cut by the end of a controller is left out: a gap
-        if recorded is not None:
+        if recorded is not None and _is_possible(recorded):
             found.setdefault(recorded.second.at, recorded)
     if not found:
         raise InputUnreadable([f"{name}: the recording has no second"], 1, Place(file=name))
+    if max(found) - min(found) > LONGEST_S:
+        raise InputUnreadable([f"{name}: the recording is longer than a week"], 1, Place(file=name))
     seconds = list(without_holes([found[at].second for at in sorted(found)]))
     return Case(
         source="recording",
@@ -233,6 +238,16 @@ def _recorded_case(first: str, lines: Iterable[str], name: str, options: Options
         first=seconds[0].at,
         background_s=settings.background.seconds,
     )
+
+
+def _is_possible(recorded: Recorded) -> bool:
+    """Tell what a judge can take from a line that somebody else wrote; the judge that recorded took a gap as well."""
+    try:
+        check_second(recorded.second)
+        check_shares(recorded.share_bp)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _recorded_shares(found: Mapping[int, Recorded], seconds: Sequence[Second], options: Options) -> Shares:

@@ -121,7 +121,12 @@ def _duration(least_s: float, least: str) -> Callable[[object], float]:
     return read
 
 
-def _weight(value: object) -> int:
+def read_weight(value: object) -> int:
+    """Return basis points of the traffic, some of it.
+
+    Raises:
+        BadValueError: it is none.
+    """
     weight_bp = read_percent(value)
     if weight_bp < 1:
         raise bad("a step without any traffic shows nothing", "at least `0.01%`")
@@ -139,14 +144,24 @@ def _within(read: Callable[[object], float], *, least: float, most: float, why: 
     return within
 
 
-def _objective(value: object) -> float:
+def read_objective(value: object) -> float:
+    """Return the fraction of an objective, neither nothing nor all.
+
+    Raises:
+        BadValueError: it is none.
+    """
     fraction = read_share(value)
     if not 0 < fraction < 1:
         raise bad(f"{shown(value)} can be no objective", "more than `0%`, less than `100%`: `99.95%`")
     return fraction
 
 
-def _points(value: object) -> float:
+def read_margin(value: object) -> float:
+    """Return the fraction of a margin that something can be shown by.
+
+    Raises:
+        BadValueError: it is none.
+    """
     fraction = read_points(value)
     if not 0 < fraction <= _WIDEST_MARGIN:
         raise bad(f"{shown(value)} is no margin to show anything by", "more than `0pp`, at most `50pp`")
@@ -170,17 +185,15 @@ def _words(pattern: str, title: str, hint: str) -> Kind:
     return Kind(read, title, {"type": "string", "pattern": f"^{pattern}$"})
 
 
+read_budget = _within(read_share, least=0.0001, most=0.2, why="is no rate of errors to allow")
 Duration = Annotated[float, Kind(_duration(0.0, "0s"), "duration", _DURATION)]
 PositiveDuration = Annotated[float, Kind(_duration(0.01, "10ms"), "duration", _DURATION)]
 LatencyLimit = Annotated[float, Kind(_duration(0.001, "1ms"), "duration", _DURATION)]
-Weight = Annotated[int, Kind(_weight, "percentage", _PERCENT)]
-Objective = Annotated[float, Kind(_objective, "percentage", _PERCENT)]
-Budget = Annotated[
-    float,
-    Kind(_within(read_share, least=0.0001, most=0.2, why="is no rate of errors to allow"), "percentage", _PERCENT),
-]
+Weight = Annotated[int, Kind(read_weight, "percentage", _PERCENT)]
+Objective = Annotated[float, Kind(read_objective, "percentage", _PERCENT)]
+Budget = Annotated[float, Kind(read_budget, "percentage", _PERCENT)]
 Margin = Annotated[float, Kind(_within(read_share, least=0.0001, most=1.0, why="is no margin"), "percentage", _PERCENT)]
-Points = Annotated[float, Kind(_points, "percentage points", _POINTS)]
+Points = Annotated[float, Kind(read_margin, "percentage points", _POINTS)]
 Quantile = Annotated[str, Kind(_quantile, "quantile", _QUANTILE)]
 AmountField = Annotated[Amount, Kind(read_amount, "count or percentage", _AMOUNT)]
 AddressField = Annotated[Address, Kind(read_address, "address", _ADDRESS)]

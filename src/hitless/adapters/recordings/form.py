@@ -50,7 +50,7 @@ def read_header(line: str | bytes, *, as_written: bool = False) -> JudgeSettings
         if not isinstance(head, Mapping) or (head.get("hitless"), head.get("format")) != (KIND, FORMAT):
             return None
         settings = _SETTINGS.validate_python(head.get("settings"), strict=False)
-    except (ValueError, ValidationError):
+    except (ValueError, ValidationError, RecursionError):
         return None
     return settings if not as_written or head.get("digest") == settings.digest else None
 
@@ -59,7 +59,7 @@ def is_recording(line: str) -> bool:
     """Tell whether a first line is a recording's, in whatever format."""
     try:
         head = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(head, Mapping) and head.get("hitless") == KIND
 
@@ -90,7 +90,7 @@ def read_second(line: str | bytes) -> Recorded | None:
             gap=parts.get("g"),
         )
         return Recorded(second=second, share_bp={Region(name): int(share) for name, share in parts["s"].items()})
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
