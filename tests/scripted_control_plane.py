@@ -26,6 +26,7 @@ from hitless.view.models import (
     InstanceView,
     JournalRecordView,
     JudgementView,
+    ObjectiveView,
     PlanView,
     PreflightView,
     RolloutRowView,
@@ -187,12 +188,40 @@ def service(**changes: Any) -> ServiceView:
         "versions": [version(OLD, "stable", 10_000)],
         "instances": [instance(1, OLD), instance(2, OLD)],
         "rollout": None,
+        "objectives": [],
         "problems": [],
         "notices": [],
         "certificate": None,
         "seq": 0,
     }
     return ServiceView(**{**view, **changes})
+
+
+def objective(name: str = "success_rate", *, page: bool = False, **changes: Any) -> ObjectiveView:
+    rate = 21.5 if page else 0.25
+    burn = [
+        {
+            "window": window,
+            "short_minutes": short,
+            "long": rate,
+            "short": rate,
+            "factor": factor,
+            "urgency": urgency,
+            "known": 0.7,
+            "burning_since": at(-90) if page and window == "1h" else None,
+        }
+        for window, short, factor, urgency in (("1h", 5, 14.4, "page"), ("1d", 120, 3.0, "ticket"))
+    ]
+    view: dict[str, Any] = {
+        "name": name,
+        "promised": 0.9995,
+        "at_most_ms": None,
+        "budget_left": 0.874,
+        "since": at(-2_520),
+        "known": 0.001,
+        "burn": burn,
+    }
+    return ObjectiveView(**{**view, **changes})
 
 
 def envoy(**changes: Any) -> EnvoyView:
