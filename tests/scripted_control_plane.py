@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hitless.analysis.counts import Second
 from hitless.api.server import serve
 from hitless.errors import HitlessError, UnknownService, UserError
 from hitless.journal.record import Entry, Record, chain, document
@@ -309,6 +310,7 @@ class ScriptedControlPlane:
     answers: dict[str, RolloutView | HitlessError] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     check: VerifyView | None = None
+    measured: tuple[Second, ...] = ()
     found: PreflightView = field(default_factory=preflight)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     on_frame: Callable[[int], None] = lambda _: None
@@ -349,6 +351,11 @@ class ScriptedControlPlane:
 
     async def service(self, name: str) -> ServiceView:
         return self._find(name)
+
+    async def seconds(self, *, service: str, minutes: int) -> tuple[Second, ...]:
+        self._find(service)
+        self.calls.append(("seconds", {"service": service, "minutes": minutes}))
+        return self.measured
 
     async def rollouts(self, service: str | None, *, limit: int, before: str | None = None) -> list[RolloutRowView]:
         names = [one["id"] for one in self._rollouts()]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hitless.analysis.counts import Second
 from hitless.engine.archive import Archive, service_of
 from hitless.engine.codec import subject_of
 from hitless.engine.keeper import Keeper, told_only
@@ -365,6 +366,12 @@ class Controller:
     async def service(self, name: str) -> ServiceView:
         """Show one service."""
         return self._service_view(self._loop(name))
+
+    async def seconds(self, *, service: str, minutes: int) -> tuple[Second, ...]:
+        """Return what was measured of a service lately."""
+        name, metrics = self._loop(service).name, self.outside.metrics
+        after = int(self.outside.clock.now().timestamp()) - 60 * minutes
+        return () if metrics is None else await metrics.seconds(name, after=after)
 
     async def rollouts(self, service: str | None, *, limit: int, before: str | None = None) -> list[RolloutRowView]:
         """List rollouts, newest first: at most `limit`, only those begun before `before`."""

@@ -6,7 +6,7 @@ durations seconds, weights basis points. Wanted and observed stand side by side;
 
 from __future__ import annotations
 
-from typing import Generic, Literal, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 Payload = TypeVar("Payload")
 
@@ -227,6 +227,16 @@ class ServiceView(TypedDict):
     notices: list[str]
     certificate: CertificateView | None
     seq: int
+
+
+class SecondsView(TypedDict):
+    """What was measured of a service, oldest second first, in the form of a recording; a second that is a gap says so.
+
+    Each has `t`, when it began, `g`, why it is a gap, and what is not empty of `c`, cells, and `k`, calls.
+    """
+
+    service: str
+    seconds: list[dict[str, Any]]
 
 
 class JournalRecordView(TypedDict):
