@@ -180,6 +180,19 @@ def test_bursts_of_single_instances_that_the_background_does_not_show_are_found_
     assert fired[By.INSTANCES] > 0
 
 
+def test_a_slow_instance_is_found_and_the_margin_that_is_proposed_is_tried_too() -> None:
+    draw = np.random.default_rng(8)
+    seconds = [
+        Second(at=BEGIN + at, cells=tuple(of_one_instance(draw, name, ms) for name, ms in (("a", 50.0), ("b", 75.0))))
+        for at in range(600)
+    ]
+    told = Settings(analysis=ANALYSIS, slo=None, steps=(CanaryStep(weight_bp=5_000, hold_s=600),))
+    found = calibrate(seconds, baseline=V1, settings=told, runs=8)
+    assert [row.name for row in found.too_often] == ["latency"]
+    assert found.fires_too_often
+    assert {one.by: one.rollbacks for one in found.tried_again} == {By.REQUESTS: 0, By.INSTANCES: 0}
+
+
 def burst(second: Second) -> Second:
     """Have the first instance fail half of its requests."""
     (cell,) = second.cells

@@ -16,7 +16,7 @@ from hitless.engine.controller import Controller
 from hitless.engine.keeper import LEASE_S, Keeper
 from hitless.engine.objectives import FEED_S, UNHEARD_S
 from hitless.engine.outside import Outside
-from hitless.errors import EnvironmentFault
+from hitless.errors import EnvironmentFault, UnknownService
 from hitless.rollout.spec import (
     LOCAL,
     Address,
@@ -133,6 +133,15 @@ async def test_a_budget_is_shown_at_rest_and_says_since_when_it_knows(world: Wor
     assert int(datetime.fromisoformat(one["since"]).timestamp()) <= begun
     assert (await burn(controller))["long"] == pytest.approx(0.5, abs=0.05)
     assert world.told() == []
+
+
+async def test_what_was_measured_lately_can_be_asked_for(world: World, controller: Controller) -> None:
+    await world.clock.advance(10 * MINUTE_S)
+    found = await controller.seconds(service="shop", minutes=5)
+    assert len(found) == pytest.approx(5 * MINUTE_S, abs=3)
+    assert found == (await world.metrics.seconds("shop", after=0))[-len(found) :]
+    with pytest.raises(UnknownService):
+        await controller.seconds(service="cart", minutes=5)
 
 
 async def test_nothing_is_known_before_the_first_look_and_nothing_is_promised_without_an_slo(world: World) -> None:

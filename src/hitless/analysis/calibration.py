@@ -22,7 +22,7 @@ from scipy.special import betaincinv
 from hitless.analysis.background import background
 from hitless.analysis.counts import Second
 from hitless.analysis.judge import Judge
-from hitless.analysis.proposals import Proposal, propose_latency_margin, propose_margin, propose_warm_up
+from hitless.analysis.proposals import LATENCY_MARGIN, Proposal, propose_latency_margin, propose_margin, propose_warm_up
 from hitless.analysis.ruling import Call, Judgement, Why
 from hitless.analysis.settings import Background, JudgeSettings
 from hitless.analysis.splitting import LEAST_INSTANCES, By, Deal, Splitter, deal, instances_of, share_bp
@@ -92,6 +92,7 @@ class Calibration:
         gaps_s: seconds that could not be read.
         missing: why nothing is said; empty = it is.
         promised: at most this share of rollouts of a version that is no worse is taken back.
+        tried_again: with the settings that are proposed, where the present ones take back too often and they may help.
     """
 
     baseline: Version
@@ -105,11 +106,21 @@ class Calibration:
     rows: tuple[CalibratedRow, ...] = ()
     tried: tuple[Tried, ...] = ()
     proposals: tuple[Proposal, ...] = ()
+    tried_again: tuple[Tried, ...] = ()
 
     @property
     def fires_too_often(self) -> bool:
         """Whether the runs show that more is taken back than was promised."""
         return any(one.at_least(one.rollbacks) > self.promised for one in self.tried)
+
+    @property
+    def too_often(self) -> tuple[CalibratedRow, ...]:
+        """The rows that are shown to fire more often than was promised of each."""
+        return tuple(
+            row
+            for row in self.rows
+            if any(one.at_least(one.fired.get(row.name, 0)) > row.promised for one in self.tried)
+        )
 
     @property
     def silences_itself(self) -> bool:
@@ -159,17 +170,31 @@ def calibrate(
     )
     if found.missing:
         return found
-    trials = _Trials(seconds=seconds, baseline=baseline, settings=settings)
     ways = (By.REQUESTS, By.INSTANCES) if any(len(one) >= LEAST_INSTANCES for one in known.values()) else (By.REQUESTS,)
-    for number in range(runs):
-        trials.run(number, ways[number % len(ways)])
-        tell(number + 1)
-    return replace(
-        found,
-        rows=trials.rows(measured),
-        tried=tuple(trials.tried(way) for way in ways),
-        proposals=_proposals(seconds, found, settings),
-    )
+
+    def trials(told: Settings) -> _Trials:
+        made = _Trials(seconds=seconds, baseline=baseline, settings=told)
+        for number in range(runs):
+            made.run(number, ways[number % len(ways)])
+            tell(number + 1)
+        return made
+
+    first, proposals = trials(settings), _proposals(seconds, found, settings)
+    tried = tuple(first.tried(way) for way in ways)
+    found = replace(found, rows=first.rows(measured), tried=tried, proposals=proposals)
+    proposed = _proposed(settings, proposals)
+    if not found.fires_too_often or proposed == settings:
+        return found
+    second = trials(proposed)
+    return replace(found, tried_again=tuple(second.tried(way) for way in ways))
+
+
+def _proposed(settings: Settings, proposals: Sequence[Proposal]) -> Settings:
+    """Return the settings with what may keep rows from firing: a margin of failures only bears on promotions."""
+    margin = next((one.proposed for one in proposals if one.key == LATENCY_MARGIN), None)
+    if margin is None:
+        return settings
+    return replace(settings, analysis=replace(settings.analysis, latency_margin=margin))
 
 
 def _missing(read_s: int, requests: int) -> Iterator[str]:

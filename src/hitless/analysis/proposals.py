@@ -22,6 +22,7 @@ from hitless.rollout.spec import ALL_TRAFFIC_BP, AnalysisSpec, CanaryStep, Insta
 LEAST_MARGIN, MOST_MARGIN = 1e-5, 0.1
 """More than 10 percentage points of failures are no margin, they are an outage."""
 
+ERROR_MARGIN, LATENCY_MARGIN, WARM_UP = "analysis.error_rate.margin", "analysis.latency.margin", "analysis.warm_up"
 WINDOW_S = 10
 WATCHED_S = 300
 LEAST_ANSWERS = 1_000
@@ -80,7 +81,7 @@ def propose_margin(
             for step, following in compared
         )
 
-    key, present = "analysis.error_rate.margin", analysis.error_margin
+    key, present = ERROR_MARGIN, analysis.error_margin
     compared = [(step, after) for step, after in pairwise(steps) if step.hold_s > 0]
     if not compared:
         return Proposal(key=key, present=present, proposed=None, why="no step of the canary has a hold")
@@ -108,7 +109,7 @@ def _rounded_up(value: float) -> float:
 
 def propose_warm_up(seconds: Sequence[Second], *, analysis: AnalysisSpec) -> Proposal:
     """Propose how long a new version's durations are left out, from versions that came within the data."""
-    key, present = "analysis.warm_up", analysis.warm_up_s
+    key, present = WARM_UP, analysis.warm_up_s
     seen = {version: took for version in _newcomers(seconds) if (took := warm_up_of(seconds, version)) is not None}
     if not seen:
         why = f"no version came within the data and was seen for {WATCHED_S} s and more after that"
@@ -169,7 +170,7 @@ def _durations(second: Second, version: Version) -> Counter[int]:
 
 def propose_latency_margin(seconds: Iterable[Second], *, baseline: Version, analysis: AnalysisSpec) -> Proposal:
     """Propose how much slower is not slower: as far as instances of one version differ."""
-    key, present = "analysis.latency.margin", analysis.latency_margin
+    key, present = LATENCY_MARGIN, analysis.latency_margin
     spread = latency_spread(seconds, baseline)
     if spread is None:
         why = "durations are not known by instance here, or of fewer than two of them: how far they differ is not known"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +24,15 @@ from hitless.cli.project import spec_of
 from hitless.cli.session import DEFAULTS, Common, Session
 from hitless.cli.tree import columns
 from hitless.rollout.spec import AnalysisSpec, CanarySpec, ServiceSpec, Version
-from hitless.view.calibration import FIGURES, CalibrationView, TriedView, calibration_view, remarks
+from hitless.view.calibration import (
+    FIGURES,
+    CalibrationView,
+    ProposalView,
+    TriedView,
+    calibration_view,
+    remarks,
+    untried,
+)
 
 MOST_MINUTES = 45
 USUAL_RUNS, MOST_RUNS = 40, 1_000
@@ -108,22 +117,23 @@ def _show(view: CalibrationView, output: Output) -> None:
     if view["missing"]:
         output.show(Text(f"too little to say anything: {'; '.join(view['missing'])}", style="bold"))
         return
-    output.show(Text())
-    output.show(_rows(view))
-    output.show(Text())
-    for one in view["tried"]:
-        output.show(Text(_outcome(one, view)))
+    output.show(Group(Text(), _rows(view), Text(), *(Text(_outcome(one, view)) for one in view["tried"])))
     for remark in remarks(view):
-        output.show(Text(f"({remark})" if remark.startswith("not tried") else remark))
-    output.show(Text())
-    for proposal in view["proposals"]:
-        written = FIGURES[proposal["key"]]
-        proposed = "nothing to propose" if proposal["proposed"] is None else written(proposal["proposed"])
-        if proposal["proposed"] == proposal["present"]:
-            proposed = "stays"
-        output.show(Text(f"{proposal['key']} {written(proposal['present'])}: {proposed}; {proposal['why']}"))
+        output.show(Text(remark, style="yellow"))
+    output.show(Text(f"not tried: {'; '.join(untried(view))}", style="dim"))
+    output.show(Group(Text(), *(Text(_proposal(one)) for one in view["proposals"])))
     if view["settings"] is not None:
         output.show(Text(f"\nfor hitless.yaml:\n\n{view['settings']}"))
+    for one in view["tried_again"]:
+        output.show(Text(f"with these settings, {_outcome(one, view)}"))
+
+
+def _proposal(one: ProposalView) -> str:
+    written = FIGURES[one["key"]]
+    proposed = "nothing to propose" if one["proposed"] is None else f"rather {written(one['proposed'])}"
+    if one["proposed"] == one["present"]:
+        proposed = "stays"
+    return f"{one['key']} {written(one['present'])}: {proposed}; {one['why']}"
 
 
 def _head(view: CalibrationView) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, TypedDict
 
 from hitless.analysis.calibration import Calibration, Tried
-from hitless.analysis.proposals import Proposal
+from hitless.analysis.proposals import ERROR_MARGIN, LATENCY_MARGIN, WARM_UP, Proposal
 
 
 class TriedView(TypedDict):
@@ -48,8 +48,10 @@ class ProposalView(TypedDict):
 class CalibrationView(TypedDict):
     """What the judge does with a version that is compared with itself.
 
-    `missing` says why nothing was tried; then `rows`, `tried`, `proposals` are empty. `settings` is what would change,
-    ready to paste; None = nothing would, or nothing can be said.
+    `missing` says why nothing was tried; then `rows`, `tried`, `proposals` are empty. `too_often` names the rows that
+    are shown to fire more often than promised of each. `tried_again`: with the proposed settings, where the present
+    ones take back too often. `settings` is what would change, ready to paste; None = nothing would, or nothing can be
+    said.
     """
 
     source: Literal["requests", "recording", "control plane"]
@@ -65,10 +67,12 @@ class CalibrationView(TypedDict):
     promised: float
     missing: list[str]
     fires_too_often: bool
+    too_often: list[str]
     silences_itself: bool
     rows: list[CalibratedRowView]
     tried: list[TriedView]
     proposals: list[ProposalView]
+    tried_again: list[TriedView]
     settings: str | None
 
 
@@ -90,6 +94,7 @@ def calibration_view(
         "promised": found.promised,
         "missing": list(found.missing),
         "fires_too_often": found.fires_too_often,
+        "too_often": [one.name for one in found.too_often],
         "silences_itself": found.silences_itself,
         "rows": [
             {"name": one.name, "title": one.title, "promised": one.promised, "dispersion": one.dispersion}
@@ -100,6 +105,7 @@ def calibration_view(
             {"key": one.key, "present": one.present, "proposed": one.proposed, "why": one.why}
             for one in found.proposals
         ],
+        "tried_again": [_tried(one) for one in found.tried_again],
         "settings": _settings(found),
     }
 
@@ -147,36 +153,39 @@ def seconds(duration: float) -> str:
 
 
 _WRITTEN: Mapping[str, tuple[str, Callable[[float], str]]] = {
-    "analysis.error_rate.margin": ("error_rate", lambda value: f"{{margin: {points(value)}}}"),
-    "analysis.latency.margin": ("latency", lambda value: f"{{margin: {percent(value)}}}"),
-    "analysis.warm_up": ("warm_up", seconds),
+    ERROR_MARGIN: ("error_rate", lambda value: f"{{margin: {points(value)}}}"),
+    LATENCY_MARGIN: ("latency", lambda value: f"{{margin: {percent(value)}}}"),
+    WARM_UP: ("warm_up", seconds),
 }
 FIGURES: Mapping[str, Callable[[float], str]] = {
-    "analysis.error_rate.margin": points,
-    "analysis.latency.margin": percent,
-    "analysis.warm_up": seconds,
+    ERROR_MARGIN: points,
+    LATENCY_MARGIN: percent,
+    WARM_UP: seconds,
 }
 """How each setting's figure is written."""
 
 
 def remarks(view: CalibrationView) -> Iterator[str]:
-    """Say in words what follows from the runs, and what could not be tried."""
-    ways = {one["by"]: one for one in view["tried"]}
-    if view["fires_too_often"]:
-        yield (
-            "the judge takes this version back more often than promised: failures come in bursts that the dispersion "
-            "does not show; more instances, fewer bursts, or `analysis: off` until then"
-        )
-    silenced = sum(one["silenced"] for one in view["tried"])
-    if silenced:
-        word = "would silence" if view["silences_itself"] else "silenced"
-        yield (
-            f"the placebo {word} the judge in {silenced} of {sum(one['runs'] for one in view['tried'])} runs: it only "
-            "holds then"
-        )
+    """Say in words what follows from the runs."""
+    runs = sum(one["runs"] for one in view["tried"])
+    titles = {row["name"]: row["title"] for row in view["rows"]}
+    for name in view["too_often"]:
+        yield f"{titles[name]}: more often than promised; {_WHY.get(name, _BURSTS)}"
+    if silenced := sum(one["silenced"] for one in view["tried"]):
+        yield f"the placebo silenced the judge in {silenced} of {runs} runs: it only holds then"
     if guarded := sum(one["guarded"] for one in view["tried"]):
-        yield f"the guard of the objective took it back in {guarded} runs: the version itself misses its objective"
-    if view["tried"] and "instances" not in ways:
-        yield "one instance, or none is known: what bursts of single instances do was not tried"
-    if view["tried"]:
-        yield "not tried: memory and processor time; slow answers by instance, unless a file names the instance of each"
+        yield f"the objective's guard took it back in {guarded} of {runs} runs: the version itself misses its objective"
+
+
+def untried(view: CalibrationView) -> Iterator[str]:
+    """Say what could not be tried."""
+    yield "what memory and processor time say"
+    by_instance = {one["by"] for one in view["tried"]} >= {"instances"}
+    if not by_instance:
+        yield "bursts of single instances: one is there, or none is known"
+    elif not any(one["key"] == LATENCY_MARGIN and one["proposed"] is not None for one in view["proposals"]):
+        yield "slow answers, other attempts and calls by instance: they are counted by version"
+
+
+_BURSTS = "failures come in bursts that the dispersion before does not show"
+_WHY: Mapping[str, str] = {"latency": "instances of this version differ by more than the margin"}
