@@ -199,6 +199,19 @@ async def test_metrics_that_do_not_answer_make_a_rate_unknown_and_are_taken_up_a
     assert (await burn(controller))["long"] == 0.0
 
 
+async def test_a_fault_inside_is_logged_and_ends_nothing(
+    world: World, controller: Controller, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.metrics.fault = ZeroDivisionError("division by zero")
+    await world.clock.advance(2 * FEED_S)
+    assert "the error budgets of shop could not be brought up to date" in caplog.text
+    world.metrics.fault = None
+    await world.clock.advance(6 * MINUTE_S)
+    assert (await burn(controller))["long"] == 0.0
+    await world.deploy(controller, "v2")
+    assert (await controller.service("shop"))["stable"] == "v2"
+
+
 async def test_a_store_that_fails_is_told_later_and_the_alert_is_shown_meanwhile(
     world: World, controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

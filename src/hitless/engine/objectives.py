@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +20,7 @@ from hitless.analysis.counts import Second
 from hitless.engine.codec import subject_of
 from hitless.engine.keeper import Keeper
 from hitless.engine.outside import Outside
-from hitless.errors import EnvironmentFault, HitlessError
+from hitless.errors import EnvironmentFault, Fenced, HitlessError
 from hitless.journal.record import Entry
 from hitless.rollout.events import ENGINE
 from hitless.rollout.spec import SloSpec
@@ -33,6 +34,8 @@ AT_ONCE = 50
 
 BURN = "hitless.analysis.burn"
 """Loaded by the first service that promises something: numpy would cost every start of hitless half a second."""
+
+log = logging.getLogger("hitless")
 
 SloOf = Callable[[], Mapping[str, SloSpec]]
 """What each service promises by the settings in force."""
@@ -109,11 +112,20 @@ class Objectives:
         """Take what was measured since the last look, of every service that promises something."""
         promised = {service: promises(slo) for service, slo in self.promised().items()}
         for service in {*self._watched, *promised}:
-            await self._follow(service, promised.get(service, {}))
-            if self._watched[service]:
-                await self._feed(service)
-                await self._tell(service)
+            try:
+                await self._look_at(service, promised.get(service, {}))
+            except Fenced:
+                raise
+            except Exception:
+                # a fault in here must end neither rollouts nor what is watched of the other services
+                log.exception("the error budgets of %s could not be brought up to date", service)
             await asyncio.sleep(0)
+
+    async def _look_at(self, service: str, wanted: Mapping[str, Promise]) -> None:
+        await self._follow(service, wanted)
+        if self._watched.get(service):
+            await self._feed(service)
+            await self._tell(service)
 
     async def _follow(self, service: str, wanted: Mapping[str, Promise]) -> None:
         """Keep the budgets whose objective is as it was, end those that are promised no more, begin new ones."""
