@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hitless.analysis.counts import Second
 from hitless.api.server import serve
 from hitless.errors import HitlessError, UnknownService, UserError
 from hitless.journal.record import Entry, Record, chain, document
@@ -26,6 +27,7 @@ from hitless.view.models import (
     InstanceView,
     JournalRecordView,
     JudgementView,
+    ObjectiveView,
     PlanView,
     PreflightView,
     RolloutRowView,
@@ -187,12 +189,40 @@ def service(**changes: Any) -> ServiceView:
         "versions": [version(OLD, "stable", 10_000)],
         "instances": [instance(1, OLD), instance(2, OLD)],
         "rollout": None,
+        "objectives": [],
         "problems": [],
         "notices": [],
         "certificate": None,
         "seq": 0,
     }
     return ServiceView(**{**view, **changes})
+
+
+def objective(name: str = "success_rate", *, page: bool = False, **changes: Any) -> ObjectiveView:
+    rate = 21.5 if page else 0.25
+    burn = [
+        {
+            "window": window,
+            "short_minutes": short,
+            "long": rate,
+            "short": rate,
+            "factor": factor,
+            "urgency": urgency,
+            "known": 0.7,
+            "burning_since": at(-90) if page and window == "1h" else None,
+        }
+        for window, short, factor, urgency in (("1h", 5, 14.4, "page"), ("1d", 120, 3.0, "ticket"))
+    ]
+    view: dict[str, Any] = {
+        "name": name,
+        "promised": 0.9995,
+        "at_most_ms": None,
+        "budget_left": 0.874,
+        "since": at(-2_520),
+        "known": 0.001,
+        "burn": burn,
+    }
+    return ObjectiveView(**{**view, **changes})
 
 
 def envoy(**changes: Any) -> EnvoyView:
@@ -280,6 +310,7 @@ class ScriptedControlPlane:
     answers: dict[str, RolloutView | HitlessError] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     check: VerifyView | None = None
+    measured: tuple[Second, ...] = ()
     found: PreflightView = field(default_factory=preflight)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     on_frame: Callable[[int], None] = lambda _: None
@@ -320,6 +351,11 @@ class ScriptedControlPlane:
 
     async def service(self, name: str) -> ServiceView:
         return self._find(name)
+
+    async def seconds(self, *, service: str, minutes: int) -> tuple[Second, ...]:
+        self._find(service)
+        self.calls.append(("seconds", {"service": service, "minutes": minutes}))
+        return self.measured
 
     async def rollouts(self, service: str | None, *, limit: int, before: str | None = None) -> list[RolloutRowView]:
         names = [one["id"] for one in self._rollouts()]

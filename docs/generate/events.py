@@ -38,6 +38,25 @@ TOLD = {
         "An effect could not be carried out; told once per kind of trouble, and tried again.",
         "`problem`: str",
     ),
+    "objective.burning": (
+        (
+            "An error budget burns so fast that somebody is called, by both windows; told once. A control plane that "
+            "begins anew knows of no earlier alert, and tells one that goes on again."
+        ),
+        (
+            "`objective`: str<br>`promised`: float<br>`at_most_ms`: float or null<br>`window`: str<br>`factor`: float"
+            "<br>`burn`: float or null<br>`burn_short`: float or null<br>`budget_left`: float or null"
+            "<br>`known`: float, the share of the window that was seen<br>`urgency`: `page` or `ticket`"
+        ),
+    ),
+    "objective.recovered": (
+        "It is known to burn well below that again, or is promised no more; never for lack of data.",
+        (
+            "`objective`: str<br>`promised`: float<br>`at_most_ms`: float or null<br>`window`: str<br>`factor`: float"
+            "<br>`burn`: float or null<br>`burn_short`: float or null<br>`budget_left`: float or null"
+            "<br>`known`: float<br>`why`: str"
+        ),
+    ),
     "preflight.examined": (
         "`hitless preflight` examined a version, without a rollout.",
         "`version`: str<br>`reason`: str or null<br>`findings`: list",

@@ -34,8 +34,8 @@ from hitless.adapters.store_sql.store import FILE_NAME, SqlStore, open_store
 from hitless.api.server import serve as serve_api
 from hitless.cli.place import STATE_DIRECTORY, socket_path
 from hitless.config import load
-from hitless.engine.controller import CONTROL_PLANE, Controller, told_only
-from hitless.engine.keeper import LEASE_S, RENEW_S, Keeper
+from hitless.engine.controller import CONTROL_PLANE, Controller
+from hitless.engine.keeper import LEASE_S, RENEW_S, Keeper, told_only
 from hitless.engine.outside import Outside
 from hitless.engine.service import ServiceLoop
 from hitless.engine.taking_up import standing_line

@@ -45,6 +45,7 @@ def ask(path: Path, method: str, target: str, body: Any = None) -> tuple[int, ht
         ("/v1/services", "hitless.services/v1"),
         ("/v1/services/checkout", "hitless.service/v1"),
         ("/v1/services/checkout/plan?version=7", "hitless.plan/v1"),
+        ("/v1/services/checkout/seconds?minutes=5", "hitless.seconds/v1"),
         ("/v1/rollouts", "hitless.rollouts/v1"),
         ("/v1/rollouts/checkout-7", "hitless.rollout/v1"),
         ("/v1/journal", "hitless.journal/v1"),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.analysis.burn import PERIOD_MINUTES, WINDOWS, Budget, Urgency, budgets, slower_than
+from hitless.analysis.budget import PERIOD_MINUTES, WINDOWS, BudgetState, Burn, Urgency, burning
+from hitless.analysis.burn import Budget, budgets, slower_than
 from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second, bucket_of
 from hitless.rollout.spec import LatencyObjective, Region, SloSpec, Version
 
@@ -139,9 +140,46 @@ def test_rings_say_what_adding_up_all_seconds_says(steps: list[tuple[int, int, i
         one = second(at, failed=bad, total=bad + good, gap="silent" if is_gap else None)
         budget.take(one)
         seen += [] if is_gap else [(at, bad, bad + good)]
+    everything = [one for one in seen if one[0] >= (at // 60 - PERIOD_MINUTES + 1) * 60]
+    assert budget.state().known == pytest.approx(len(everything) / (PERIOD_MINUTES * 60))
     first = (at // 60 - 359) * 60
     total = sum(count for when, _, count in seen if when >= first)
     bad = sum(count for when, count, _ in seen if when >= first)
     burn = budget._burn(WINDOWS[1])
     assert burn.known == pytest.approx(sum(when >= first for when, _, _ in seen) / (360 * 60))
     assert budget._sum(360)[:2] == (bad, total)
+
+
+def state_of(long: float | None, short: float | None) -> BudgetState:
+    burn = {window.name: Burn(long=None, short=None, known=0.0) for window in WINDOWS}
+    burn["1h"] = Burn(long=long, short=short, known=1.0)
+    return BudgetState(objective=0.999, budget_left=1.0, known=1.0, burn=burn, alerts=())
+
+
+@pytest.mark.parametrize(
+    ("long", "short", "was_on", "is_on"),
+    [
+        (15.0, 15.0, False, True),
+        (15.0, 14.0, False, False),  # the short window is not above
+        (14.0, 14.0, True, True),  # hovers about the factor: told once
+        (15.0, 12.0, True, False),
+        (None, None, True, True),  # what is not known ends nothing
+        (15.0, None, True, True),
+        (None, None, False, False),
+    ],
+)
+def test_an_alert_begins_above_its_factor_and_ends_when_one_window_is_known_to_be_well_below(
+    long: float | None, short: float | None, was_on: bool, is_on: bool
+) -> None:
+    before = frozenset({"1h"}) if was_on else frozenset[str]()
+    assert burning(state_of(long, short), before=before) == (frozenset({"1h"}) if is_on else frozenset())
+
+
+def test_a_budget_says_since_when_it_knows() -> None:
+    budget = Budget(0.99)
+    budget.take(second(600, gap="Envoy did not answer"))
+    assert budget.state().since is None
+    budget.take(second(700))
+    assert budget.state().since == 700
+    budget.take(second(40 * DAY_S))
+    assert budget.state().since == (40 * 24 * 60 - PERIOD_MINUTES + 1) * 60

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from hitless.cli.budgets import burning_lines
 from hitless.cli.figures import duration, share
 from hitless.cli.sight import sight_of
 from hitless.cli.symbols import CALLS, FANCY, HEALTH, PHASES, PLAIN, ROLLOUTS, ROTATIONS, STAGES, Glyphs
@@ -24,6 +25,7 @@ from scripted_control_plane import (
     evidence,
     instance,
     judgement,
+    objective,
     preflight,
     rollout,
     service,
@@ -199,6 +201,32 @@ def test_a_judge_leaves_room_for_the_next_commands_and_an_older_control_plane_ha
     without = rollout()
     del without["judgement"]  # type: ignore[misc]  # as it was before there were any
     assert "judge" not in drawn(service(rollout=without))
+
+
+def test_error_budgets_take_a_line_and_what_burns_another_one() -> None:
+    quiet = objective("latency.p99", budget_left=None, since=None)
+    lines = drawn(service(objectives=[objective(page=True), quiet]), width=200).splitlines()
+    assert lines[1] == "error budget  success_rate 87% left · latency.p99 ? · seen for 46m12s of 30d"
+    assert lines[2] == (
+        "page: the error budget of success_rate burns 21.5 times as fast as it may over 1h, 21.5 times over 5m; "
+        "14.4 times calls somebody; since 5m42s"
+    )
+    assert "burns" not in drawn(service(objectives=[quiet]))
+    assert "nothing seen yet" in drawn(service(objectives=[quiet]))
+    assert "budget" not in drawn(service())
+
+
+def test_an_older_control_plane_tells_no_objectives() -> None:
+    without = service()
+    del without["objectives"]  # type: ignore[misc]  # as it was before there were any
+    assert "budget" not in drawn(without)
+    assert list(burning_lines([without], NOON)) == []
+
+
+def test_of_many_services_only_what_burns_is_listed() -> None:
+    burns, quiet = service(objectives=[objective(page=True)]), service(name="cart", objectives=[objective()])
+    (line,) = burning_lines([burns, quiet], NOON)
+    assert line.startswith("checkout: page: the error budget of success_rate burns 21.5 times")
 
 
 @pytest.mark.parametrize("table", [CALLS, PHASES, ROTATIONS, HEALTH, ROLLOUTS, STAGES])

@@ -41,11 +41,11 @@ from hitless.testing import (
     FakeFleet,
     FakeJudge,
     FakeJudges,
+    FakeMetrics,
     FakePreflighter,
+    FakeRecorder,
     FakeRouter,
     MemoryStore,
-    ScriptedMetrics,
-    ScriptedRecorder,
     VirtualClock,
 )
 from hitless.testing.judging import TOO_FEW, WORSE, not_worse
@@ -81,8 +81,8 @@ class World:
         self.fleet = FakeFleet(self.clock)
         self.router = FakeRouter(self.clock, self.fleet, timeout_s=SLOW_S)
         self.store = MemoryStore()
-        self.recorder, self.judges = ScriptedRecorder(), FakeJudges()
-        self.metrics: ScriptedMetrics | None = ScriptedMetrics(self.clock)
+        self.recorder, self.judges = FakeRecorder(), FakeJudges()
+        self.metrics: FakeMetrics | None = FakeMetrics(self.clock)
         self.spec = SHOP
         self.bench: ThreadPoolExecutor | None = None
         self.controllers = 0
@@ -376,7 +376,7 @@ async def test_a_second_that_makes_no_sense_is_a_gap_and_is_told(stage: Stage) -
         await stage.clock.advance(0.25)
         told += await stage.problems()
     assert "what was measured makes no sense to the judge: " in told
-    (gap,) = [one for one in stage.world.recorder.recorded["shop-r2"] if one.second.at == senseless]
+    (gap,) = [one for one in stage.world.recorder.recorded("shop-r2") if one.second.at == senseless]
     assert gap.second.gap == f"second {senseless}: more failures than requests"
     assert stage.world.judge.taken[-1].second.at > senseless
     assert await stage.problems() == ""
@@ -476,7 +476,7 @@ async def test_the_next_controller_judges_on_by_the_same_settings_and_the_same_e
         assert stage.rulings()[-1] == ("promote", "not_worse")
     first = world.judge
     await world.clock.advance(30)
-    world.metrics = ScriptedMetrics(world.clock)  # what was not measured while no controller was there is not there
+    world.metrics = FakeMetrics(world.clock)  # what was not measured while no controller was there is not there
     world.metrics.hangs = True
     async with world.controlled() as controller:
         stage = Stage(world, controller)
@@ -496,7 +496,7 @@ async def test_the_next_controller_judges_on_by_the_same_settings_and_the_same_e
     third = world.judge
     assert third.taken[: len(first.taken)] == first.taken
     assert third.taken[len(first.taken)].second.at >= first.taken[-1].second.at + 90
-    assert third.taken == world.recorder.recorded["shop-r2"]
+    assert tuple(third.taken) == world.recorder.recorded("shop-r2")
 
 
 async def test_the_next_controller_says_that_what_was_seen_before_is_lost(world: World) -> None:
@@ -588,20 +588,20 @@ async def test_a_recording_of_another_rollout_of_that_name_is_left_alone_and_tol
         await stage.clock.advance(5)
         world.judges.ruling = WORSE
         await stage.idle()
-    before = list(world.recorder.recorded["shop-r2"])
+    before = world.recorder.recorded("shop-r2")
     assert before
     elsewhere = World()
     elsewhere.clock = world.clock
     elsewhere.fleet, elsewhere.recorder = FakeFleet(world.clock), world.recorder
     elsewhere.router = FakeRouter(world.clock, elsewhere.fleet)
-    elsewhere.metrics = ScriptedMetrics(world.clock)
+    elsewhere.metrics = FakeMetrics(world.clock)
     async with elsewhere.controlled() as controller:
         stage = Stage(elsewhere, controller)
         await stage.canary()
         assert "a recording of another rollout shop-r2 is there; this one has none" in await stage.problems()
         elsewhere.judges.ruling = WORSE
         await stage.idle()
-    assert world.recorder.recorded["shop-r2"] == before
+    assert world.recorder.recorded("shop-r2") == before
 
 
 async def test_the_view_has_the_evidence_and_its_moment(stage: Stage) -> None:

@@ -12,76 +12,16 @@ with all of 5 minutes none did (measured). For paging and for people; what a rol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable
 
 import numpy as np
 
+from hitless.analysis.budget import PERIOD_MINUTES, WINDOWS, BudgetState, Burn, Promise, Window, promises
 from hitless.analysis.counts import Cell, Fates, Second, bucket_of
 from hitless.rollout.spec import SloSpec
 
 MINUTE_S = 60
-PERIOD_MINUTES = 30 * 24 * 60
 KNOWN_SHARE = 0.8
-
-
-class Urgency(StrEnum):
-    """What an alert is for."""
-
-    PAGE = "page"
-    TICKET = "ticket"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """Two windows and the burn rate above which both must be."""
-
-    name: str
-    long_minutes: int
-    short_minutes: int
-    factor: float
-    urgency: Urgency
-
-
-WINDOWS = (
-    Window(name="1h", long_minutes=60, short_minutes=5, factor=14.4, urgency=Urgency.PAGE),
-    Window(name="6h", long_minutes=360, short_minutes=30, factor=6.0, urgency=Urgency.PAGE),
-    Window(name="1d", long_minutes=1_440, short_minutes=120, factor=3.0, urgency=Urgency.TICKET),
-    Window(name="3d", long_minutes=4_320, short_minutes=360, factor=1.0, urgency=Urgency.TICKET),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Burn:
-    """How fast a budget burns in one pair of windows.
-
-    Attributes:
-        long, short: burn rates; None = not known, or no request was seen.
-        known: share of the long window that was seen.
-    """
-
-    long: float | None
-    short: float | None
-    known: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetState:
-    """One objective's budget.
-
-    Attributes:
-        budget_left: 1 = untouched, below 0 = overspent, of what was seen in 30 days; None = no request was seen.
-        known: share of the 30 days that was seen.
-        burn: by the long window's name.
-        alerts: windows in which both rates are above the factor, the most urgent first.
-    """
-
-    objective: float
-    budget_left: float | None
-    known: float
-    burn: Mapping[str, Burn]
-    alerts: tuple[Window, ...]
 
 
 def requests_of(cell: Cell) -> Fates:
@@ -102,10 +42,12 @@ def slower_than(at_most_ms: float) -> Callable[[Cell], Fates]:
 
 def budgets(slo: SloSpec) -> dict[str, Budget]:
     """Return a budget for each objective of a service: `success_rate`, `latency.p99` and so on."""
-    found = {
-        f"latency.p{100 * one.quantile:g}": Budget(one.quantile, slower_than(one.at_most_ms)) for one in slo.latency
-    }
-    return ({"success_rate": Budget(slo.success_rate)} if slo.success_rate is not None else {}) | found
+    return {name: budget_of(promise) for name, promise in promises(slo).items()}
+
+
+def budget_of(promise: Promise) -> Budget:
+    """Return an objective's budget, untouched."""
+    return Budget(promise.share, requests_of if promise.at_most_ms is None else slower_than(promise.at_most_ms))
 
 
 class Budget:
@@ -121,7 +63,9 @@ class Budget:
             raise ValueError(f"an objective lies between 0 and 1, not at {objective}")
         self._objective = objective
         self._count = count
-        self._ring = np.zeros((3, PERIOD_MINUTES), dtype=np.int64)  # bad, all, seconds that were seen
+        self._ring = np.zeros((3, PERIOD_MINUTES), dtype=np.int32)  # bad, all, seconds that were seen
+        self._everything = np.zeros(3, dtype=np.int64)  # its sum: 30 days are too long to add up every few seconds
+        self._first: int | None = None
         self._last: int | None = None
 
     def take(self, second: Second) -> None:
@@ -133,18 +77,22 @@ class Budget:
         if second.gap is not None:
             return
         fates = sum((self._count(cell) for cell in second.cells), Fates())
-        self._ring[:, second.at // MINUTE_S % PERIOD_MINUTES] += (fates.failed, fates.total, 1)
+        counted = (fates.failed, fates.total, 1)
+        self._ring[:, second.at // MINUTE_S % PERIOD_MINUTES] += counted
+        self._everything += counted
+        self._first = second.at if self._first is None else self._first
 
     def state(self) -> BudgetState:
         """Return what is left of the budget, and how fast it burns, as of the last second taken."""
-        bad, total, seen_s = self._sum(PERIOD_MINUTES)
+        bad, total, seen_s = (int(one) for one in self._everything)
         burn = {window.name: self._burn(window) for window in WINDOWS}
         return BudgetState(
             objective=self._objective,
             budget_left=1 - bad / total / (1 - self._objective) if total else None,
             known=seen_s / (PERIOD_MINUTES * MINUTE_S),
+            since=self._since() if seen_s else None,
             burn=burn,
-            alerts=tuple(window for window in WINDOWS if _is_above(burn[window.name], window.factor)),
+            alerts=tuple(window for window in WINDOWS if burn[window.name].is_above(window.factor)),
         )
 
     def _forget_until(self, minute: int) -> None:
@@ -153,15 +101,23 @@ class Budget:
             return
         before = self._last // MINUTE_S
         begun = np.arange(max(before + 1, minute - PERIOD_MINUTES + 1), minute + 1)
+        self._everything -= self._ring[:, begun % PERIOD_MINUTES].sum(axis=1)
         self._ring[:, begun % PERIOD_MINUTES] = 0
+
+    def _since(self) -> int | None:
+        if self._first is None or self._last is None:
+            return None
+        return max(self._first, (self._last // MINUTE_S - PERIOD_MINUTES + 1) * MINUTE_S)
 
     def _sum(self, minutes: int) -> tuple[int, int, int]:
         if self._last is None:
             return 0, 0, 0
-        newest = self._last // MINUTE_S
-        places = np.arange(newest - minutes + 1, newest + 1) % PERIOD_MINUTES
-        bad, total, seen_s = self._ring[:, places].sum(axis=1)
-        return int(bad), int(total), int(seen_s)
+        end = self._last // MINUTE_S % PERIOD_MINUTES + 1
+        sums = self._ring[:, max(end - minutes, 0) : end].sum(axis=1)
+        if end < minutes:  # the window goes around the ring's end
+            sums = sums + self._ring[:, end - minutes :].sum(axis=1)
+        bad, total, seen_s = sums.tolist()
+        return bad, total, seen_s
 
     def _burn(self, window: Window) -> Burn:
         short, long = self._sum(window.short_minutes), self._sum(window.long_minutes)
@@ -174,7 +130,3 @@ class Budget:
 
     def _rate(self, bad: int, total: int) -> float | None:
         return bad / total / (1 - self._objective) if total else None
-
-
-def _is_above(burn: Burn, factor: float) -> bool:
-    return all(rate is not None and rate > factor for rate in (burn.long, burn.short))

@@ -9,25 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 
+from hitless.adapters.recordings.form import second_parts
+from hitless.analysis.counts import Second
 from hitless.api import problems
 from hitless.api.control import ControlPlane, Verb
 from hitless.api.requests import (
+    MOST_MINUTES,
     ActRequest,
     After,
     Before,
     DeployRequest,
     Last,
     Limit,
+    Minutes,
     Page,
     PreflightRequest,
     RestartRequest,
     Wait,
 )
+from hitless.ports import Recorded
 from hitless.rollout.spec import StrategyName
 from hitless.view.envelope import Noun, envelope
 from hitless.view.models import (
@@ -40,6 +47,7 @@ from hitless.view.models import (
     ProblemView,
     RolloutRowView,
     RolloutView,
+    SecondsView,
     ServiceView,
     VerifyView,
 )
@@ -133,6 +141,12 @@ def _services(control: ControlPlane, waiting: _Waiting) -> APIRouter:
         """Show what a deploy would do; writes nothing."""
         return _document("plan", await control.plan(service=name, version=version, strategy=strategy))
 
+    @router.get("/{name}/seconds", response_model=shape(Envelope[SecondsView]))
+    async def seconds(name: str, minutes: Minutes = MOST_MINUTES) -> JSONResponse:
+        """Return what was measured of the service, second by second, in the form of a recording."""
+        found = await control.seconds(service=name, minutes=minutes)
+        return await asyncio.to_thread(_seconds_document, name, found)  # some megabytes of a busy service
+
     @router.post("/{name}/rollouts", response_model=shape(Envelope[RolloutView]), status_code=CREATED)
     async def deploy(name: str, request: DeployRequest) -> JSONResponse:
         """Begin a rollout; answers as soon as it is journaled."""
@@ -225,6 +239,11 @@ async def _newest(control: ControlPlane, subject: str | None, count: int) -> lis
         newest = (newest + page)[-count:] if count else []
         after = page[-1]["seq"]
     return newest
+
+
+def _seconds_document(service: str, seconds: Sequence[Second]) -> JSONResponse:
+    rows = [second_parts(Recorded(second=replace(one, usage=()), share_bp={})) for one in seconds]
+    return _document("seconds", SecondsView(service=service, seconds=rows))
 
 
 def _document(noun: Noun, data: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:

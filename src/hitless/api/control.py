@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from hitless.analysis.counts import Second
 from hitless.view.models import (
     ControlPlaneView,
     EnvoyView,
@@ -73,6 +74,14 @@ class ControlPlane(Protocol):
 
     async def service(self, name: str) -> ServiceView:
         """Show one service now.
+
+        Raises:
+            UnknownService: there is none of this name.
+        """
+        ...
+
+    async def seconds(self, *, service: str, minutes: int) -> tuple[Second, ...]:
+        """Return what was measured of a service in the last minutes, oldest first; empty where nobody measures.
 
         Raises:
             UnknownService: there is none of this name.

@@ -11,6 +11,7 @@ from hitless.rollout.spec import StrategyName
 
 LONGEST_WAIT_S = 30.0
 MOST_RECORDS = 1_000
+MOST_MINUTES = 45
 
 Wait = Annotated[
     float, Query(ge=0, le=LONGEST_WAIT_S, description="Long poll: seconds to wait for a change since `after`.")
@@ -19,6 +20,7 @@ After = Annotated[int | None, Query(ge=0, description="Sequence number that the 
 Limit = Annotated[int, Query(ge=1, le=MOST_RECORDS, description="Most records in one answer.")]
 Page = Annotated[int, Query(ge=1, le=MOST_RECORDS, description="Most rollouts in one answer.")]
 Before = Annotated[str | None, Query(description="Only rollouts begun before this one: the last of the page before.")]
+Minutes = Annotated[int, Query(ge=1, le=MOST_MINUTES, description="How far back; no more is kept.")]
 Last = Annotated[int | None, Query(ge=0, le=MOST_RECORDS, description="Only the newest so many; excludes `after`.")]
 
 

@@ -77,6 +77,13 @@ PLAN_DETAILS = """\
 With --rate, and without a control plane: how many requests and how long each step of the canary needs to be left, \
 what it finds within its hold, and which holds would do."""
 
+CALIBRATE_DETAILS = """\
+Takes what the control plane has measured lately, 45 minutes at most, or a file that `hitless analyse` reads. One half \
+of it is the background, the other is judged as a rollout, the version split into two: by request, and by instance \
+where there are several. Says how often each row fires beside what is promised, and proposes settings as far as they \
+can be measured. Needs 10 minutes and 2,000 requests. Exits 6 when there are too few, when the judge fires more often \
+than promised, or when it would silence itself."""
+
 EXPORT_DETAILS = (
     "Each line is a record in the form that was hashed, so that the export proves itself; without an envelope."
 )
@@ -106,6 +113,12 @@ TOP: Mapping[str, Command] = {
         "Judge what has happened: requests, a recorded rollout, or two columns.",
         NOUNS,
         ANALYSE_DETAILS,
+    ),
+    "calibrate": Command(
+        "calibrate:calibrate",
+        "Try the judge on the old version alone: false alarms, settings that fit.",
+        NOUNS,
+        CALIBRATE_DETAILS,
     ),
     "load": Command("load:load", "Send requests of every kind, and count the fate of each.", NOUNS, LOAD_DETAILS),
     "explain": Command("explain:explain", "Explain an error code, offline.", NOUNS),

@@ -20,6 +20,7 @@ from hitless.view.models import (
     PreflightView,
     RolloutRowView,
     RolloutView,
+    SecondsView,
     ServiceView,
     VerifyView,
 )
@@ -28,6 +29,9 @@ Verb = Literal["promote", "promote_full", "pause", "resume", "abort", "undo"]
 
 ANSWER_S = 30.0
 """Longest a control plane may think, beyond the wait that was asked for."""
+
+SECONDS_S = 120.0
+"""Longest that 45 minutes of a busy service may take: some megabytes, unpacked and written."""
 
 FIRST_ERROR_STATUS = 400
 
@@ -45,6 +49,11 @@ class Client:
     def service(self, name: str, *, after: int | None = None, wait_s: float = 0) -> ServiceView:
         """Show one service; with `after`, as soon as something has changed since, or after `wait_s`."""
         return cast("ServiceView", self._get(f"/v1/services/{quote(name, safe='')}", after=after, wait=wait_s))
+
+    def seconds(self, service: str, *, minutes: int) -> SecondsView:
+        """Return what was measured of a service lately."""
+        path = f"/v1/services/{quote(service, safe='')}/seconds?minutes={minutes}"
+        return cast("SecondsView", self._ask("GET", path, None, timeout_s=SECONDS_S))
 
     def rollouts(self, service: str | None, *, limit: int = 20, before: str | None = None) -> list[RolloutRowView]:
         """List rollouts, newest first, only those begun before `before`."""

@@ -22,7 +22,7 @@ from hitless.cli.faults import InputUnreadable
 from hitless.cli.figures import count
 from hitless.errors import Place
 from hitless.ports import Recorded
-from hitless.rollout.spec import ALL_TRAFFIC_BP, AnalysisSpec, SloSpec
+from hitless.rollout.spec import ALL_TRAFFIC_BP, AnalysisSpec, SloSpec, Version
 
 STDIN = "-"
 LEAST_BACKGROUND_S = 60
@@ -68,6 +68,17 @@ class Case:
     background_s: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """What one version did, and the settings by which it was, or would be, compared."""
+
+    source: Literal["requests", "recording", "control plane"]
+    version: Version
+    seconds: Sequence[Second]
+    analysis: AnalysisSpec
+    slo: SloSpec | None
+
+
 @dataclass(slots=True)
 class _Complaints:
     """Lines that cannot be read, with their places; reading goes on, so that one run tells them all."""
@@ -100,6 +111,41 @@ def read_case(file: str, options: Options) -> Case:
         if is_recording(first):
             return _recorded_case(first, lines, file, options)
         return _request_case(first, lines, file, options)
+
+
+def read_baseline(file: str) -> Baseline:
+    """Read what the old version of a recording, or of requests, did.
+
+    Raises:
+        InputUnreadable: names every line that cannot be read, as far as they are few.
+    """
+    with _opened(file) as lines:
+        first = lines.readline()
+        if is_recording(first):
+            case = _recorded_case(first, lines, file, Options())
+            told = case.settings
+            return Baseline(
+                source="recording", version=told.baseline, seconds=case.seconds, analysis=told.analysis, slo=told.slo
+            )
+        return _requests_of_baseline(first, lines, file)
+
+
+def _requests_of_baseline(first: str, lines: Iterable[str], name: str) -> Baseline:
+    """Count the old version's requests by instance, durations too: lines tell more than any counter keeps."""
+    counting, complaints = Counting(), _Complaints(name)
+    for number, line in enumerate(_chained(first, lines), start=1):
+        try:
+            request = read_request(line) if line.strip() else None
+            if request is not None and request.version == BASELINE:
+                counting.take(replace(request, version=Version(request.instance or BASELINE)))
+        except BadRequestError as problem:
+            complaints.add(number, problem)
+    complaints.raise_if_any()
+    seconds = [
+        replace(second, cells=tuple(replace(cell, version=BASELINE) for cell in second.cells))
+        for second in counting.seconds()
+    ]
+    return Baseline(source="requests", version=BASELINE, seconds=seconds, analysis=AnalysisSpec(), slo=None)
 
 
 def read_columns(files: tuple[Path, ...]) -> tuple[list[float], list[float]]:

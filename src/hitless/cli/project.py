@@ -138,7 +138,7 @@ def _show_plan(session: Session, name: str | None, version: str, strategy: str |
 
 
 def _show_outlook(session: Session, name: str | None, rate: float, errors: str | None) -> None:
-    spec = _spec(config.load(session.directory / PROJECT_FILE), name)
+    spec = spec_of(config.load(session.directory / PROJECT_FILE), name)
     view = outlooks_of(spec, rate=rate, errors=errors or USUAL_ERRORS)
     if session.output.json:
         session.output.document("outlook", view)
@@ -147,7 +147,7 @@ def _show_outlook(session: Session, name: str | None, rate: float, errors: str |
 
 
 def _plan_from_file(session: Session, name: str | None, version: str, strategy: str | None) -> PlanView:
-    spec = _spec(config.load(session.directory / PROJECT_FILE), name)
+    spec = spec_of(config.load(session.directory / PROJECT_FILE), name)
     chosen = StrategyName(strategy) if strategy else spec.strategy.default
     candidate = Version(version)
     compiled = compile_rollout(
@@ -156,7 +156,13 @@ def _plan_from_file(session: Session, name: str | None, version: str, strategy: 
     return plan_view(compiled, spec=spec, strategy=chosen, baseline=PRESENT, candidate=candidate)
 
 
-def _spec(project: config.Project, name: str | None) -> ServiceSpec:
+def spec_of(project: config.Project, name: str | None) -> ServiceSpec:
+    """Return the settings of a service, or of the only one.
+
+    Raises:
+        ServiceNotNamed: there is not exactly one.
+        UnknownService: there is none of this name.
+    """
     names = list(project.services)
     if name is None and len(names) != 1:
         raise ServiceNotNamed(names)

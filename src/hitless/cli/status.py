@@ -4,6 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from hitless.cli.budgets import burning_lines
 from hitless.cli.outcome import DONE
 from hitless.cli.session import DEFAULTS, Common, Session
 from hitless.cli.sight import sight_of
@@ -52,5 +53,7 @@ def _show_pictures(session: Session, services: list[ServiceView]) -> None:
         output.show(services_table(services, canvas))
         for line in problem_lines(services):
             output.raw(f"why  {line}")
+        for line in burning_lines(services, session.clock.now()):
+            output.raw(f"burn {line}")
         for notice in dict.fromkeys(one for service in services for one in service.get("notices", ())):
             output.narrate(f"note: {notice}")

@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from hitless.cli.budgets import budget_lines
 from hitless.cli.figures import UNKNOWN, moment, share, since
 from hitless.cli.sight import Sight, current_stage, instances_of, is_finished, versions_shown
 from hitless.cli.symbols import (
@@ -104,6 +105,7 @@ def _above(sight: Sight, canvas: Canvas) -> Iterator[RenderableType]:
     if (certificate := sight.service.get("certificate")) and certificate["ends_at"]:
         ends_on = moment(certificate["ends_at"]).date()
         yield Text(f"TLS certificate ends on {ends_on}, {certificate['days_left']} days left", style="dim")
+    yield from budget_lines(sight.service.get("objectives", ()), canvas.glyphs, canvas.now)
     if sight.rollout:
         yield from _rollout_head(sight.rollout, canvas)
     if sight.service["versions"]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hitless.analysis.counts import Second
 from hitless.engine.archive import Archive, service_of
 from hitless.engine.codec import subject_of
-from hitless.engine.keeper import Keeper
+from hitless.engine.keeper import Keeper, told_only
+from hitless.engine.objectives import Objectives
 from hitless.engine.outside import Outside
 from hitless.engine.service import ServiceLoop
 from hitless.engine.taking_up import (
@@ -22,9 +22,9 @@ from hitless.engine.taking_up import (
     refuse_to_move,
     unexplained,
 )
+from hitless.engine.troubles import log_forever
 from hitless.engine.verbs import Verb, command_of
 from hitless.errors import (
-    EnvironmentFault,
     HitlessError,
     NotAllowedNow,
     UnknownService,
@@ -34,7 +34,7 @@ from hitless.journal.record import Entry
 from hitless.ports import Standing
 from hitless.preflight.rules import judge
 from hitless.rollout.inputs import Abort, Deploy
-from hitless.rollout.spec import PreflightSpec, ServiceSpec, StrategyName, Version
+from hitless.rollout.spec import PreflightSpec, ServiceSpec, SloSpec, StrategyName, Version
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.strategy import compile_rollout, stable_world
 from hitless.system_faults import in_words
@@ -52,11 +52,8 @@ from hitless.view.preflight import preflight_view
 from hitless.view.service import rollout_row, rollout_view, service_view
 
 MEND_S = 5.0
-TELL_S = 1.0
 CONTROL_PLANE = "control_plane"
 """Subject of what the journal says of the control plane itself."""
-
-log = logging.getLogger("hitless")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +79,13 @@ class Controller:
     _examining: set[asyncio.Task[PreflightView]] = field(default_factory=set)
     _telling: set[asyncio.Task[None]] = field(default_factory=set)
     _lost: asyncio.Future[None] | None = None
+    objectives: Objectives = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Watch what the services promise."""
+        self.objectives = Objectives(
+            outside=self.outside, keeper=self.keeper, promised=self._promised, on_change=self.notify
+        )
 
     # Life
 
@@ -162,7 +166,8 @@ class Controller:
             Fenced: another controller has taken over.
         """
         self._lost = asyncio.get_running_loop().create_future()
-        for endless in (self._mend_forever(), self._log_forever()):
+        logging = log_forever(self._all_problems, self.outside.clock)
+        for endless in (self._mend_forever(), logging, self.objectives.run()):
             self._endless.append(self._watched(endless))
         for loop in self.loops.values():
             self._tasks.append(self._watched(loop.run()))
@@ -216,18 +221,10 @@ class Controller:
             loop.standing_problem = in_words(error)
         self.notify()
 
-    async def _log_forever(self) -> None:
-        """Log every problem once when it begins and once when it is over."""
-        told: set[str] = set()
-        while True:
-            now = {f"{name}: {one}" for name, loop in self.loops.items() for one in self._problems_of(loop)}
-            now |= set(self.problems())
-            for one in sorted(now - told):
-                log.warning("%s", one)
-            for one in sorted(told - now):
-                log.warning("over: %s", one)
-            told = now
-            await self.outside.clock.sleep(TELL_S)
+    def _all_problems(self) -> set[str]:
+        return {f"{name}: {one}" for name, loop in self.loops.items() for one in self._problems_of(loop)} | set(
+            self.problems()
+        )
 
     def wake(self, service: str | None = None) -> None:
         """Look at a service now; None = at all of them."""
@@ -370,6 +367,12 @@ class Controller:
         """Show one service."""
         return self._service_view(self._loop(name))
 
+    async def seconds(self, *, service: str, minutes: int) -> tuple[Second, ...]:
+        """Return what was measured of a service lately."""
+        name, metrics = self._loop(service).name, self.outside.metrics
+        after = int(self.outside.clock.now().timestamp()) - 60 * minutes
+        return () if metrics is None else await metrics.seconds(name, after=after)
+
     async def rollouts(self, service: str | None, *, limit: int, before: str | None = None) -> list[RolloutRowView]:
         """List rollouts, newest first: at most `limit`, only those begun before `before`."""
         return [self._row(one) for one in await self.archive.rollouts(service, limit=limit, before=before)]
@@ -439,6 +442,11 @@ class Controller:
         store = (self.keeper.fault.in_words,) if self.keeper.fault else ()
         return (*store, *self.strangers, *self.surroundings())
 
+    def _promised(self) -> Mapping[str, SloSpec]:
+        """Return what is promised of each service."""
+        specs = {name: loop.state.settled_settings for name, loop in self.loops.items()}
+        return {name: spec.slo for name, spec in specs.items() if spec is not None and spec.slo is not None}
+
     def _problems_of(self, loop: ServiceLoop) -> Iterator[str]:
         yield from loop.problems
         if loop.standing_problem:
@@ -453,6 +461,7 @@ class Controller:
             spec=self.specs[loop.name],
             observed=loop.observed,
             judgement=loop.judgement,
+            objectives=self.objectives.of(loop.name),
             problems=dict.fromkeys([*self._problems_of(loop), *self.problems()]),
             seq=self.keeper.seq,
         )
@@ -475,15 +484,6 @@ class Controller:
         if loop is not None:
             return self._rollout_view(loop, loop.state.running)
         return rollout_view(rollout, service=service_of(rollout), observed=None)
-
-
-@contextmanager
-def told_only(consequence: str) -> Iterator[None]:
-    """Let what must end end although the store cannot be written to; log what that means."""
-    try:
-        yield
-    except EnvironmentFault as fault:
-        log.warning("%s: %s", consequence, fault.in_words)
 
 
 async def _wait(event: asyncio.Event) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hitless.errors import EnvironmentFault, Fenced, LeaseHeld
@@ -12,6 +14,8 @@ from hitless.ports import Clock, Lease, Run, Store
 
 LEASE_S = 10.0
 RENEW_S = 3.0
+
+log = logging.getLogger("hitless")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,3 +87,12 @@ class Keeper:
 
     def _renew(self) -> Lease:
         return self.store.acquire_lease(owner=self.lease.owner, now=self.clock.now(), ttl_s=LEASE_S)
+
+
+@contextmanager
+def told_only(consequence: str) -> Iterator[None]:
+    """Let what must end end although the store cannot be written to; log what that means."""
+    try:
+        yield
+    except EnvironmentFault as fault:
+        log.warning("%s: %s", consequence, fault.in_words)

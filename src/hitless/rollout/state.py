@@ -167,6 +167,12 @@ class ServiceState:
             return asked
         return home.with_preview_of(asked)
 
+    @property
+    def settled_settings(self) -> ServiceSpec | None:
+        """The settings that completed last, whatever a rollout that is on may change of them; else those in force."""
+        home = self.rollout.baseline_spec if self.rollout is not None else None
+        return home if home is not None and self.phase is not RolloutPhase.IDLE else self.settings_in_force
+
     def routing_specs(self) -> Mapping[Version, ServiceSpec]:
         """Return the settings by version as the proxy is told: what was measured counts, not what was written."""
         return {version: self._as_measured(version, spec) for version, spec in self.specs.items()}

@@ -14,7 +14,7 @@ A test in virtual time:
 from hitless.testing.checker import Asked, FakeChecker
 from hitless.testing.clock import InlineExecutor, VirtualClock, settle
 from hitless.testing.fleet import Behaviour, FakeFleet, FleetEvent
-from hitless.testing.judging import FakeJudge, FakeJudges, ScriptedMetrics, ScriptedRecorder
+from hitless.testing.judging import FakeJudge, FakeJudges
 from hitless.testing.metrics import FakeMetrics
 from hitless.testing.preflight import Examined, FakePreflighter, faultless
 from hitless.testing.recorder import FakeRecorder
@@ -40,8 +40,6 @@ __all__ = [
     "MemoryStore",
     "RouterFaults",
     "Rule",
-    "ScriptedMetrics",
-    "ScriptedRecorder",
     "Violation",
     "VirtualClock",
     "faultless",

@@ -1,15 +1,14 @@
-"""Judges, metrics and recordings whose words and faults the test decides."""
+"""Judges whose words and faults the test decides."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hitless.analysis.counts import Second
 from hitless.analysis.ruling import Call, Judgement, Ruling, Why
 from hitless.analysis.settings import Background, JudgeSettings
-from hitless.ports import Clock, Recorded
+from hitless.ports import Recorded
 from hitless.rollout.spec import AnalysisSpec, Region, Version
 
 TOO_FEW = Ruling(call=Call.HOLD, why=Why.TOO_FEW, sentence="too few requests")
@@ -84,71 +83,3 @@ class FakeJudges:
         """Count the seconds."""
         self.before = tuple(seconds)
         return Background(seconds=len(seconds))
-
-
-class ScriptedMetrics:
-    """`hitless.ports.Metrics`: every second since it was made, without traffic unless told otherwise.
-
-    Attributes:
-        lag_s: so long after its end a second is whole.
-        gap: why seconds cannot be read, from now on.
-        fault: raised instead of any answer.
-        hangs: nothing is answered any more.
-    """
-
-    def __init__(self, clock: Clock, *, lag_s: float = 1.0) -> None:
-        self._clock = clock
-        self._first = int(clock.now().timestamp())
-        self.lag_s = lag_s
-        self.gap: str | None = None
-        self.fault: Exception | None = None
-        self.hangs = False
-
-    async def seconds(self, service: str, *, after: int) -> tuple[Second, ...]:  # noqa: ARG002 - of every service alike
-        """Return whole seconds that began later than `after`."""
-        if self.hangs:
-            await asyncio.get_running_loop().create_future()
-        if self.fault is not None:
-            raise self.fault
-        whole = int(self._clock.now().timestamp() - self.lag_s)
-        return tuple(Second(at=at, gap=self.gap) for at in range(max(after + 1, self._first), whole))
-
-
-class ScriptedRecorder:
-    """`hitless.ports.Recorder` in memory; whoever holds it may outlive a controller.
-
-    Attributes:
-        settings, recorded: what was begun and added, by rollout.
-        fault: raised instead of any answer.
-        hangs: nothing is answered any more.
-    """
-
-    def __init__(self) -> None:
-        self.settings: dict[str, JudgeSettings] = {}
-        self.recorded: dict[str, list[Recorded]] = {}
-        self.fault: Exception | None = None
-        self.hangs = False
-
-    async def begin(self, rollout: str, settings: JudgeSettings) -> None:
-        """Begin a rollout's recording; one that is there already is left as it is."""
-        await self._suffer()
-        self.settings.setdefault(rollout, settings)
-        self.recorded.setdefault(rollout, [])
-
-    async def add(self, rollout: str, seconds: Sequence[Recorded]) -> None:
-        """Append."""
-        await self._suffer()
-        self.recorded[rollout] += seconds
-
-    async def read(self, rollout: str) -> tuple[JudgeSettings, tuple[Recorded, ...]] | None:
-        """Read a recording; None = there is none."""
-        await self._suffer()
-        if rollout not in self.settings:
-            return None
-        return self.settings[rollout], tuple(self.recorded[rollout])
-
-    async def _suffer(self) -> None:
-        if self.hangs:
-            await asyncio.get_running_loop().create_future()
-        if self.fault is not None:
-            raise self.fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,8 @@ class FakeMetrics:
 
     Attributes:
         silence: while set, every second is a gap for this reason.
+        fault: raised instead of any answer.
+        hangs: nothing is answered any more.
     """
 
     def __init__(self, clock: Clock, *, lag_s: float = 1.0) -> None:
@@ -31,6 +34,8 @@ class FakeMetrics:
         self._told: dict[str, Told] = {}
         self._seen: dict[str, list[Second]] = {}
         self.silence: str | None = None
+        self.fault: Exception | None = None
+        self.hangs = False
 
     def tell(self, service: str, told: Told) -> None:
         """Let a service's seconds be what `told` returns, from the next one on that nobody was given."""
@@ -49,6 +54,10 @@ class FakeMetrics:
 
     async def seconds(self, service: str, *, after: int) -> tuple[Second, ...]:
         """Return whole seconds that began later than `after`, oldest first, each once."""
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        if self.fault is not None:
+            raise self.fault
         return tuple(second for second in self._catch_up(service) if second.at > after)
 
     def _catch_up_all(self) -> None:

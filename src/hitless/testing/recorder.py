@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from hitless.analysis.settings import JudgeSettings
@@ -9,11 +10,13 @@ from hitless.ports import Recorded
 
 
 class FakeRecorder:
-    """`hitless.ports.Recorder` without a disk.
+    """`hitless.ports.Recorder` without a disk; whoever holds it may outlive a controller.
 
     Attributes:
         is_full: nothing more is kept, as on a full disk; nobody is held up.
         lost: seconds that were not kept for it.
+        fault: raised instead of any answer.
+        hangs: nothing is answered any more.
     """
 
     def __init__(self) -> None:
@@ -21,15 +24,24 @@ class FakeRecorder:
         self._seconds: dict[str, dict[int, Recorded]] = {}
         self.is_full = False
         self.lost = 0
+        self.fault: Exception | None = None
+        self.hangs = False
+
+    def recorded(self, rollout: str) -> tuple[Recorded, ...]:
+        """Return what was added to a rollout's recording, oldest second first."""
+        seconds = self._seconds.get(rollout, {})
+        return tuple(seconds[at] for at in sorted(seconds))
 
     async def begin(self, rollout: str, settings: JudgeSettings) -> None:
         """Begin a rollout's recording; one that is there already is left as it is."""
+        await self._suffer()
         if not self.is_full:
             self._settings.setdefault(rollout, settings)
             self._seconds.setdefault(rollout, {})
 
     async def add(self, rollout: str, seconds: Sequence[Recorded]) -> None:
         """Append; of a second that comes twice the first counts."""
+        await self._suffer()
         kept = self._seconds.get(rollout)
         if self.is_full or kept is None:
             self.lost += len(seconds)
@@ -39,7 +51,13 @@ class FakeRecorder:
 
     async def read(self, rollout: str) -> tuple[JudgeSettings, tuple[Recorded, ...]] | None:
         """Read a recording, oldest second first, each once; None = there is none."""
+        await self._suffer()
         if rollout not in self._settings:
             return None
-        seconds = self._seconds[rollout]
-        return self._settings[rollout], tuple(seconds[at] for at in sorted(seconds))
+        return self._settings[rollout], self.recorded(rollout)
+
+    async def _suffer(self) -> None:
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        if self.fault is not None:
+            raise self.fault

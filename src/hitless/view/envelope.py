@@ -24,6 +24,8 @@ Noun = Literal[
     "doctor",
     "analysis",
     "outlook",
+    "seconds",
+    "calibration",
 ]
 
 ENVELOPE_VERSION = "v1"

@@ -6,7 +6,7 @@ durations seconds, weights basis points. Wanted and observed stand side by side;
 
 from __future__ import annotations
 
-from typing import Generic, Literal, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 Payload = TypeVar("Payload")
 
@@ -175,10 +175,44 @@ class CertificateView(TypedDict):
     problem: str | None
 
 
+class BurnView(TypedDict):
+    """How many times faster than it may an error budget burns, in a long window and in the short one at its end.
+
+    Rates are None where they are not known; `known` is the share of the long window that was seen. An alert is on
+    while both are above `factor`: `burning_since`, as far as this control plane saw it; None = it is not on.
+    """
+
+    window: str
+    short_minutes: int
+    long: float | None
+    short: float | None
+    factor: float
+    urgency: Literal["page", "ticket"]
+    known: float
+    burning_since: str | None
+
+
+class ObjectiveView(TypedDict):
+    """One objective of a service and its error budget of 30 days, outside of rollouts and in them.
+
+    `budget_left`: 1 = untouched, below 0 = overspent, of what was seen since `since`; None = not known. `known` is the
+    share of the 30 days that was seen. `at_most_ms` is None where success is what is promised.
+    """
+
+    name: str
+    promised: float
+    at_most_ms: float | None
+    budget_left: float | None
+    since: str | None
+    known: float
+    burn: list[BurnView]
+
+
 class ServiceView(TypedDict):
     """One service now; `seq` is the newest journal record this view has seen.
 
-    `problems` are wrong now; `notices` will be, or are worth knowing: a certificate that ends soon, an older Envoy.
+    `objectives` is empty where nothing is promised. `problems` are wrong now; `notices` will be, or are worth knowing:
+    a certificate that ends soon, an older Envoy.
     """
 
     name: str
@@ -188,10 +222,21 @@ class ServiceView(TypedDict):
     versions: list[VersionView]
     instances: list[InstanceView]
     rollout: RolloutView | None
+    objectives: list[ObjectiveView]
     problems: list[str]
     notices: list[str]
     certificate: CertificateView | None
     seq: int
+
+
+class SecondsView(TypedDict):
+    """What was measured of a service, oldest second first, in the form of a recording; a second that is a gap says so.
+
+    Each has `t`, when it began, `g`, why it is a gap, and what is not empty of `c`, cells, and `k`, calls.
+    """
+
+    service: str
+    seconds: list[dict[str, Any]]
 
 
 class JournalRecordView(TypedDict):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Literal
 
+from hitless.analysis.budget import Standing
 from hitless.analysis.ruling import Judgement
 from hitless.rollout.course import way_back
 from hitless.rollout.spec import Region, ServiceSpec, Version
@@ -27,6 +28,7 @@ from hitless.view.models import (
     StageView,
     VersionView,
 )
+from hitless.view.objectives import objective_view
 from hitless.view.plan import checks_words, judged_words, pools_of, weights_of
 from hitless.view.preflight import preflight_view
 
@@ -41,6 +43,7 @@ def service_view(
     problems: Iterable[str],
     seq: int,
     judgement: Judgement | None = None,
+    objectives: Iterable[Standing] = (),
 ) -> ServiceView:
     """Render one service now; `observed` is None before the first look, `judgement` where there is no evidence."""
     rollout = state.rollout
@@ -52,6 +55,7 @@ def service_view(
         "versions": list(_versions(state, observed)),
         "instances": [_instance(one, observed) for one in observed.instances] if observed else [],
         "rollout": rollout_view(rollout, state=state, observed=observed, judgement=judgement) if rollout else None,
+        "objectives": [objective_view(one) for one in objectives],
         "problems": list(problems),
         "notices": list(_notices(observed)),
         "certificate": _certificate(observed),

@@ -66,6 +66,11 @@ def is_recording(line: str) -> bool:
 
 def second_line(recorded: Recorded) -> str:
     """Write one second, without the line's end."""
+    return _dumped(second_parts(recorded))
+
+
+def second_parts(recorded: Recorded) -> dict[str, Any]:
+    """Return one second as it is written, before it is a line."""
     second = recorded.second
     parts: dict[str, Any] = {"t": second.at, "s": dict(recorded.share_bp)}
     if second.gap is not None:
@@ -75,13 +80,20 @@ def second_line(recorded: Recorded) -> str:
         "k": [[one.region, one.version, one.dependency, one.fates.total, one.fates.failed] for one in second.calls],
         "u": [_usage(usage) for usage in second.usage],
     }
-    return _dumped(parts | {name: row for name, row in rows.items() if row})
+    return parts | {name: row for name, row in rows.items() if row}
 
 
 def read_second(line: str | bytes) -> Recorded | None:
     """Read one second; None = the line is torn, or says something else."""
     try:
-        parts = json.loads(line)
+        return read_parts(json.loads(line))
+    except ValueError:
+        return None
+
+
+def read_parts(parts: Any) -> Recorded | None:
+    """Read one second from its parts; None = they say something else."""
+    try:
         second = Second(
             at=parts["t"],
             cells=tuple(_read_cell(*row) for row in parts.get("c", ())),
