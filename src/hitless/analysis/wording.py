@@ -36,7 +36,7 @@ def odds_words(estimate: Estimate) -> str:
     """Render `9 times the odds (at least 2.8)`."""
     at_least = f"at least {estimate.low:.2g} times the odds" if estimate.low and estimate.low > 1.0 else ""
     if estimate.value is None:
-        return at_least or "no odds to compare"
+        return at_least or "too few to name odds"
     value = f"{estimate.value:.2g}" if estimate.value < _FAR else f"{estimate.value:,.0f}"
     bound = f" (at least {estimate.low:.2g})" if at_least else ""
     return f"{value} times the odds{bound}"
