@@ -206,15 +206,6 @@ def test_a_cold_cache_is_forgiven_for_as_long_as_the_settings_say(court: Court) 
 
 
 @pytest.mark.acceptance
-def test_memory_that_grows_holds_the_rollout_and_takes_nothing_back(court: Court) -> None:
-    court.configure(hold="10m")
-    court.begun("leak")
-    said = court.held("resources", within_s=240)
-    assert "memory" in said["sentence"]
-    print(said["sentence"])
-
-
-@pytest.mark.acceptance
 def test_where_both_versions_fail_nobody_is_blamed_and_nothing_goes_on(court: Court) -> None:
     court.configure(hold="2s")
     court.begun("good")
