@@ -157,7 +157,7 @@ def court(busy: Court) -> Iterator[Court]:
     finally:
         busy.shared.unlink(missing_ok=True)
         if busy.rollout()["state"] == "running":
-            busy.abort()
+            busy.project.run("rollout", "abort", "shop")
 
 
 @pytest.mark.acceptance
