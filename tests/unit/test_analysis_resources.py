@@ -157,7 +157,14 @@ def test_readings_that_are_missing_are_said_and_are_never_zero() -> None:
         Second(at=1_000_000 + at, usage=(usage("c", V2, at), usage("b", V1, 9_000 + at))) for at in range(0, 900, 10)
     )
     assert first is None
-    assert row(resources, "memory").detail == "nothing to compare: no reading of both versions at the same time"
+    assert row(resources, "memory").detail == (
+        "nothing to compare yet: no reading of both versions at the same time, after the first minute of each"
+    )
+
+
+def test_a_rollout_that_is_young_is_told_when_its_memory_can_be_judged() -> None:
+    resources, _ = watched(seconds(lambda _: 0.0, minutes=4))
+    assert row(resources, "memory").detail == "too early to tell: 120 s more"
     assert row(resources, "cpu").detail == "too few requests with a reading of processor time on both sides"
     assert [one.acts for one in resources.reports()] == [Call.HOLD] * 3
     assert [one.weight for one in resources.reports()] == [0.0] * 3

@@ -13,6 +13,7 @@ from hitless.cli.budgets import burning_lines
 from hitless.cli.figures import duration, share
 from hitless.cli.sight import sight_of
 from hitless.cli.symbols import CALLS, FANCY, HEALTH, PHASES, PLAIN, ROLLOUTS, ROTATIONS, STAGES, Glyphs
+from hitless.cli.tables import journal_line
 from hitless.cli.tree import Canvas, service_picture
 from hitless.view.models import ServiceView
 from scripted_control_plane import (
@@ -177,11 +178,27 @@ def test_what_a_judge_says_is_shown_with_what_is_missing_and_the_evidence_of_row
     ]
 
 
+def test_what_holds_a_rollout_is_shown_however_many_rows_there_are() -> None:
+    memory = evidence("memory", acts="hold", canary=None, log_needed=None, since=at(60), detail="grows by 12 MB/h")
+    assert "memory: grows by 12 MB/h" in drawn(judged(rows=[*(evidence(f"row {n}") for n in range(8)), memory]))
+
+
 @pytest.mark.parametrize("call", ["hold", "promote", "rollback"])
 def test_every_call_has_a_word(call: str) -> None:
     text = drawn({**busy(), "rollout": rollout(judgement=judgement(call))}, PLAIN)
     assert f"judge {CALLS[call].word}: {judgement(call)['sentence']}" in text
     assert text.isascii()
+
+
+def test_a_journal_line_tells_what_a_judge_says() -> None:
+    line = journal_line(
+        {
+            "seq": 342, "at": at(0), "type": "ruling.given", "subject": "service/shop", "actor": "hitless",
+            "data": {"ruling": {"call": "hold", "why": "resources", "sentence": "memory grows"}, "stage": 0},
+            "previous": "", "hash": "",
+        }
+    )  # fmt: skip
+    assert line.endswith("ruling.given service/shop by hitless call=hold why=resources stage=0")
 
 
 def test_the_evidence_that_turned_a_rollout_back_stays_and_no_other() -> None:

@@ -197,15 +197,16 @@ class GrowthWatch:
         assert self._block is not None
         first = self._block + 1 - scale.blocks * scale.most
         is_matched = self._can_match(first)
-        series, sizes = [], []
+        series, sizes, longest = [], [], 0
         for life in self._canary.values():
             one = self._differences(life, first, scale, is_matched=is_matched)
+            longest = max(longest, len(one[0]))
             if len(one[0]) >= scale.fewest:
                 series.append(one)
                 sizes.append(next(reversed(life.medians.values()))[0])
         if scale.blocks == 1:
             self.is_age_matched = is_matched
-            self.compared_blocks = max((len(one[0]) for one in series), default=0)
+            self.compared_blocks = longest
         trend = trend_of(series)
         if trend is None or trend.z <= scale.z:
             return None

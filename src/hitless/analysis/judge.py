@@ -182,7 +182,7 @@ class Judge:
         elif missing.requests is None or missing.seconds is None:
             more = "at the present traffic it is not known how many more are needed"
         else:
-            more = f"about {missing.requests:,} more are needed, {missing.seconds:,.0f} s at the present rate"
+            more = f"about {missing.requests:,} more are needed, {wording.span(missing.seconds)} at the present rate"
         return self._said(Call.HOLD, Why.TOO_FEW, sentence), f"{sentence}: {seen}, {more}", missing
 
     def _leaning(self) -> Row | None:

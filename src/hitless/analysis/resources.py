@@ -122,7 +122,7 @@ def _growth_detail(watch: GrowthWatch, what: str, show: _Show) -> str:
     if watch.growth is not None:
         return _growing(watch.growth, what, show)
     if watch.compared_blocks == 0:
-        return "nothing to compare: no reading of both versions at the same time"
+        return "nothing to compare yet: no reading of both versions at the same time, after the first minute of each"
     if watch.compared_blocks < _FEWEST_BLOCKS:
         missing_s = (_FEWEST_BLOCKS - watch.compared_blocks) * BLOCK_S
         return f"too early to tell: {missing_s} s more"

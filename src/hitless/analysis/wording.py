@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hitless.analysis.odds import Tally, allowed_for
 from hitless.analysis.onset import LEAST_INSTANCES
 from hitless.analysis.ruling import Estimate
@@ -9,6 +11,8 @@ from hitless.analysis.settings import JudgeSettings
 from hitless.rollout.spec import ALL_TRAFFIC_BP
 
 _FAR = 20.0
+_UNITS = ((172_800, 86_400, "days"), (7_200, 3_600, "h"), (600, 60, "min"), (-math.inf, 1, "s"))
+"""From so many seconds on, in a unit of so many."""
 
 
 def percent(share: float) -> str:
@@ -19,6 +23,12 @@ def percent(share: float) -> str:
 def share_words(share_bp: int) -> str:
     """Render basis points: `2.5 %`."""
     return f"{100 * share_bp / ALL_TRAFFIC_BP:g} %"
+
+
+def span(seconds: float) -> str:
+    """Render how long something is expected to take: `309 s`, `52 min`, `13 h`, `877 days`."""
+    size, unit = next((size, unit) for least, size, unit in _UNITS if seconds >= least)
+    return f"{seconds / size:,.0f} {unit}"
 
 
 def of_all(counted: tuple[int, int]) -> str:
@@ -36,7 +46,7 @@ def odds_words(estimate: Estimate) -> str:
     """Render `9 times the odds (at least 2.8)`."""
     at_least = f"at least {estimate.low:.2g} times the odds" if estimate.low and estimate.low > 1.0 else ""
     if estimate.value is None:
-        return at_least or "no odds to compare"
+        return at_least or "too few to name odds"
     value = f"{estimate.value:.2g}" if estimate.value < _FAR else f"{estimate.value:,.0f}"
     bound = f" (at least {estimate.low:.2g})" if at_least else ""
     return f"{value} times the odds{bound}"

@@ -50,7 +50,7 @@ def analyse(
         file: Requests, or a recording of .hitless/recordings; - reads stdin.
         metric: Two files with a number a line, the old version's first, or one file with two columns.
         false_rollback: At most this share of versions that are no worse is called worse; usually 1%.
-        margin: So many more requests may fail without being worse, e.g. 0.1pp.
+        margin: So many more of all requests may fail, and the next share is still right, e.g. 0.1pp.
         slo: Least share of requests that succeed, e.g. 99.95%.
         share: The share of the traffic that the new version was meant to get; without it, measured.
         next_share: The share that it would get next; without it, the one it had last.

@@ -66,10 +66,12 @@ def journal_line(record: JournalRecordView) -> str:
 
 
 def _gist(data: Mapping[str, Any]) -> str:
-    """Plain values as they are, and of a routing table who gets how much."""
+    """Plain values as they are, of a ruling what it says and why, of a routing table who gets how much."""
+    ruling = data["ruling"] if isinstance(data.get("ruling"), dict) else {}
+    said = [f"{key}={ruling[key]}" for key in ("call", "why") if key in ruling]
     plain = [f"{key}={value}" for key, value in data.items() if isinstance(value, str | int | float)]
     weights = data["table"].get("weights", {}) if isinstance(data.get("table"), dict) else {}
-    return " ".join([*plain, *(f"{version}={weight / 100:g}%" for version, weight in weights.items())])
+    return " ".join([*said, *plain, *(f"{version}={weight / 100:g}%" for version, weight in weights.items())])
 
 
 def plan_picture(plan: PlanView, canvas: Canvas) -> Group:

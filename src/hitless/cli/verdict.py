@@ -35,7 +35,7 @@ def judgement_lines(
     if not has_figures and (missing := missing_words(judgement)):
         yield Text(f"  {missing}", style="dim")
     told = [row for row in judgement["rows"] if _says_something(row)]
-    shown = sorted(told, key=_progress, reverse=True)[:rows]
+    shown = sorted(told, key=_weight, reverse=True)[:rows]
     counted = [row for row in shown if row["canary"] is not None]
     if counted:
         yield Padding(_table(counted), (0, 0, 0, 2), expand=False)
@@ -69,6 +69,11 @@ def _table(rows: list[EvidenceView]) -> Table:
 def _says_something(row: EvidenceView) -> bool:
     """Tell whether it has seen requests of the new version, or has something to tell in words."""
     return bool(row["canary"] and row["canary"][1]) or (row["canary"] is None and bool(row["detail"]))
+
+
+def _weight(row: EvidenceView) -> tuple[bool, float]:
+    """Order rows: those that hold a rollout, or took it back, before all others."""
+    return row["since"] is not None, _progress(row)
 
 
 def _progress(row: EvidenceView) -> float:

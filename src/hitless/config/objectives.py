@@ -89,8 +89,8 @@ class ErrorRate(Section):
     """When more failures are worse."""
 
     margin: Points = setting(
-        "So many more of all requests may fail without being worse, in percentage points: with `0.1pp`, 0.3 % beside "
-        "0.2 % is not worse.",
+        "A step is left once it is shown that no more than so many more of all users' requests fail, in percentage "
+        "points. What is shown to fail more at all is taken back, also within it.",
         default=write_points(_ANALYSIS.error_margin),
     )
 

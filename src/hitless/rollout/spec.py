@@ -249,7 +249,7 @@ class AnalysisSpec:
     Attributes:
         false_rollback: at most this share of rollouts of a version that is no worse is taken back by the judge.
         false_promotion: at most this share of steps is left with a version that is worse than the margin.
-        error_margin: so many more of all requests may fail without being worse, 0.001 for 0.1 percentage points.
+        error_margin: so many more of all requests may fail and a step is still left, 0.001 for 0.1 percentage points.
         latency_margin: slower by less than this share is not slower.
         dependencies: whose calls are compared, as the application's metrics name them.
         warm_up_s: so long after a version got users, or more of them, the durations of answers and the calls to
