@@ -15,7 +15,19 @@ from pathlib import Path
 from benchmarks.environment import environment
 from benchmarks.results import Result, to_json, to_markdown
 
-NAMES = ("flips", "overhead", "shares", "control", "adoption", "envoy_restart", "drain", "scale", "million", "metrics")
+NAMES = (
+    "flips",
+    "overhead",
+    "shares",
+    "control",
+    "adoption",
+    "envoy_restart",
+    "drain",
+    "scale",
+    "million",
+    "metrics",
+    "judge",
+)
 
 
 def main() -> int:
