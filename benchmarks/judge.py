@@ -5,11 +5,16 @@ The long form: `python -m benchmarks.judge [part ...] [--report FILE]`; parts th
 
 from __future__ import annotations
 
+import argparse
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from benchmarks import looks, sameness, sides, verdicts
+from benchmarks.page import renewed, section
 from benchmarks.races import EIGHT, ONE, bound, race
 from benchmarks.results import Cell, Goal, Result, Table
 from benchmarks.trials import NEVER
