@@ -67,7 +67,7 @@ def race(seed: int, *, runs: int, old: float, new: float, share: float, seconds:
         evidence.add(log_ratios(_tables(four), LOG_ODDS))
         _note(at, evidence.log_value(), sums, found)
         if seconds is not None:
-            kept.append(four.astype(np.int32))
+            kept.append(four)
         elif all((one[0] != NEVER).all() for one in found.values()):
             break
     columns = ({level: one[i] for level, one in found.items()} for i in range(3))

@@ -192,7 +192,7 @@ def _played(make: _Made, seed: int, runs: int, seconds: int, *, at_once: int = A
 
 def _play(world: World, runs: int, seconds: int) -> Outcome:
     trials = Trials(runs, settings_of(warm_up_s=world.warm_up_s), dispersion=world.dispersion())
-    canary = np.zeros((seconds, 2, runs), dtype=np.int32)
+    canary = np.zeros((seconds, 2, runs), dtype=np.int64)
     for at in range(seconds):
         counts = world.counts(at)
         canary[at] = counts[:, :, TESTS.index("errors"), :2].sum(axis=1).T

@@ -99,7 +99,8 @@ class Trials:
     @property
     def is_taken_back(self) -> NDArray[np.bool_]:
         """Which runs have been decided against by any row."""
-        return np.any([at != NEVER for at in self.reached_at.values()], axis=0)
+        reached: NDArray[np.bool_] = np.stack(list(self.reached_at.values())) != NEVER
+        return np.asarray(reached.any(axis=0))
 
     def _decide(self, at: int) -> None:
         values = self.log_values()
