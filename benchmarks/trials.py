@@ -39,6 +39,12 @@ TESTS = (
 COUNTED_WHEN_COLD = tuple(TESTS.index(name) for name in ("errors", "retried"))
 NEVER = -1
 
+_LOOKED_FOR = np.isfinite(LOG_WEIGHTS)
+"""The other ratios are watched for the estimate alone."""
+
+_BLOCK = 4_000
+"""Tables that fit into a processor's cache: more of them at once take twice as long."""
+
 
 def settings_of(*, warm_up_s: float = 0.0, background: Background | None = None) -> JudgeSettings:
     """Return the default settings, with one dependency."""
@@ -75,7 +81,7 @@ class Trials:
         self.rows = rows_of(settings, thresholds_of(settings))
         measured = np.ones((runs, len(TESTS))) if dispersion is None else dispersion
         allowed = np.vectorize(allowed_for, otypes=[float])(measured)
-        self._evidence = Evidence((runs, len(TESTS)), LOG_WEIGHTS, dispersion=allowed)
+        self._evidence = Evidence((runs, len(TESTS)), LOG_WEIGHTS[_LOOKED_FOR], dispersion=allowed)
         before = settings.background
         self._admission = Admission(usual_duration_s=before.usual_duration_s, warm_up_s=settings.analysis.warm_up_s)
         self.reached_at = {row.name: np.full(runs, NEVER) for row in self.rows}
@@ -87,9 +93,7 @@ class Trials:
         if not self._admission.warm:
             counts = _cold(counts)
         runs, strata, tests, _ = counts.shape
-        four = counts.reshape(-1, 4)
-        tables = Tables(canary=four[:, 0], canary_bad=four[:, 1], baseline=four[:, 2], baseline_bad=four[:, 3])
-        self._evidence.add(log_ratios(tables, LOG_ODDS).reshape(runs, strata, tests, -1).sum(axis=1))
+        self._evidence.add(_ratios(counts.reshape(-1, 4)).reshape(runs, strata, tests, -1).sum(axis=1))
         self._decide(at)
 
     def log_values(self) -> Floats:
@@ -107,6 +111,12 @@ class Trials:
         for row in self.rows:
             reached, known = _log_value(row, values) >= row.log_needed, self.reached_at[row.name]
             known[reached & (known == NEVER)] = at
+
+
+def _ratios(four: Ints) -> Floats:
+    blocks = [four[begin : begin + _BLOCK] for begin in range(0, len(four), _BLOCK)]
+    tables = [Tables(canary=b[:, 0], canary_bad=b[:, 1], baseline=b[:, 2], baseline_bad=b[:, 3]) for b in blocks]
+    return np.concatenate([log_ratios(one, LOG_ODDS[_LOOKED_FOR]) for one in tables])
 
 
 def _log_value(row: Row, values: Floats) -> Floats:
