@@ -31,8 +31,8 @@ class Size:
     """How much is played.
 
     Attributes:
-        runs: of each cell and kind of world, batched.
-        clustered: of kinds in which dispersion is measured before each run.
+        cells: runs of each.
+        worlds: runs of each.
         seconds: of each of these runs.
         races: of each jump, until all are decided.
         hours: runs beside others.
@@ -42,8 +42,8 @@ class Size:
         rounds: of 500 rollouts judged.
     """
 
-    runs: int
-    clustered: int
+    cells: int
+    worlds: int
     seconds: int = 1_000
     races: int
     hours: int
@@ -56,8 +56,8 @@ class Size:
 
 
 QUICK = Size(
-    runs=40,
-    clustered=4,
+    cells=40,
+    worlds=40,
     seconds=120,
     races=20,
     hours=4,
@@ -68,8 +68,8 @@ QUICK = Size(
     at_once=10,
     rounds=1,
 )
-USUAL = Size(runs=200, clustered=20, races=200, hours=20, rollouts=4, looks=100, rounds=3)
-LONG = Size(runs=2_000, clustered=500, races=1_000, hours=100, rollouts=40)
+USUAL = Size(cells=200, worlds=100, races=200, hours=20, rollouts=4, looks=100, rounds=3)
+LONG = Size(cells=4_000, worlds=2_000, races=1_000, hours=100, rollouts=40)
 
 
 def run(*, quick: bool) -> Result:
@@ -88,13 +88,13 @@ def _speed(size: Size) -> Result:
 
 
 def _cells(size: Size) -> Result:
-    found = list(sameness.of_cells(size.runs, size.seconds))
+    found = list(sameness.of_cells(size.cells, size.seconds))
     goal = sameness.goal_of("false rollbacks, 95 % upper limit, worst cell", [outcome for _, _, outcome in found])
     return Result(tables=(sameness.cells_table(found),), goals=(goal,))
 
 
 def _worlds(size: Size) -> Result:
-    found = list(sameness.of_kinds(size.runs, size.clustered, size.seconds))
+    found = list(sameness.of_kinds(size.worlds, size.seconds))
     goal = sameness.goal_of("false rollbacks, 95 % upper limit, worst world", [outcome for _, outcome in found])
     return Result(tables=(sameness.kinds_table(found),), goals=(goal,))
 
@@ -204,8 +204,8 @@ PARTS = {
         how=(
             "As above, failures 0.1 %. Bursts: 20 instances, each of which fails half of its requests for five seconds "
             "every ten minutes on average. Sticky retries: who fails, fails three times in three seconds, at any "
-            "instance of the same version. For both, dispersion is measured in the 40 minutes before each run by "
-            "`hitless.analysis.background`, and the row of instances is left out. Warm-up: the new version's answers "
+            "instance of the same version. For both, dispersion is measured by `hitless.analysis.background` in 40 "
+            "minutes before, once for four runs; the row of instances is left out. Warm-up: the new version's answers "
             "are slow five times as often for two minutes after each step, with `warm_up: 120s`. Swing: traffic and "
             "failure rate rise and fall by 90 %, a day in 1,000 s."
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from benchmarks.environment import environment
 from benchmarks.results import Result, to_markdown
 
 FACTS = ("at", "python", "machine", "load_average")
+WIDTH = 120
 _SECTION = "<!-- measured: {name} -->\n{text}\n<!-- end -->\n"
 
 
@@ -24,7 +26,13 @@ def section(title: str, how: str, result: Result, *, spent_s: float) -> str:
     """Return a section: how it was measured, where, tables and goals."""
     facts = environment()
     where = "; ".join(f"{fact.replace('_', ' ')} {facts[fact]}" for fact in FACTS)
-    return f"{to_markdown(title, result)[:-1]}\n{how}\n\nMeasured: {where}; {spent_s:,.0f} s of processor time."
+    heading, _, tables = to_markdown(title, result).partition("\n\n")
+    measured = f"Measured: {where}; {spent_s:,.0f} s of processor time."
+    return "\n\n".join((heading, _filled(how), tables.rstrip("\n"), _filled(measured)))
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _sections(text: str) -> dict[str, str]:

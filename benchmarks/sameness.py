@@ -73,28 +73,20 @@ def of_cells(runs: int, seconds: int = SECONDS) -> Iterator[tuple[str, str, Outc
         yield _percent(base), "1, 5, 25, 50 %", _played(_steady(base, RAMP), seed, runs, seconds)
 
 
-def of_kinds(runs: int, clustered: int, seconds: int = SECONDS) -> Iterator[tuple[str, Outcome]]:
-    """Play the other kinds of worlds.
-
-    Args:
-        runs: of each.
-        clustered: of those in which dispersion is measured before each run.
-        seconds: of each run.
-    """
-    seed = 100
-    for name, world, is_clustered in _KINDS:
-        seed += 1
-        if is_clustered:
-            yield name, _played(world, seed, clustered, seconds, at_once=CLUSTERED_AT_ONCE)
-        else:
-            yield name, _played(world, seed, runs, seconds)
+def of_kinds(runs: int, seconds: int = SECONDS) -> Iterator[tuple[str, Outcome]]:
+    """Play the other kinds of worlds."""
+    for seed, (name, world, at_once) in enumerate(_KINDS, start=101):
+        yield name, _played(world, seed, runs, seconds, at_once=at_once)
 
 
 def cells_table(found: list[tuple[str, str, Outcome]]) -> Table:
     return Table(
         title="False rollbacks: a version that is no worse, 100,000 requests a run, a look every second",
         columns=("failures", "share", *_COLUMNS),
-        rows=tuple((base, share, *_row(outcome)) for base, share, outcome in found),
+        rows=(
+            *((base, share, *_row(outcome)) for base, share, outcome in found),
+            ("all", "", *_row(_sum([outcome for _, _, outcome in found]))),
+        ),
     )
 
 
@@ -169,17 +161,17 @@ def _regions(chance: np.random.Generator, runs: int) -> World:
 
 
 _FIVE, _HALF = ((0, 500),), ((0, 5_000),)
-_KINDS: tuple[tuple[str, _Made, bool], ...] = (
-    ("bursts of one instance, 1 of 20 new", _clustered(bursts, new=1), True),
-    ("bursts of one instance, 5 of 20 new", _clustered(bursts, new=5), True),
-    ("sticky retries, 1 of 20 new", _clustered(sticky_retries, new=1), True),
-    ("sticky retries, 5 of 20 new", _clustered(sticky_retries, new=5), True),
-    ("two regions, 0.1 and 1 %, shares 5 and 50 %", _regions, False),
-    ("daily swing of 90 %, share 5 %", _steady(0.001, _FIVE, swing=0.9), False),
-    ("daily swing of 90 %, ramp", _steady(0.001, RAMP, swing=0.9), False),
-    ("warm-up, share 5 %", _steady(0.001, _FIVE, is_cold=True, warm_up_s=COLD_S), False),
-    ("warm-up, share 50 %", _steady(0.001, _HALF, is_cold=True, warm_up_s=COLD_S), False),
-    ("warm-up, ramp", _steady(0.001, RAMP, is_cold=True, warm_up_s=COLD_S), False),
+_KINDS: tuple[tuple[str, _Made, int], ...] = (
+    ("bursts of one instance, 1 of 20 new", _clustered(bursts, new=1), CLUSTERED_AT_ONCE),
+    ("bursts of one instance, 5 of 20 new", _clustered(bursts, new=5), CLUSTERED_AT_ONCE),
+    ("sticky retries, 1 of 20 new", _clustered(sticky_retries, new=1), CLUSTERED_AT_ONCE),
+    ("sticky retries, 5 of 20 new", _clustered(sticky_retries, new=5), CLUSTERED_AT_ONCE),
+    ("two regions, 0.1 and 1 %, shares 5 and 50 %", _regions, AT_ONCE),
+    ("daily swing of 90 %, share 5 %", _steady(0.001, _FIVE, swing=0.9), AT_ONCE),
+    ("daily swing of 90 %, ramp", _steady(0.001, RAMP, swing=0.9), AT_ONCE),
+    ("warm-up, share 5 %", _steady(0.001, _FIVE, is_cold=True, warm_up_s=COLD_S), AT_ONCE),
+    ("warm-up, share 50 %", _steady(0.001, _HALF, is_cold=True, warm_up_s=COLD_S), AT_ONCE),
+    ("warm-up, ramp", _steady(0.001, RAMP, is_cold=True, warm_up_s=COLD_S), AT_ONCE),
 )
 
 
@@ -187,7 +179,7 @@ def _played(make: _Made, seed: int, runs: int, seconds: int, *, at_once: int = A
     chance = np.random.default_rng(seed)
     sizes = [min(at_once, runs - begun) for begun in range(0, runs, at_once)]
     first, *others = (_play(make(chance, size), size, seconds) for size in sizes)
-    return sum(others, first)
+    return _sum([first, *others])
 
 
 def _play(world: World, runs: int, seconds: int) -> Outcome:
@@ -208,6 +200,10 @@ def _play(world: World, runs: int, seconds: int) -> Outcome:
         rows={name: _count(at != NEVER) for name, at in trials.reached_at.items()},
         others={name: _count(at != NEVER) for name, at in by_others.items()},
     )
+
+
+def _sum(outcomes: list[Outcome]) -> Outcome:
+    return sum(outcomes[1:], outcomes[0])
 
 
 def _count(which: NDArray[np.bool_]) -> int:
