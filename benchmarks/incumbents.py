@@ -20,7 +20,6 @@ FLAGGER_DEFAULT, FLAGGER_TUTORIAL = 1, 5
 ARGO_LEAST, ARGO_EVERY_S, ARGO_LIMIT = 0.95, 300, 3
 
 KAYENTA_TOLERANCE, KAYENTA_CONFIDENCE = 0.25, 0.98
-KAYENTA_LEAST_POINTS = 50
 _ROOT_WITHIN = 1e-4
 """Absolute, as in Kayenta: its judgement depends on the unit. Percent here, the kinder one."""
 

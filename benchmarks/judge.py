@@ -20,7 +20,7 @@ from benchmarks.results import Cell, Goal, Result, Table
 from benchmarks.trials import NEVER
 
 JUMPS = sides.WORSE
-SHARES = (0.01, 0.05, 0.25)
+SHARES = (0.01, 0.05, 0.25, 0.5)
 MOST_OF_BOUND = {ONE: 1.5, EIGHT: 2.2}
 USUAL_CASE = (0.001, 0.01, 0.05)
 MOST_S, MOST_ALL_FAILING_S = 130.0, 2.0
@@ -69,7 +69,7 @@ QUICK = Size(
     rounds=1,
 )
 USUAL = Size(cells=200, worlds=100, races=200, hours=20, rollouts=4, looks=100, rounds=3)
-LONG = Size(cells=4_000, worlds=2_000, races=1_000, hours=100, rollouts=40)
+LONG = Size(cells=4_000, worlds=2_000, races=1_000, hours=500, rollouts=40)
 
 
 def run(*, quick: bool) -> Result:

@@ -14,7 +14,7 @@ from hitless.analysis.background import background
 from hitless.analysis.counts import Call, Cell, Fates, Second, bucket_of
 from hitless.analysis.judge import Judge
 from hitless.analysis.settings import JudgeSettings
-from hitless.rollout.spec import AnalysisSpec, InstanceId, Region, SloSpec
+from hitless.rollout.spec import AnalysisSpec, InstanceId, Region, SloSpec, Version
 
 REGIONS, ROUTES = 10, 20
 PER_CELL = 5
@@ -108,19 +108,18 @@ def _second(
     at: int,
     regions: int,
     routes: int,
-    arms: tuple[tuple[str, int], ...] = ((OLD, 3 * PER_CELL), (NEW, PER_CELL)),
+    arms: tuple[tuple[Version, int], ...] = ((OLD, 3 * PER_CELL), (NEW, PER_CELL)),
 ) -> Second:
     cells, calls = [], []
     for region in map(Region, (f"r{number}" for number in range(regions))):
         for version, many in arms:
-            known = NEW if version == NEW else OLD
-            cells += [_cell(chance, region, f"/{route}", known, many) for route in range(routes)]
+            cells += [_cell(chance, region, f"/{route}", version, many) for route in range(routes)]
             fates = Fates(total=many * routes, failed=int(chance.binomial(many * routes, 0.002)))
-            calls.append(Call(region=region, version=known, dependency="payments", fates=fates))
+            calls.append(Call(region=region, version=version, dependency="payments", fates=fates))
     return Second(at=1_000 + at, cells=tuple(cells), calls=tuple(calls))
 
 
-def _cell(chance: np.random.Generator, region: Region, route: str, version: str, many: int) -> Cell:
+def _cell(chance: np.random.Generator, region: Region, route: str, version: Version, many: int) -> Cell:
     total = int(chance.poisson(many))
     durations: dict[int, int] = {}
     for took_ms in chance.lognormal(np.log(50.0), 0.7, total):
@@ -130,7 +129,7 @@ def _cell(chance: np.random.Generator, region: Region, route: str, version: str,
     return Cell(
         region=region,
         route=route,
-        version=NEW if version == NEW else OLD,
+        version=version,
         requests=fates,
         durations=durations,
         instances={InstanceId(f"{version}-{number}"): Fates(total=int(one)) for number, one in enumerate(dealt)},

@@ -16,13 +16,13 @@ from benchmarks.worlds import RAMP, Clustered, Regions, Steady, sticky_retries
 
 from hitless.analysis.counts import Call, Cell, Fates, Second
 from hitless.analysis.judge import Judge
-from hitless.rollout.spec import Region
+from hitless.rollout.spec import Region, Version
 
 SECONDS = 130
 """Two restarts of the evidence."""
 
 
-def cell(version: str, region: Region, four: np.ndarray) -> Cell:
+def cell(version: Version, region: Region, four: np.ndarray) -> Cell:
     """Put answers between thresholds, so that as many lie above each as the counts say."""
     total, above = int(four[0, 0]), [int(bad) for bad in four[1:7, 1]]
     between = [high - low for high, low in zip([total, *above], [*above, 0], strict=True)]
@@ -30,7 +30,7 @@ def cell(version: str, region: Region, four: np.ndarray) -> Cell:
     return Cell(
         region=region,
         route="/",
-        version=NEW if version == NEW else OLD,
+        version=version,
         requests=Fates(total=total, failed=int(four[0, 1])),
         retried=int(four[7, 1]),
         durations={middle: many for middle, many in zip(middles, between, strict=True) if many},
