@@ -35,6 +35,7 @@ class Size:
         worlds: runs of each.
         seconds: of each of these runs.
         races: of each jump, until all are decided.
+        jumps: of failure rates.
         hours: runs beside others.
         hour_s: how long they last.
         rollouts: before the whole judge, of each kind.
@@ -46,6 +47,7 @@ class Size:
     worlds: int
     seconds: int = 1_000
     races: int
+    jumps: tuple[tuple[float, float], ...] = JUMPS
     hours: int
     hour_s: int = sides.HOUR_S
     rollouts: int
@@ -58,8 +60,9 @@ class Size:
 QUICK = Size(
     cells=40,
     worlds=40,
-    seconds=120,
+    seconds=60,
     races=20,
+    jumps=JUMPS[2:],
     hours=4,
     hour_s=300,
     rollouts=1,
@@ -100,7 +103,7 @@ def _worlds(size: Size) -> Result:
 
 
 def _races(size: Size) -> Result:
-    found = list(_jumps(size.races))
+    found = list(_jumps(size))
     rows = [row for row, _, _ in found]
     goals = tuple(
         Goal(
@@ -138,14 +141,14 @@ def _races(size: Size) -> Result:
     )
 
 
-def _jumps(runs: int) -> Iterator[tuple[tuple[Cell, ...], dict[str, float], float | None]]:
+def _jumps(size: Size) -> Iterator[tuple[tuple[Cell, ...], dict[str, float], float | None]]:
     """Return by cell its row, the requests by level as times of the bound, and the median time of the usual case."""
     seed = 2_000
-    for old, new in JUMPS:
+    for old, new in size.jumps:
         for share in SHARES:
             seed += 1
             least = bound(old, new, share)
-            found = race(seed, runs=runs, old=old, new=new, share=share)
+            found = race(seed, runs=size.races, old=old, new=new, share=share)
             means = {level: float(found.requests[level].mean()) for level in (ONE, EIGHT)}
             seconds = median(found.seconds[EIGHT].tolist())
             row = (
