@@ -28,7 +28,7 @@ NAMES = (
     "metrics",
     "judge",
 )
-LONGER = ("resources",)
+LONGER = ("resources", "leak")
 """A quarter of an hour and more: only by name."""
 
 

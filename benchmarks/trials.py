@@ -83,7 +83,11 @@ class Trials:
         allowed = np.vectorize(allowed_for, otypes=[float])(measured)
         self._evidence = Evidence((runs, len(TESTS)), LOG_WEIGHTS[_LOOKED_FOR], dispersion=allowed)
         before = settings.background
-        self._admission = Admission(usual_duration_s=before.usual_duration_s, warm_up_s=settings.analysis.warm_up_s)
+        self._admission = Admission(
+            usual_duration_s=before.usual_duration_s,
+            usual_durations_s=before.usual_durations_s,
+            warm_up_s=settings.analysis.warm_up_s,
+        )
         self.reached_at = {row.name: np.full(runs, NEVER) for row in self.rows}
 
     def take(self, at: int, share_bp: Mapping[Region, int], counts: Ints) -> None:

@@ -1,12 +1,14 @@
-"""The main job in about a minute: a shop behind Envoy, real clients of every kind, three rollouts, two bad versions.
+"""The main job in about a minute: a shop behind Envoy, real clients of every kind, three rollouts, three bad versions.
 
-In the middle of the canary the controller is killed with SIGKILL and started again, at the end Envoy is.
+In the middle of the canary the controller is killed with SIGKILL and started again, at the end Envoy is. One of the bad
+versions serves well but for one request in twenty: the judge finds out, and takes it back.
 
 Run it with `make demo`. Everything in it is the product itself: `hitless up`, `hitless deploy`, `hitless load`.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -17,6 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -26,7 +29,7 @@ from hitless.testing.live import LiveLoad, LiveProject, free_ports, live_load
 from hitless.testing.load import Report
 
 SHOP = Path(__file__).parent / "shop"
-RATE_RPS = 250
+RATE_RPS = 200
 
 CONFIGURATION = f"""
 service: shop
@@ -43,14 +46,20 @@ traffic: {{{{sticky: {{{{cookie: hitless}}}}, keep_alive: 5s}}}}
 strategy:
   rolling: {{{{max_surge: 1, max_unavailable: 0}}}}
   blue_green: {{{{checks: [{{{{path: /}}}}], keep_warm: 2s}}}}
-  canary: {{{{steps: [{{{{weight: 1%, hold: 2s}}}}, {{{{weight: 25%, hold: 2s}}}}, {{{{weight: 100%}}}}]}}}}
+  canary: {{{{steps: {{steps}}}}}}
 """
+STEPS = "[{weight: 1%, hold: 2s}, {weight: 25%, hold: 2s}, {weight: 100%}]"
+CAREFUL_STEPS = "[{weight: 10%, hold: 1m}, {weight: 100%}]"
 
 KILL_AFTER_S = 2.5
 """Into the canary: at its first step."""
 
+WORSE = "1 in 20 fails"
+"""At the first step of a canary, a tenth of the traffic."""
+
 ENVOY_WITHIN_S = 5.0
 ENVOY_KILLED = "Envoy killed"
+JUDGED_WITHIN_S = 90.0
 
 
 def kill_controller(project: LiveProject) -> None:
@@ -78,22 +87,24 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="hitless-demo-") as folder:
         data = Path(folder) / "data"
         data.mkdir()
-        configuration = CONFIGURATION.format(port=free_ports(1)[0], data=data)
+        configured = functools.partial(CONFIGURATION.format, port=free_ports(1)[0], data=data)
         console.print("[bold]hitless[/bold]: a shop behind Envoy, on this machine only\n")
-        with LiveProject(directory=Path(folder) / "project", configuration=configuration) as project:
-            return play(project)
+        with LiveProject(directory=Path(folder) / "project", configuration=configured(steps=STEPS)) as project:
+            return play(project, careful=configured(steps=CAREFUL_STEPS))
 
 
-def play(project: LiveProject) -> int:
+def play(project: LiveProject, *, careful: str) -> int:
     deploy(project, "v1", "rolling")
     target = project.status("shop")["listen"]
     console.rule(f"clients of every kind now send {RATE_RPS} requests a second")
     with live_load(target, "--rate", str(RATE_RPS), "--streams", "5") as load:
         outcomes = [act(project, load, *scene) for scene in ACTS]
+        project.write(careful)
+        outcomes.append(judge(project, load))
         outcomes.append(kill_envoy(project, load))
         report = load.finish()
     tell(report, [name for name, *_ in ACTS])
-    return 0 if all(outcomes) and report.failed == report.failed_in(ENVOY_KILLED) else 1
+    return 0 if all(outcomes) and report.failed == report.failed_in(ENVOY_KILLED) + report.failed_in(WORSE) else 1
 
 
 def act(
@@ -115,6 +126,33 @@ def act(
     if code != expected:
         console.print(f"[red]exit code {code}, expected {expected}[/red]")
     return code == expected
+
+
+def judge(project: LiveProject, load: LiveLoad) -> bool:
+    """Deploy a version that fails one request in twenty, and time how long it has users."""
+    version = "v7-fails-1-in-20"
+    had_users = threading.Thread(target=lambda: moments.update(watch_share(project, version)))
+    moments: dict[str, float] = {}
+    had_users.start()
+    turned_back = act(project, load, WORSE, version, "canary", 3, None)
+    load.mark("between")
+    had_users.join()
+    console.print(f"from its first user to weight 0: [bold]{moments['seconds']:.1f} s[/bold]")
+    return turned_back
+
+
+def watch_share(project: LiveProject, version: str) -> dict[str, float]:
+    """Return for how long a version had a share of the traffic."""
+    client, began = Client(socket_path(project.directory)), 0.0
+    deadline = time.monotonic() + JUDGED_WITHIN_S
+    while time.monotonic() < deadline:
+        routed = [one["routed_bp"] for one in client.service("shop")["versions"] if one["version"] == version]
+        if any(routed):
+            began = began or time.monotonic()
+        elif began:
+            return {"seconds": time.monotonic() - began}
+        time.sleep(0.02)
+    return {"seconds": float("nan")}
 
 
 def kill_envoy(project: LiveProject, load: LiveLoad) -> bool:
@@ -146,29 +184,36 @@ def deploy(project: LiveProject, version: str, strategy: str) -> int:
 
 
 def tell(report: Report, names: list[str]) -> None:
-    table = Table(title="\nAnswered requests, by rollout and kind of client", title_justify="left", title_style="bold")
+    table = Table(
+        title="\nAnswered requests, by rollout and kind of client",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     table.add_column("clients", no_wrap=True)
-    for name in [*names, "in all", "failed", "Envoy killed"]:
-        table.add_column(name, justify="right", overflow="fold")
+    for name in [*names, "in all", "failed", WORSE, ENVOY_KILLED]:
+        table.add_column(name, justify="right")
     windows = [report.by_mark.get(name, {}) for name in names]
-    lost = report.by_mark.get(ENVOY_KILLED, {})
+    apart = [report.by_mark.get(name, {}) for name in (WORSE, ENVOY_KILLED)]
     for kind, found in report.kinds.items():
         cells = [window[kind].answered if kind in window else 0 for window in windows]
-        gone = lost[kind].failures if kind in lost else 0
-        table.add_row(kind.value, *_figures(*cells, found.answered, found.failures - gone, gone))
-    total, gone = report.total, report.failed_in(ENVOY_KILLED)
+        gone = [window[kind].failures if kind in window else 0 for window in apart]
+        table.add_row(kind.value, *_figures(*cells, found.answered, found.failures - sum(gone), *gone))
+    total, planted, lost = report.total, report.failed_in(WORSE), report.failed_in(ENVOY_KILLED)
+    failed = report.failed - planted - lost
     table.add_section()
     sums = [sum(one.answered for one in window.values()) for window in windows]
-    table.add_row("all", *_figures(*sums, total.answered, total.failures - gone, gone))
+    table.add_row("all", *_figures(*sums, total.answered, failed, planted, lost))
     console.print(table)
     posts = report.posts
     if posts is not None and posts.problem is None:
         console.print(f"orders: {posts.acknowledged:,} accepted, {posts.duplicates} executed twice, {posts.lost} lost")
-    failed = report.failed - gone
     style = "red" if failed else "green"
     console.print(
         f"[bold {style}]{total.sent:,} requests sent, {total.answered:,} answered; failed through "
-        f"{len(names)} rollouts and the controller's death: {failed:,}"
+        f"{len(names)} rollouts and the controller's death: {failed:,}[/bold {style}]; "
+        f"by the version that fails 1 in 20 while it had users: {planted:,}"
     )
 
 

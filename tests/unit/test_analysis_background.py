@@ -27,6 +27,7 @@ def test_rates_bounds_and_instances_are_those_of_the_old_version() -> None:
         [50 * np.exp(0.7 * z) for z in (0.0, 0.6745, 1.2816, 1.6449, 2.3263)], rel=0.05
     )
     assert seen.usual_duration_s == pytest.approx(0.255, rel=0.05)
+    assert set(seen.usual_durations_s.values()) == {seen.usual_duration_s}
     assert seen.baseline_instances == 3
     assert set(seen.dispersion) == {
         *("errors", "retried", "dependencies.payments"),

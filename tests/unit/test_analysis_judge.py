@@ -157,7 +157,7 @@ def test_whoever_is_cold_need_not_fail() -> None:
 
 
 def test_after_a_change_of_the_share_what_fails_at_once_is_left_out_until_success_can_be_known() -> None:
-    slow = replace(USUAL, usual_duration_s=3.4)
+    slow = replace(USUAL, usual_duration_s=3.4, usual_durations_s={})
     fails_at_once = Second(
         at=BEGIN,
         cells=(
@@ -171,6 +171,27 @@ def test_after_a_change_of_the_share_what_fails_at_once_is_left_out_until_succes
         judge.take(replace(fails_at_once, at=BEGIN + i), {EU: 500})
         calls.append(judge.judgement(next_share_bp=2_500).ruling.call)
     assert calls == [Call.HOLD] * 4 + [Call.ROLLBACK] * 2
+
+
+def test_each_class_of_routes_is_left_out_for_as_long_as_its_own_answers_take() -> None:
+    """What fails at once here fails as often as before; its successes come three seconds later."""
+
+    def known_after(seconds: int) -> Cell:
+        late = 38 if seconds >= 3 else 0
+        return Cell(region=EU, route="/export", version=V2, requests=Fates(total=late + 2, failed=2))
+
+    usual = Cell(region=EU, route="/export", version=V1, requests=Fates(total=400, failed=20))
+    judge = Judge(settings_of(before=replace(USUAL, usual_durations_s={"/": 0.2, "/export": 2.9})))
+    for i in range(60):
+        quick = [
+            Cell(region=EU, route="/", version=V1, requests=Fates(total=400)),
+            Cell(region=EU, route="/", version=V2, requests=Fates(total=40)),
+        ]
+        judge.take(Second(at=BEGIN + i, cells=(*quick, usual, known_after(i))), {EU: 1_000})
+        canary = row(judge.judgement(next_share_bp=2_500).rows, "errors").canary
+        exported = max(0, i - 2)
+        assert canary == (2 * exported, 40 * i + 40 * exported)
+    assert judge.judgement(next_share_bp=2_500).ruling.call is not Call.ROLLBACK
 
 
 def test_a_region_whose_share_is_unknown_is_not_compared() -> None:

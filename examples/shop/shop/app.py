@@ -65,6 +65,13 @@ class Condition:
 
 
 condition = Condition()
+leaked: list[bytes] = []
+
+
+async def leak(bytes_per_s: int) -> None:
+    while bytes_per_s:
+        leaked.append(os.urandom(bytes_per_s // 10))
+        await asyncio.sleep(0.1)
 
 
 def product(number: int) -> dict[str, object]:
@@ -147,7 +154,7 @@ class Signed:
         self._behaviour = behaviour
         self._asked = itertools.count(1)
         self._headers = [(b"x-version", VERSION.encode()), (b"x-instance", INSTANCE.encode())]
-        self._warm_up: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_signed(message: Message) -> None:
@@ -157,7 +164,8 @@ class Signed:
 
         if scope["type"] == "lifespan":
             condition.drain_at_sigterm()
-            self._warm_up = asyncio.create_task(condition.warm_up(self._behaviour))
+            for task in (condition.warm_up(self._behaviour), leak(self._behaviour.leaks_bytes_per_s)):
+                self._tasks.append(asyncio.create_task(task))
             await self._app(scope, receive, send)
         elif scope["type"] == "http" and self._is_unlucky(scope["path"]):
             await Response("planted error", status_code=500)(scope, receive, send_signed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ USUAL_WARMUP_S = 0.3
 SLOW_WARMUP_S = 5.0
 CRASH_AFTER_S = 0.2
 ERRORS_EVERY = 5  # 20 %
+ONE_IN = re.compile(r"fails-1-in-(\d+)")
+LEAK = re.compile(r"leaks-(\d+)-mb-an-hour")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +23,13 @@ class Behaviour:
         warmup_s: from start to ready; None = never ready.
         crash_after_s: exits with code 1 so long after its start; None = does not crash.
         error_every: every n-th request of a visitor is answered with 500; 0 = none.
+        leaks_bytes_per_s: memory that is kept and never used again.
     """
 
     warmup_s: float | None
     crash_after_s: float | None
     error_every: int
+    leaks_bytes_per_s: int = 0
 
 
 def behaviour_of(environment: Mapping[str, str] = os.environ) -> Behaviour:
@@ -36,5 +41,12 @@ def behaviour_of(environment: Mapping[str, str] = os.environ) -> Behaviour:
     return Behaviour(
         warmup_s=None if "never-ready" in named else warmup_s,
         crash_after_s=CRASH_AFTER_S if "crash" in named else None,
-        error_every=ERRORS_EVERY if "errors" in named else 0,
+        error_every=_error_every(named),
+        leaks_bytes_per_s=int(found[1]) * 1_000_000 // 3_600 if (found := LEAK.search(named)) is not None else 0,
     )
+
+
+def _error_every(named: str) -> int:
+    if (found := ONE_IN.search(named)) is not None:
+        return int(found[1])
+    return ERRORS_EVERY if "errors" in named else 0

@@ -39,6 +39,7 @@ def background(seconds: Sequence[Second], *, baseline: Version, analysis: Analys
         failure_rate=counts.failed / counts.total if counts.total else None,
         latency_bounds=bounds,
         usual_duration_s=_usual_duration_s(counts.durations),
+        usual_durations_s={route: _usual_duration_s(seen) for route, seen in counts.by_route.items()},
         dispersion=_dispersion(read, counts, bounds, baseline, analysis),
         baseline_instances=_instances(read[-LATELY_S:], baseline),
     )
@@ -72,6 +73,7 @@ class _Counts:
     def __init__(self, seconds: Sequence[Second], baseline: Version) -> None:
         self.everybodys = self.total = self.failed = 0
         self.durations: Counter[int] = Counter()
+        self.by_route: dict[str, Counter[int]] = {}
         self.errors: _Series = []
         self.retried: _Series = []
         self.histograms: list[tuple[int, Counter[int]]] = []
@@ -85,6 +87,7 @@ class _Counts:
             histogram = Counter[int]()
             for cell in mine:
                 histogram.update(cell.durations)
+                self.by_route.setdefault(cell.route, Counter()).update(cell.durations)
             self.durations.update(histogram)
             self.histograms.append((second.at, histogram))
 

@@ -31,6 +31,7 @@ class Background:
         failure_rate: None = no request was seen.
         latency_bounds: thresholds as bucket numbers: of p50, p75, p90, p95, p99 and p99.9; empty = no answer was seen.
         usual_duration_s: p99 of durations: so long a newcomer's first seconds show only what is quick.
+        usual_durations_s: the same by class of routes, where it was seen.
         dispersion: Fano factor by row, at least 1: how far failures come in bursts.
         baseline_instances: how many served, by region.
     """
@@ -40,6 +41,7 @@ class Background:
     failure_rate: float | None = None
     latency_bounds: tuple[int, ...] = ()
     usual_duration_s: float = 0.0
+    usual_durations_s: Mapping[str, float] = field(default_factory=dict)
     dispersion: Mapping[Row, float] = field(default_factory=dict)
     baseline_instances: int = 0
 

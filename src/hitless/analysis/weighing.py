@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from hitless.analysis.admission import Admission
 from hitless.analysis.counts import Cell, Fates, Second
@@ -46,7 +47,11 @@ class Weighing:
         errors_dispersion = allowed_for(dispersion["errors"])
         self.tests = OddsTests(dispersion, level=analysis.false_rollback)
         self.values = self.tests.log_values()
-        self.admission = Admission(usual_duration_s=before.usual_duration_s, warm_up_s=analysis.warm_up_s)
+        self.admission = Admission(
+            usual_duration_s=before.usual_duration_s,
+            usual_durations_s=before.usual_durations_s,
+            warm_up_s=analysis.warm_up_s,
+        )
         self._pool = Pool(requests_per_s=before.requests_per_s)
         self._reader = Reader(canary=settings.canary, baseline=settings.baseline)
         self._reader.thresholds = self.thresholds.buckets
@@ -68,6 +73,7 @@ class Weighing:
     def take(self, second: Second, share_bp: Mapping[Region, int]) -> None:
         """Take one second that is news."""
         regions = self.admission.admit(second, share_bp)
+        second = replace(second, cells=self.admission.settled(second.cells, at=second.at))
         if second.gap is not None or self.admission.broke:
             self.promotion.interrupt()
         if not self.thresholds.are_known:

@@ -19,13 +19,11 @@ from typing import Any
 VERSION = os.environ["HITLESS_VERSION"]
 SHARED = Path(os.environ["SHARED"])
 STARTED_S = time.monotonic()
-LEAK_BYTES_PER_S = 60_000_000 // 3600
 COLD_S = 6.0
 USUAL_S, SIGMA = 0.004, 0.5
 
 draw = random.Random(os.environ["HITLESS_INSTANCE"])
 calls: Counter[str] = Counter()
-leaked: list[bytes] = []
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -58,12 +56,6 @@ async def work() -> None:
     await asyncio.sleep(seconds)
 
 
-async def leak() -> None:
-    while "leak" in VERSION:
-        leaked.append(random.randbytes(LEAK_BYTES_PER_S // 10))
-        await asyncio.sleep(0.1)
-
-
 async def answer(send: Send, status: int, body: str) -> None:
     headers = [(b"content-length", str(len(body)).encode()), (b"x-version", VERSION.encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -91,11 +83,9 @@ async def app(scope: Message, receive: Any, send: Send) -> None:
 async def serve(port: int) -> None:
     import uvicorn  # noqa: PLC0415 - as small a start as can be
 
-    leaking = asyncio.create_task(leak())
     await uvicorn.Server(
         uvicorn.Config(app, port=port, log_level="warning", timeout_keep_alive=30, lifespan="off")
     ).serve()
-    leaking.cancel()
 
 
 if __name__ == "__main__":
