@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## Show what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("python3 3.11 or later is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -35,8 +35,11 @@ check: $(READY)  ## Lint, format, types, floors and rooms
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## Measure: failed requests of a million, flips, overhead beside HAProxy
+bench: $(READY)  ## Measure: failed requests of a million, flips, overhead beside HAProxy, the judge
 	$(BIN)/python -m benchmarks
+
+bench-long: $(READY)  ## Measure how often the judge is wrong and how soon it is right, a quarter of an hour, and write the report
+	$(BIN)/python -m benchmarks.judge --report docs/reference/judge.md
 
 soak: $(READY)  ## Roll out and kill controllers at random for five minutes under load, and print the ledger
 	$(BIN)/python -m soak
@@ -51,4 +54,4 @@ lock: $(READY)  ## Resolve dependencies anew
 clean:  ## Remove what was made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test check bench soak docs lock clean
+.PHONY: help setup demo test check bench bench-long soak docs lock clean

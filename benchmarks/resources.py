@@ -1,18 +1,17 @@
 """What the watches of memory and processor time raise without a reason, and how soon they find one. Simulated.
 
-Not among the others: `python -m benchmarks.resources [--quick]`, about a quarter of an hour on one core.
+Only by name: `python -m benchmarks resources [--quick]`, about a quarter of an hour on one core.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.results import Cell, Result, Table, to_markdown
+from benchmarks.results import Cell, Result, Table
 from hitless.analysis.counts import Second, Usage
 from hitless.analysis.growth import GrowthWatch
 from hitless.analysis.processor import ProcessorWatch
@@ -177,7 +176,3 @@ def _alarms(readings: Readings, grown: Floats, runs: int) -> list[tuple[float | 
 def _said(firsts: Sequence[float | None]) -> tuple[Cell, Cell]:
     seen = [one / 60 for one in firsts if one is not None]
     return f"{len(seen) / len(firsts):.1%}", round(median(seen), 1) if seen else ""
-
-
-if __name__ == "__main__":
-    print(to_markdown("resources", run(quick="--quick" in sys.argv)))

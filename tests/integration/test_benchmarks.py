@@ -14,7 +14,20 @@ ROOT = Path(__file__).parents[2]
 
 # acceptance/test_lifecycle_restarts.py runs `drain`: HAProxy's own probes need a machine that is not busy
 @pytest.mark.parametrize(
-    "name", ["adoption", "control", "envoy_restart", "flips", "metrics", "million", "overhead", "scale", "shares"]
+    "name",
+    [
+        "adoption",
+        "control",
+        "envoy_restart",
+        "flips",
+        "judge",
+        "metrics",
+        "million",
+        "overhead",
+        "resources",
+        "scale",
+        "shares",
+    ],
 )
 def test_a_quick_run_breaks_nothing_and_reports(name: str, tmp_path: Path) -> None:
     report = tmp_path / "report.json"

@@ -506,7 +506,7 @@ async def test_the_next_controller_says_that_what_was_seen_before_is_lost(world:
         await stage.canary()
         await stage.clock.advance(5)
         assert await stage.problems() == ""
-    world.recorder.settings.clear()
+    world.recorder.lose()
     async with world.controlled() as controller:
         stage = Stage(world, controller)
         await stage.clock.advance(30)
@@ -558,7 +558,7 @@ async def test_a_long_recording_is_taken_up_where_no_commit_waits_and_hitless_en
         stage = Stage(world, controller)
         await stage.canary()
         await stage.clock.advance(600)
-    recorded = world.recorder.recorded["shop-r2"]
+    recorded = world.recorder.recorded("shop-r2")
     go_on, shown = threading.Event(), 0
 
     def take(_self: FakeJudge, *_second: object) -> None:

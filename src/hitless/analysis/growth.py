@@ -35,7 +35,7 @@ every 10 s; 200 hours without a leak (share with any alarm), 60 with one of 60 a
 Warm-up curves that an aged baseline does not show (30 to 190 MB, time constants of 3 to 30 min), 100 hours each: with
 noise of 0.1 MB no alarm; with 2 MB none up to 10 min, 38 % at 30 min; with 2 MB and AR(1) 0.9 5 to 7 % up to 5 min,
 19 % at 10 min, 79 % at 30 min. An alarm stands for one to four minutes then: so long a leak and a curve cannot be told
-apart, and a step waits. `python -m benchmarks.resources` measures all of it anew.
+apart, and a step waits. `python -m benchmarks resources` measures all of it anew.
 """
 
 from __future__ import annotations

@@ -32,6 +32,11 @@ class FakeRecorder:
         seconds = self._seconds.get(rollout, {})
         return tuple(seconds[at] for at in sorted(seconds))
 
+    def lose(self) -> None:
+        """Forget every recording, as a disk that was exchanged."""
+        self._settings.clear()
+        self._seconds.clear()
+
     async def begin(self, rollout: str, settings: JudgeSettings) -> None:
         """Begin a rollout's recording; one that is there already is left as it is."""
         await self._suffer()

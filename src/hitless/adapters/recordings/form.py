@@ -87,7 +87,7 @@ def read_second(line: str | bytes) -> Recorded | None:
     """Read one second; None = the line is torn, or says something else."""
     try:
         return read_parts(json.loads(line))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
