@@ -260,7 +260,7 @@ async def _run(
             preflighter=preflighter,
             clock=keeper.clock,
             metrics=metrics,
-            recorder=FileRecorder(directory),
+            recorder=FileRecorder(directory, may_write=keeper.is_sure),
             bench=ThreadPoolExecutor(1, thread_name_prefix="hitless-judges"),
         ),
         directory=project,

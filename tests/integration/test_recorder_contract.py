@@ -140,6 +140,26 @@ async def test_a_line_that_was_cut_is_left_out_and_the_next_one_stands_by_itself
     assert (found[0], in_order(seconds_of(found[1]))) == (SETTINGS, kept)
 
 
+async def test_a_controller_that_was_overtaken_while_it_stood_still_adds_nothing(tmp_path: Path) -> None:
+    told: list[str] = []
+    may_write = True
+    overtaken = FileRecorder(tmp_path, may_write=lambda: may_write, tell=told.append)
+    await overtaken.begin(ROLLOUT, SETTINGS)
+    await overtaken.add(ROLLOUT, [a_second(10)])
+    await overtaken.settle()
+    may_write = False
+    other = FileRecorder(tmp_path, tell=pytest.fail)
+    await other.add(ROLLOUT, [a_second(30)])
+    await other.settle()
+    await overtaken.add(ROLLOUT, [a_gap(11), a_second(30, failed=2)])
+    await overtaken.begin("checkout-r8", SETTINGS)
+    await overtaken.settle()
+    assert await other.read(ROLLOUT) == (SETTINGS, (a_second(10), a_second(30)))
+    assert await other.read("checkout-r8") is None
+    assert len(told) == 2
+    assert "another controller may have taken over" in told[0]
+
+
 def test_only_the_owner_may_read_a_recording(tmp_path: Path) -> None:
     files = RecordingFiles(tmp_path)
     files.begin(ROLLOUT, SETTINGS)

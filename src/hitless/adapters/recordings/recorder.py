@@ -41,6 +41,7 @@ class FileRecorder:
     Args:
         directory: the state directory.
         files: instead of the usual ones.
+        may_write: says no while another controller may have taken over, and writes to the same recordings.
         tell: takes a sentence for people; the log unless told otherwise.
     """
 
@@ -49,9 +50,11 @@ class FileRecorder:
         directory: Path,
         *,
         files: RecordingFiles | None = None,
+        may_write: Callable[[], bool] = lambda: True,
         tell: Callable[[str], None] = logger.warning,
     ) -> None:
         self._files = files or RecordingFiles(directory)
+        self._may_write = may_write
         self._tell = tell
         self._settings: dict[str, JudgeSettings] = {}
         self._troubled: set[str] = set()
@@ -123,6 +126,9 @@ class FileRecorder:
             return None
 
     def _guarded(self, rollout: str, work: Callable[[], None]) -> None:
+        if not self._may_write():
+            self._say(rollout, "is not written: another controller may have taken over")
+            return
         try:
             work()
         except RecordingFull:
