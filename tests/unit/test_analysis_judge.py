@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,8 @@ from judge_support import (
 
 from hitless.analysis.counts import Cell, Fates, Second
 from hitless.analysis.judge import Judge
+from hitless.analysis.likelihood import Tables, log_ratios
+from hitless.analysis.odds import LOG_ODDS, OddsTests
 from hitless.analysis.ruling import Call, RowReport, Why
 from hitless.analysis.settings import Background
 from hitless.rollout.spec import AnalysisSpec, InstanceId, LatencyObjective, SloSpec
@@ -287,6 +290,38 @@ def test_after_a_common_outage_the_judge_goes_on() -> None:
     )
     last, _ = judged(settings_of(slo=slo), seconds, share_bp=3_000, next_share_bp=5_000)
     assert last.ruling.why is not Why.ENVIRONMENT
+
+
+@pytest.mark.parametrize(("rate", "share", "failing"), [(20.0, 0.5, 0.05), (5.0, 0.3, 0.1), (100.0, 0.05, 1.0)])
+def test_next_to_a_version_without_a_failure_it_is_said_how_much_worse_at_least(
+    rate: float, share: float, failing: float
+) -> None:
+    spotless = Behaviour(failing=0.0)
+    for seed in range(4):
+        last, _ = judged(
+            settings_of(before=measured(old=spotless)),
+            traffic(seed, 400, rate=rate, share=share, old=spotless, new=Behaviour(failing=failing)),
+            share_bp=round(10_000 * share),
+        )
+        assert (last.ruling.call, last.ruling.row) == (Call.ROLLBACK, "errors")
+        assert re.search(r"at least [0-9.]*[1-9][0-9.]* times the odds", last.ruling.sentence)
+
+
+@pytest.mark.parametrize("odds_ratio", [0.4, 1.0, 3.0, 12.0])
+def test_the_confidence_sequence_is_never_narrower_than_the_likelihood_makes_it(odds_ratio: float) -> None:
+    draw = np.random.default_rng(round(10 * odds_ratio))
+    fine = np.linspace(np.log(0.01), np.log(5_000.0), 2_000)
+    for _ in range(20):
+        canary, baseline = draw.poisson(30, 40), draw.poisson(70, 40)
+        bad = draw.binomial(canary, min(0.01 * odds_ratio, 1.0)), draw.binomial(baseline, 0.01)
+        tables = Tables(canary=canary, canary_bad=bad[0], baseline=baseline, baseline_bad=bad[1])
+        tests = OddsTests({"errors": 1.0}, level=0.01)
+        tests.take([("errors", tables)])
+        found = tests.estimate("errors")
+        grid = log_ratios(tables, np.insert(LOG_ODDS, 3, 0.0)).sum(axis=0)
+        kept = fine[log_ratios(tables, fine).sum(axis=0) > np.log(np.exp(grid).mean() * 0.01)]
+        assert (found.low or 0.0) <= np.exp(kept[0]) * 1.01
+        assert (found.high or np.inf) >= np.exp(kept[-1]) * 0.99
 
 
 @pytest.mark.parametrize("outage_s", [1, 5, 30])
