@@ -464,3 +464,23 @@ def test_the_promise_says_what_is_only_measured_where_instances_are_few() -> Non
 
 def row(rows: tuple[RowReport, ...], name: str) -> RowReport:
     return next(one for one in rows if one.name == name)
+
+
+def test_nothing_is_judged_by_thresholds_that_it_has_shown_itself() -> None:
+    judge = Judge(settings_of(before=Background()))
+    draw = np.random.default_rng(0)
+    slow = Behaviour(median_ms=5_000.0)
+    evidence = []
+    for i in range(4):
+        judge.take(second_of(draw, BEGIN + i, rate=3_000.0, share=0.5, new=slow), {EU: 5_000})
+        rows = {row.name: row for row in judge.judgement(next_share_bp=10_000).rows}
+        evidence.append(rows["latency"].log_evidence or 0.0)
+    assert evidence[:2] == [0.0, 0.0]  # the first is left out: the share has just begun
+    assert evidence[2] > 10.0
+
+
+def test_where_one_version_has_no_traffic_it_is_not_said_that_no_request_was_seen() -> None:
+    judge = Judge(settings_of())
+    for second in traffic(1, 30, share=1.0):
+        judge.take(second, {EU: 10_000})
+    assert "none seen while both versions had traffic" in judge.judgement(next_share_bp=10_000).detail

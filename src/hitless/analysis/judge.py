@@ -175,9 +175,10 @@ class Judge:
             f"not enough requests to {canary} yet to show that it may get {wording.share_words(next_share_bp)} of the "
             "traffic"
         )
-        seen = f"{lately.canary_ever:,} seen"
+        seen = f"{lately.canary_ever:,} seen" if lately.canary_ever else "none seen while both versions had traffic"
         leaning = self._leaning()
         if leaning is not None:
+            missing = Missing(requests=None, seconds=None)  # more of the same will not do
             more = f"{leaning.name} speaks against it, not enough to decide: {sentence_of(self._weighing, leaning)}"
         elif missing.requests is None or missing.seconds is None:
             more = "at the present traffic it is not known how many more are needed"

@@ -70,8 +70,6 @@ class Weighing:
         regions = self.admission.admit(second, share_bp)
         if second.gap is not None or self.admission.broke:
             self.promotion.interrupt()
-        if not self.thresholds.are_known:
-            self._learn(second.cells)
         self._watch(second, regions, share_bp)
         for batch in self._pool.take(second, regions, self.admission.warm):
             self._compare(batch)
@@ -138,6 +136,8 @@ class Weighing:
             canary=strata.canary(),
             seconds=batch.seconds,
         )
+        if not self.thresholds.are_known:
+            self._learn(batch.cells)  # for what comes after it: nothing is judged by what it has shown itself
 
     def _slow(self, strata: Strata) -> list[tuple[str, Tables]]:
         if not self.thresholds.are_known:
