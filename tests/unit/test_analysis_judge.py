@@ -23,6 +23,7 @@ from judge_support import (
     traffic,
 )
 
+from hitless.analysis.background import background
 from hitless.analysis.counts import Cell, Fates, Second
 from hitless.analysis.judge import Judge
 from hitless.analysis.likelihood import Tables, log_ratios
@@ -484,3 +485,22 @@ def test_where_one_version_has_no_traffic_it_is_not_said_that_no_request_was_see
     for second in traffic(1, 30, share=1.0):
         judge.take(second, {EU: 10_000})
     assert "none seen while both versions had traffic" in judge.judgement(next_share_bp=10_000).detail
+
+
+def over_routes(draw: np.random.Generator, at: int, *, rate: float, share: float, routes: int) -> Second:
+    arms = ((V1, 1.0 - share), (V2, share))
+    counts = [(version, i, int(draw.poisson(rate * part / routes))) for version, part in arms for i in range(routes)]
+    return Second(at=at, cells=tuple(cell_of(draw, version, n, FINE, route=f"/{i}") for version, i, n in counts if n))
+
+
+@pytest.mark.parametrize(("rate", "share", "routes"), [(1.0, 0.9, 1), (50.0, 0.75, 20), (100.0, 0.9, 20)])
+def test_where_little_of_the_old_version_is_left_in_a_second_more_of_them_are_compared_together(
+    rate: float, share: float, routes: int
+) -> None:
+    draw = np.random.default_rng(1)
+    before = [over_routes(draw, BEGIN - 600 + i, rate=rate, share=0.0, routes=routes) for i in range(600)]
+    settings = settings_of(before=background(before, baseline=V1, analysis=AnalysisSpec()))
+    seconds = (over_routes(draw, BEGIN + i, rate=rate, share=share, routes=routes) for i in range(300))
+    last, _ = judged(settings, seconds, share_bp=round(10_000 * share), next_share_bp=10_000)
+    assert last.ruling.why is not Why.NO_DATA
+    assert (last.rows[0].coverage or 0.0) > 0.7

@@ -25,7 +25,7 @@ from hitless.analysis.settings import Background, JudgeSettings
 from hitless.analysis.split import Split
 from hitless.analysis.strata import FAILED, RETRIED, Reader, Strata, tables_of_calls
 from hitless.analysis.thresholds import PROMOTED_BY, Thresholds
-from hitless.rollout.spec import Region
+from hitless.rollout.spec import ALL_TRAFFIC_BP, Region
 
 
 class Weighing:
@@ -71,7 +71,10 @@ class Weighing:
         if second.gap is not None or self.admission.broke:
             self.promotion.interrupt()
         self._watch(second, regions, share_bp)
-        for batch in self._pool.take(second, regions, self.admission.warm):
+        canary_share = max((share_bp[region] for region in regions), default=0) / ALL_TRAFFIC_BP
+        for batch in self._pool.take(
+            second, regions, self.admission.warm, canary_share=canary_share, broke=self.admission.broke
+        ):
             self._compare(batch)
         self.values = self.tests.log_values()
         self._count_alarms(second.at)
