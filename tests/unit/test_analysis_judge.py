@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -22,8 +23,11 @@ from judge_support import (
     traffic,
 )
 
+from hitless.analysis.background import background
 from hitless.analysis.counts import Cell, Fates, Second
 from hitless.analysis.judge import Judge
+from hitless.analysis.likelihood import Tables, log_ratios
+from hitless.analysis.odds import LOG_ODDS, OddsTests
 from hitless.analysis.ruling import Call, RowReport, Why
 from hitless.analysis.settings import Background
 from hitless.rollout.spec import AnalysisSpec, InstanceId, LatencyObjective, SloSpec
@@ -310,6 +314,38 @@ def test_after_a_common_outage_the_judge_goes_on() -> None:
     assert last.ruling.why is not Why.ENVIRONMENT
 
 
+@pytest.mark.parametrize(("rate", "share", "failing"), [(20.0, 0.5, 0.05), (5.0, 0.3, 0.1), (100.0, 0.05, 1.0)])
+def test_next_to_a_version_without_a_failure_it_is_said_how_much_worse_at_least(
+    rate: float, share: float, failing: float
+) -> None:
+    spotless = Behaviour(failing=0.0)
+    for seed in range(4):
+        last, _ = judged(
+            settings_of(before=measured(old=spotless)),
+            traffic(seed, 400, rate=rate, share=share, old=spotless, new=Behaviour(failing=failing)),
+            share_bp=round(10_000 * share),
+        )
+        assert (last.ruling.call, last.ruling.row) == (Call.ROLLBACK, "errors")
+        assert re.search(r"at least [0-9.]*[1-9][0-9.]* times the odds", last.ruling.sentence)
+
+
+@pytest.mark.parametrize("odds_ratio", [0.4, 1.0, 3.0, 12.0])
+def test_the_confidence_sequence_is_never_narrower_than_the_likelihood_makes_it(odds_ratio: float) -> None:
+    draw = np.random.default_rng(round(10 * odds_ratio))
+    fine = np.linspace(np.log(0.01), np.log(5_000.0), 2_000)
+    for _ in range(20):
+        canary, baseline = draw.poisson(30, 40), draw.poisson(70, 40)
+        bad = draw.binomial(canary, min(0.01 * odds_ratio, 1.0)), draw.binomial(baseline, 0.01)
+        tables = Tables(canary=canary, canary_bad=bad[0], baseline=baseline, baseline_bad=bad[1])
+        tests = OddsTests({"errors": 1.0}, level=0.01)
+        tests.take([("errors", tables)])
+        found = tests.estimate("errors")
+        grid = log_ratios(tables, np.insert(LOG_ODDS, 3, 0.0)).sum(axis=0)
+        kept = fine[log_ratios(tables, fine).sum(axis=0) > np.log(np.exp(grid).mean() * 0.01)]
+        assert (found.low or 0.0) <= np.exp(kept[0]) * 1.01
+        assert (found.high or np.inf) >= np.exp(kept[-1]) * 0.99
+
+
 @pytest.mark.parametrize("outage_s", [1, 5, 30])
 def test_a_common_outage_is_not_held_against_the_new_version_once_it_is_over(outage_s: int) -> None:
     draw = np.random.default_rng(2)
@@ -450,3 +486,42 @@ def test_the_promise_says_what_is_only_measured_where_instances_are_few() -> Non
 
 def row(rows: tuple[RowReport, ...], name: str) -> RowReport:
     return next(one for one in rows if one.name == name)
+
+
+def test_nothing_is_judged_by_thresholds_that_it_has_shown_itself() -> None:
+    judge = Judge(settings_of(before=Background()))
+    draw = np.random.default_rng(0)
+    slow = Behaviour(median_ms=5_000.0)
+    evidence = []
+    for i in range(4):
+        judge.take(second_of(draw, BEGIN + i, rate=3_000.0, share=0.5, new=slow), {EU: 5_000})
+        rows = {row.name: row for row in judge.judgement(next_share_bp=10_000).rows}
+        evidence.append(rows["latency"].log_evidence or 0.0)
+    assert evidence[:2] == [0.0, 0.0]  # the first is left out: the share has just begun
+    assert evidence[2] > 10.0
+
+
+def test_where_one_version_has_no_traffic_it_is_not_said_that_no_request_was_seen() -> None:
+    judge = Judge(settings_of())
+    for second in traffic(1, 30, share=1.0):
+        judge.take(second, {EU: 10_000})
+    assert "none seen while both versions had traffic" in judge.judgement(next_share_bp=10_000).detail
+
+
+def over_routes(draw: np.random.Generator, at: int, *, rate: float, share: float, routes: int) -> Second:
+    arms = ((V1, 1.0 - share), (V2, share))
+    counts = [(version, i, int(draw.poisson(rate * part / routes))) for version, part in arms for i in range(routes)]
+    return Second(at=at, cells=tuple(cell_of(draw, version, n, FINE, route=f"/{i}") for version, i, n in counts if n))
+
+
+@pytest.mark.parametrize(("rate", "share", "routes"), [(1.0, 0.9, 1), (50.0, 0.75, 20), (100.0, 0.9, 20)])
+def test_where_little_of_the_old_version_is_left_in_a_second_more_of_them_are_compared_together(
+    rate: float, share: float, routes: int
+) -> None:
+    draw = np.random.default_rng(1)
+    before = [over_routes(draw, BEGIN - 600 + i, rate=rate, share=0.0, routes=routes) for i in range(600)]
+    settings = settings_of(before=background(before, baseline=V1, analysis=AnalysisSpec()))
+    seconds = (over_routes(draw, BEGIN + i, rate=rate, share=share, routes=routes) for i in range(300))
+    last, _ = judged(settings, seconds, share_bp=round(10_000 * share), next_share_bp=10_000)
+    assert last.ruling.why is not Why.NO_DATA
+    assert (last.rows[0].coverage or 0.0) > 0.7

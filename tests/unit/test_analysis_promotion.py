@@ -216,3 +216,14 @@ def test_next_to_a_version_that_hardly_ever_answers_nothing_is_shown(failing: fl
         settings_of(before=measured(old=hopeless)), traffic(1, 200, share=0.25, old=hopeless, new=hopeless)
     )
     assert last.ruling.call is Call.HOLD
+
+
+def test_while_a_row_speaks_against_it_no_number_of_requests_is_promised() -> None:
+    judge = Judge(settings_of())
+    told = []
+    for second in traffic(3, 200, share=0.25, new=Behaviour(failing=0.004)):
+        judge.take(second, {EU: 2_500})
+        told.append(judge.judgement(next_share_bp=10_000))
+    leaning = [one for one in told if "speaks against it" in one.detail]
+    assert leaning
+    assert all((one.missing_requests, one.missing_s) == (None, None) for one in leaning)

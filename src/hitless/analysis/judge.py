@@ -19,7 +19,7 @@ from hitless.analysis.reports import objective_sentence, row_reports, sentence_o
 from hitless.analysis.rows import Row
 from hitless.analysis.ruling import Call, Judgement, RowReport, Ruling, Why
 from hitless.analysis.settings import JudgeSettings
-from hitless.analysis.weighing import Weighing, objective_decides
+from hitless.analysis.weighing import Weighing, guard_decides, objective_decides
 from hitless.rollout.spec import Region
 
 SILENT_AFTER_S = 10
@@ -116,7 +116,7 @@ class Judge:
 
     def _by_guard(self) -> Ruling | None:
         objective = self._weighing.objective
-        if objective is None or not objective.is_below_for_long or objective.both_suffer:
+        if objective is None or not objective.is_below_for_long or not guard_decides(self._weighing):
             return None
         return self._said(
             Call.ROLLBACK,
@@ -175,9 +175,10 @@ class Judge:
             f"not enough requests to {canary} yet to show that it may get {wording.share_words(next_share_bp)} of the "
             "traffic"
         )
-        seen = f"{lately.canary_ever:,} seen"
+        seen = f"{lately.canary_ever:,} seen" if lately.canary_ever else "none seen while both versions had traffic"
         leaning = self._leaning()
         if leaning is not None:
+            missing = Missing(requests=None, seconds=None)  # more of the same will not do
             more = f"{leaning.name} speaks against it, not enough to decide: {sentence_of(self._weighing, leaning)}"
         elif missing.requests is None or missing.seconds is None:
             more = "at the present traffic it is not known how many more are needed"

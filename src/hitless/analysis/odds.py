@@ -93,18 +93,17 @@ class OddsTests:
     def estimate(self, name: str) -> Estimate:
         """Return the odds ratio (Mantel and Haenszel 1959), and the confidence sequence around it.
 
-        A ratio is left out of the sequence once a two-sided mixture against it has reached 1 / level. What lies
-        between two ratios of the grid counts with the outer one: the likelihood is log-concave.
+        A ratio is left out of the sequence once a two-sided mixture against it has reached 1 / level. Between two
+        ratios of the grid the likelihood is no higher than its concavity allows (`_end`).
         """
         up, down = self._mantel[self._place[name]]
         sums = np.insert(self._evidence.sums[self._place[name]], 3, 0.0)
-        against = log_sum(sums) - np.log(len(sums)) - sums
-        kept = np.flatnonzero(against < np.log(1.0 / self._level))
-        below, above = int(kept[0]) - 1, int(kept[-1]) + 1
+        limit = float(log_sum(sums) - np.log(len(sums)) + np.log(self._level))
+        low, high = _end(_CANDIDATES, sums, limit), _end(-_CANDIDATES[::-1], sums[::-1], limit)
         return Estimate(
             value=float(up / down) if down > 0 else None,
-            low=float(np.exp(_CANDIDATES[below])) if below >= 0 else None,
-            high=float(np.exp(_CANDIDATES[above])) if above < len(_CANDIDATES) else None,
+            low=None if low is None else float(np.exp(low)),
+            high=None if high is None else float(np.exp(-high)),
         )
 
     def _count(self, owner: np.ndarray, tables: Tables) -> None:
@@ -118,6 +117,22 @@ class OddsTests:
         up = one.canary_bad * (one.baseline - one.baseline_bad) / everything
         down = one.baseline_bad * (one.canary - one.canary_bad) / everything
         np.add.at(self._mantel, owner, np.stack([up, down], axis=1))
+
+
+def _end(places: Floats, logs: Floats, limit: float) -> float | None:
+    """Return up to where a concave function, known at ascending places, is at most `limit`; None = from the first on.
+
+    Between two places it lies below both lines that go on from the pairs of places beside them.
+    """
+    above = int(np.argmax(logs > limit))
+    if above == 0:
+        return None
+    found = float(places[above - 1])
+    for one, other, origin in ((above - 2, above - 1, above - 1), (above, above + 1, above)):
+        if one >= 0 and other < len(places) and logs[other] > logs[one]:
+            slope = (logs[other] - logs[one]) / (places[other] - places[one])
+            found = max(found, float(places[origin] + (limit - logs[origin]) / slope))
+    return min(found, float(places[above]))
 
 
 def _joined(parts: Sequence[Tables]) -> Tables:

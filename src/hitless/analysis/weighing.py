@@ -26,7 +26,7 @@ from hitless.analysis.settings import Background, JudgeSettings
 from hitless.analysis.split import Split
 from hitless.analysis.strata import FAILED, RETRIED, Reader, Strata, tables_of_calls
 from hitless.analysis.thresholds import PROMOTED_BY, Thresholds
-from hitless.rollout.spec import Region
+from hitless.rollout.spec import ALL_TRAFFIC_BP, Region
 
 
 class Weighing:
@@ -76,10 +76,11 @@ class Weighing:
         second = replace(second, cells=self.admission.settled(second.cells, at=second.at))
         if second.gap is not None or self.admission.broke:
             self.promotion.interrupt()
-        if not self.thresholds.are_known:
-            self._learn(second.cells)
         self._watch(second, regions, share_bp)
-        for batch in self._pool.take(second, regions, self.admission.warm):
+        canary_share = max((share_bp[region] for region in regions), default=0) / ALL_TRAFFIC_BP
+        for batch in self._pool.take(
+            second, regions, self.admission.warm, canary_share=canary_share, broke=self.admission.broke
+        ):
             self._compare(batch)
         self.values = self.tests.log_values()
         self._count_alarms(second.at)
@@ -144,6 +145,8 @@ class Weighing:
             canary=strata.canary(),
             seconds=batch.seconds,
         )
+        if not self.thresholds.are_known:
+            self._learn(batch.cells)  # for what comes after it: nothing is judged by what it has shown itself
 
     def _slow(self, strata: Strata) -> list[tuple[str, Tables]]:
         if not self.thresholds.are_known:
@@ -176,3 +179,15 @@ def objective_decides(weighing: Weighing) -> bool:
         and weighing.objective is not None
         and not weighing.objective.baseline_suffers
     )
+
+
+def guard_decides(weighing: Weighing) -> bool:
+    """Tell whether it is the new version that is to blame for missing the objective.
+
+    Where the old version serves beside it, that one must keep it now; where it does not, it must have kept it before.
+    """
+    objective = weighing.objective
+    if objective is None or objective.both_suffer:
+        return False
+    _, baseline = objective.lately()
+    return baseline.total > 0 or has_objective_row(weighing.settings)

@@ -44,12 +44,18 @@ def with_share(counted: tuple[int, int], words: str) -> str:
 
 def odds_words(estimate: Estimate) -> str:
     """Render `9 times the odds (at least 2.8)`."""
-    at_least = f"at least {estimate.low:.2g} times the odds" if estimate.low and estimate.low > 1.0 else ""
+    low = estimate.low if estimate.low and estimate.low > 1.0 else None
     if estimate.value is None:
-        return at_least or "too few to name odds"
+        return f"at least {_rounded_down(low)} times the odds" if low else "too few to name odds"
     value = f"{estimate.value:.2g}" if estimate.value < _FAR else f"{estimate.value:,.0f}"
-    bound = f" (at least {estimate.low:.2g})" if at_least else ""
+    bound = f" (at least {_rounded_down(low)})" if low else ""
     return f"{value} times the odds{bound}"
+
+
+def _rounded_down(low: float) -> str:
+    """Render what is certain, two digits or what tells it from 1."""
+    digits = 10.0 ** (1 - math.floor(math.log10(low))) if low >= 1.1 else 1_000.0  # noqa: PLR2004  (1.0 says nothing)
+    return f"{math.floor(low * digits) / digits:.12g}"
 
 
 def odds_sentence(

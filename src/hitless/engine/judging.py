@@ -1,5 +1,7 @@
 """Who is judged: from when both versions of a rollout have traffic until it has ended or is on its way back.
 
+A flip leaves nobody to compare with: where something is promised (`slo`), the new version is held against that.
+
 An undo is not judged: the way back must not hang on a comparison with the version that a person found bad.
 """
 
@@ -14,7 +16,7 @@ from hitless.analysis.ruling import Call, Judgement, Ruling, Why
 from hitless.engine.case import Case
 from hitless.engine.outside import Outside
 from hitless.engine.shares import Shares
-from hitless.rollout.spec import ALL_TRAFFIC_BP, Version
+from hitless.rollout.spec import ALL_TRAFFIC_BP, SloSpec, Version
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.world import Observation
 
@@ -57,7 +59,7 @@ class Judging:
         self._shares.note(observed, begun=begun)
         if observed.routing and not _carries(rollout.candidate, observed):
             self._clear_until = begun
-        if self._case is None and (has_traffic(rollout, observed) or has_won(rollout, observed)):
+        if self._case is None and is_seen(rollout, state.specs[rollout.candidate].slo, observed):
             self._begin(state, self._shares)
         if self._case is not None:
             self._case.next_share_bp = next_share_bp(rollout)
@@ -112,6 +114,14 @@ def is_judged(state: ServiceState) -> bool:
     if state.phase not in {RolloutPhase.ADVANCING, RolloutPhase.PAUSED}:
         return False
     return state.running.compares and state.running.strategy != "undo"
+
+
+def is_seen(rollout: Rollout, slo: SloSpec | None, observed: Observation) -> bool:
+    """Tell whether there is something to judge: two versions side by side, or one that a promise was made for."""
+    is_promised = slo is not None and slo.success_rate is not None
+    if has_traffic(rollout, observed) or has_won(rollout, observed):
+        return True
+    return is_promised and _carries(rollout.candidate, observed)
 
 
 def has_traffic(rollout: Rollout, observed: Observation) -> bool:
