@@ -38,7 +38,7 @@ check: $(READY)  ## Lint, format, types, floors and rooms
 bench: $(READY)  ## Measure: failed requests of a million, flips, overhead beside HAProxy, the judge
 	$(BIN)/python -m benchmarks
 
-bench-long: $(READY)  ## Measure how often the judge is wrong and how soon it is right, a quarter of an hour, and write the report
+bench-long: $(READY)  ## Measure how often the judge is wrong and how soon it is right, twenty minutes, and write the report
 	$(BIN)/python -m benchmarks.judge --report docs/reference/judge.md
 
 soak: $(READY)  ## Roll out and kill controllers at random for five minutes under load, and print the ledger

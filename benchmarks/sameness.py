@@ -94,7 +94,10 @@ def kinds_table(found: list[tuple[str, Outcome]]) -> Table:
     return Table(
         title="False rollbacks where requests are not alike",
         columns=("world", *_COLUMNS),
-        rows=tuple((name, *_row(outcome)) for name, outcome in found),
+        rows=(
+            *((name, *_row(outcome)) for name, outcome in found),
+            ("all", *_row(_sum([outcome for _, outcome in found]))),
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,8 @@ def _check_cell(cell: Cell, at: int) -> None:
 
 
 def _is_possible(fates: Fates) -> bool:
-    total, failed = fates.total, fates.failed  # thousands in a second: one comparison, and no call for each number
+    total: Any = fates.total  # thousands in a second: one comparison, and no call for each number
+    failed: Any = fates.failed
     return isinstance(total, int) and isinstance(failed, int) and 0 <= failed <= total <= ABSURD
 
 
