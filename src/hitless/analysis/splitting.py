@@ -6,8 +6,9 @@ instance: some instances take that part, as many of their requests as the share 
 alone is in one part only then, as it would be in a rollout; that is what may break the bound.
 
 Rules. By request, the new version's part is of no instance: both parts would have the same ones, with different loads,
-and that is nothing a row by instance may compare. What is not counted by instance (durations, other attempts, calls, requests that no instance answered) is parted
-by request in any case; unless a cell is of one instance alone. Chance comes from the salt only.
+and that is nothing a row by instance may compare. What is not counted by instance (durations, other attempts, calls,
+requests that no instance answered) is parted by request in any case; unless a cell is of one instance alone. Chance
+comes from the salt only.
 """
 
 from __future__ import annotations
