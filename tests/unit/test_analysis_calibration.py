@@ -166,6 +166,14 @@ def test_a_quiet_version_is_not_taken_back_and_each_row_has_its_promise() -> Non
     assert found.requests == pytest.approx(600 * 60, rel=0.05)
 
 
+def test_rows_by_instance_are_tried_by_instance_only() -> None:
+    found = calibrated(quiet(old=Behaviour(failing=0.01, instances=5)), runs=2)
+    assert [("onset" in one.fired, "errors" in one.fired) for one in found.tried] == [(False, True), (True, True)]
+    (second,) = quiet(1, old=Behaviour(instances=5))
+    split = Splitter(version=V1, other=ITSELF, salt="x").split(second, {EU: Deal(share=0.5)})
+    assert {cell.version for cell in split.cells if cell.instances} == {V1}
+
+
 def test_one_instance_is_split_by_request_only() -> None:
     assert [one.by for one in calibrated(quiet(), runs=1).tried] == [By.REQUESTS]
 

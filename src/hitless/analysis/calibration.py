@@ -35,6 +35,8 @@ LEAST_REQUESTS = 2_000
 LEAST_STEP_S = 60.0
 CONFIDENCE = 0.95
 ITSELF = Version("(itself)")
+BY_INSTANCE = frozenset({"onset"})
+"""Rows that compare instances: without any in the new version's part they have nothing to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class Tried:
         guarded: taken back by the guard of the objective, which is outside of what is promised.
         silenced: in which the placebo kept the judge from deciding at the end.
         promoted: in which the largest share was shown to be right at the end.
-        fired: how often each row reached its bound.
+        fired: how often each row reached its bound; a row that was not tried is missing.
     """
 
     by: By
@@ -278,7 +280,11 @@ class _Trials:
             guarded=outcomes["guarded"],
             silenced=outcomes["silenced"],
             promoted=outcomes[Call.PROMOTE.value],
-            fired={name: self._fired.get(by, Counter[str]())[name] for name in self._rows},
+            fired={
+                name: self._fired.get(by, Counter[str]())[name]
+                for name in self._rows
+                if by is By.INSTANCES or name not in BY_INSTANCE
+            },
         )
 
     def rows(self, measured: Background) -> tuple[CalibratedRow, ...]:

@@ -5,8 +5,10 @@ null hypothesis is true by construction, and what is tried is the judge's arithm
 instance: some instances take that part, as many of their requests as the share asks for. What one instance suffers
 alone is in one part only then, as it would be in a rollout; that is what may break the bound.
 
-Rules. What is not counted by instance (durations, other attempts, calls, requests that no instance answered) is parted
-by request in any case; unless a cell is of one instance alone. Chance comes from the salt only.
+Rules. By request, the new version's part is of no instance: both parts would have the same ones, with different loads,
+and that is nothing a row by instance may compare. What is not counted by instance (durations, other attempts, calls,
+requests that no instance answered) is parted by request in any case; unless a cell is of one instance alone. Chance
+comes from the salt only.
 """
 
 from __future__ import annotations
@@ -154,7 +156,7 @@ class Splitter:
         failed_new, well_new = int(self._draw.binomial(failed, to_new)), int(self._draw.binomial(well, to_new))
         failed_old = int(self._draw.binomial(failed - failed_new, rest))
         well_old = int(self._draw.binomial(well - well_new, rest))
-        new.add(instance, failed_new + well_new, failed_new)
+        new.add(instance if deal.chosen else None, failed_new + well_new, failed_new)
         old.add(instance, failed_old + well_old, failed_old)
 
     def _calls(self, calls: Iterable[Call], deals: Mapping[Region, Deal]) -> Iterator[Call]:

@@ -151,10 +151,14 @@ def _rows(view: CalibrationView) -> Table:
         table.add_row(
             Text(row["title"], style="bold"),
             f"{100 * row['promised']:.2g} %",
-            *(f"{one['fired'].get(row['name'], 0)} of {one['runs']}" for one in view["tried"]),
+            *(_fired(row["name"], one) for one in view["tried"]),
             f"{row['dispersion']:.2f}",
         )
     return table
+
+
+def _fired(row: str, one: TriedView) -> str:
+    return f"{one['fired'][row]} of {one['runs']}" if row in one["fired"] else "not tried"
 
 
 def _one(by: str) -> str:

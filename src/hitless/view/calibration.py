@@ -12,8 +12,9 @@ from hitless.analysis.proposals import ERROR_MARGIN, LATENCY_MARGIN, WARM_UP, Pr
 class TriedView(TypedDict):
     """What came of the runs that were dealt in one way.
 
-    `fired` counts by row. `rollbacks_at_least` and `rollbacks_at_most` are the 95 % limits of their rate, each
-    one-sided. `guarded` were taken back by the objective's guard, which is not part of what is promised.
+    `fired` counts by row; a row that was not tried is missing. `rollbacks_at_least` and `rollbacks_at_most` are the
+    95 % limits of their rate, each one-sided. `guarded` were taken back by the objective's guard, which is not part of
+    what is promised.
     """
 
     by: Literal["requests", "instances"]
