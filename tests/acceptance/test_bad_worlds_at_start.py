@@ -10,11 +10,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from disks import fill, small_disk
 from worlds_stage import World, render, world_at
 
 from hitless.testing.live import LiveProject, free_ports
@@ -129,27 +129,6 @@ def test_on_a_full_disk_everything_serves_on_and_a_rollout_goes_on_once_there_is
             world.over("no space left")
             assert ((ended := world.ended())["state"], ended["cause"]) == ("completed", None)
             world.deploy()
-
-
-@contextmanager
-def small_disk(path: Path) -> Iterator[Path]:
-    path.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=0700", "tmpfs", str(path)], check=True)
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(65_536)):
-                pass
-        except OSError:
-            return ballast
-    raise AssertionError("the disk has no end")
 
 
 # Resources

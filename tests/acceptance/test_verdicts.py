@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disks import fill, small_disk
 
 from hitless.cli.client import Client
 from hitless.cli.place import socket_path
@@ -20,6 +21,9 @@ from hitless.testing.load import KindReport, Report, from_json
 APP = Path(__file__).parent / "apps" / "judged_version.py"
 RATE_RPS = 200
 WITHIN_S = 120.0
+LOGS = ".hitless/envoy/local/logs"
+"""Of Envoy, on a disk of their own, that can be full while everything else goes on."""
+
 BACKGROUND_S = 15
 """What the old version was like is measured for so long before the first deploy."""
 
@@ -36,10 +40,11 @@ drain: {{requests: 1s, streams: 5s}}
 traffic: {{keep_alive: 30s}}
 preflight: off
 metrics: /metrics
-slo: {{success_rate: 99%}}
+slo: {{success_rate: {{at_least: 99%, for: 5s}}}}
 analysis: {{dependencies: [catalogue], warm_up: {warm_up}, undecided: {undecided}, patience: {patience}}}
 strategy:
   canary: {{steps: [{{weight: 50%, hold: {hold}}}, {{weight: 100%}}]}}
+  blue_green: {{keep_warm: 90s}}
 """
 
 
@@ -76,12 +81,12 @@ class Court:
         self.deployed += 1
         return f"{self.deployed}-{fault}"
 
-    def tried(self, fault: str, *, expect: int) -> tuple[Any, float, KindReport]:
+    def tried(self, fault: str, *options: str, expect: int) -> tuple[Any, float, KindReport]:
         """Deploy a version; return its rollout, how long it had users, and what became of requests meanwhile."""
         version = self.version(fault)
         self.load.mark(version)
         began_s = time.monotonic()
-        self.project.check("deploy", "--version", version, expect=expect)
+        self.project.check("deploy", "--version", version, *options, expect=expect)
         seconds = time.monotonic() - began_s
         harmed = self._window(version)
         rollout = self.rollout()
@@ -130,7 +135,8 @@ class Court:
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
-    with opened(tmp_path_factory.mktemp("judge"), rate_rps=RATE_RPS) as court:
+    folder = tmp_path_factory.mktemp("judge")
+    with small_disk(folder / "project" / LOGS, mib=256), opened(folder, rate_rps=RATE_RPS) as court:
         time.sleep(BACKGROUND_S)
         yield court
 
@@ -139,7 +145,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
 def opened(folder: Path, *, rate_rps: int) -> Iterator[Court]:
     (port,) = free_ports(1)
     project = LiveProject(directory=folder / "project", configuration="")
-    project.directory.mkdir()
+    project.directory.mkdir(exist_ok=True)
     court = Court(project=project, load=None, port=port, data=folder)  # type: ignore[arg-type]  # comes once it serves
     court.configure()
     with project:
@@ -190,6 +196,14 @@ def test_a_version_whose_every_request_fails_is_gone_in_seconds(court: Court) ->
 
 
 @pytest.mark.acceptance
+def test_after_a_flip_a_version_that_breaks_the_promise_is_taken_back(court: Court) -> None:
+    rollout, _, _ = court.tried("often", "--strategy", "blue_green", expect=3)
+    said = rollout["judgement"]
+    assert (said["call"], said["why"]) == ("rollback", "objective")
+    assert rollout["cause"].startswith("objective: below it for longer than 5 s: ")
+
+
+@pytest.mark.acceptance
 def test_a_good_version_is_promoted_because_it_is_shown_to_be_no_worse(court: Court) -> None:
     rollout, _, harmed = court.tried("good", expect=0)
     assert harmed.failed == {}
@@ -218,17 +232,16 @@ def test_where_both_versions_fail_nobody_is_blamed_and_nothing_goes_on(court: Co
 
 @pytest.mark.acceptance
 def test_without_metrics_a_rollout_holds_and_is_not_taken_back(court: Court) -> None:
-    log = court.project.directory / ".hitless/envoy/logs/shop.jsonl"
     court.configure(hold="2s")
     court.begun("good")
     court.held("too_few")
-    aside = log.rename(log.with_suffix(".aside"))
+    ballast = fill(court.project.directory / LOGS)
     try:
         said = court.held("no_data")
         print(said["detail"])
         assert court.rollout()["state"] == "running"
     finally:
-        aside.rename(log)
+        ballast.unlink()
 
 
 @pytest.mark.acceptance
