@@ -525,3 +525,28 @@ def test_where_little_of_the_old_version_is_left_in_a_second_more_of_them_are_co
     last, _ = judged(settings, seconds, share_bp=round(10_000 * share), next_share_bp=10_000)
     assert last.ruling.why is not Why.NO_DATA
     assert (last.rows[0].coverage or 0.0) > 0.7
+
+
+def test_an_incident_that_hits_both_versions_is_held_against_neither() -> None:
+    """One of them is always found out first; the other one fails as often."""
+    slo = SloSpec(success_rate=0.99, success_for_s=5.0)
+    fine, down = Behaviour(failing=0.0), Behaviour(failing=0.2)
+    for seed in range(30):
+        settings = settings_of(analysis=AnalysisSpec(warm_up_s=0.0), slo=slo)
+        calm = traffic(seed, 10, share=0.5, old=fine, new=fine)
+        draw = np.random.default_rng(seed)
+        incident = [second_of(draw, BEGIN + 10 + i, share=0.5, old=down, new=down) for i in range(20)]
+        last, _ = judged(settings, [*calm, *incident], share_bp=5_000)
+        assert last.ruling.call is Call.HOLD, last.detail
+        assert last.ruling.why is Why.ENVIRONMENT
+
+
+def test_after_a_flip_the_new_version_is_held_against_the_promise_that_the_old_one_kept() -> None:
+    slo = SloSpec(success_rate=0.99, success_for_s=5.0)
+    settings = settings_of(slo=slo)
+    seconds = list(traffic(3, 20, share=1.0, new=Behaviour(failing=0.2)))
+    last, _ = judged(settings, seconds, share_bp=10_000)
+    assert (last.ruling.call, last.ruling.row) == (Call.ROLLBACK, "objective")
+    never_kept = settings_of(slo=slo, before=replace(USUAL, failure_rate=0.2))
+    last, _ = judged(never_kept, seconds, share_bp=10_000)
+    assert last.ruling.call is Call.HOLD

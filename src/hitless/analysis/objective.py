@@ -3,10 +3,13 @@
 Two things watch it. A test, inside the sum: the new version's failures against `1 - success_rate`, for alternatives of
 2, 5, 10 and 50 times as many; it stands back while the old version's own test has reached `ENVIRONMENT`, because then
 both suffer from something else, and forgets what it has: an outage of both must not be held against one of them once
-it is over. And a guard, outside the sum, that does what the setting says: below `at_least` for
-longer than `for`. Below means: in each third of that time more than the promised share failed, and over all of it more
-than chance would give once in `1 / CHANCE` looks at a version that just keeps the promise. Without the second half one
-failure of a small canary would be an outage.
+it is over. And a guard, outside the sum, that does what the setting says: below `at_least` for longer than `for`. Below
+means: in each third of that time more than the promised share failed, and over all of it more than chance would give
+once in `1 / CHANCE` looks at a version that just keeps the promise. Without the second half one failure of a small
+canary would be an outage.
+
+Either decides only where the old version does clearly better: with the new one's rate it would fail as seldom as it
+does in less than `ALIKE` of cases. An incident that hits both is else told of one of them first.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import math
 from collections import deque
 
 import numpy as np
-from scipy.special import bdtrc
+from scipy.special import bdtr, bdtrc
 
 from hitless.analysis.counts import Fates
 from hitless.analysis.evidence import Evidence, log_bernoulli_ratios
@@ -23,6 +26,7 @@ from hitless.rollout.spec import SloSpec
 
 ENVIRONMENT = 10.0
 CHANCE = 1e-5
+ALIKE = 0.01
 _TIMES = np.array([2.0, 5.0, 10.0, 50.0])
 _MOST = 0.99
 _FORGETTING = 3.0
@@ -81,6 +85,17 @@ class Objective:
         if self.is_below_for_long and self._fails_more(baseline):
             return True
         return self.baseline_suffers and (self._fails_more(canary) or self._fails_more(self.canary))
+
+    @property
+    def is_the_versions_own(self) -> bool:
+        """Whether it is not chance that the old version, where it has traffic, does better now than the new one.
+
+        Both are tested against the promise alone, and one incident that hits both is told of one of them first.
+        """
+        canary, baseline = self.lately()
+        if baseline.total == 0 or canary.failed == 0:
+            return baseline.total == 0
+        return float(bdtr(baseline.failed, baseline.total, canary.failed / canary.total)) < ALIKE
 
     def lately(self) -> tuple[Fates, Fates]:
         """Return both versions' requests in the guard's time."""

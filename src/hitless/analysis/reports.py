@@ -38,9 +38,9 @@ def objective_sentence(weighing: Weighing, *, lately: bool = False) -> str:
     if objective is None:
         return "nothing is promised"
     canary, baseline = objective.lately() if lately else (objective.canary, objective.baseline)
+    beside = f", {with_share((baseline.failed, baseline.total), f'to {settings.baseline}')}" if baseline.total else ""
     return (
-        f"{with_share((canary.failed, canary.total), f'requests to {settings.canary}')} failed, "
-        f"{with_share((baseline.failed, baseline.total), f'to {settings.baseline}')}, "
+        f"{with_share((canary.failed, canary.total), f'requests to {settings.canary}')} failed{beside}, "
         f"and {100 * objective.promised:.3g} % may"
     )
 

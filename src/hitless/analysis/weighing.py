@@ -178,6 +178,7 @@ def objective_decides(weighing: Weighing) -> bool:
         has_objective_row(weighing.settings)
         and weighing.objective is not None
         and not weighing.objective.baseline_suffers
+        and weighing.objective.is_the_versions_own
     )
 
 
@@ -187,7 +188,7 @@ def guard_decides(weighing: Weighing) -> bool:
     Where the old version serves beside it, that one must keep it now; where it does not, it must have kept it before.
     """
     objective = weighing.objective
-    if objective is None or objective.both_suffer:
+    if objective is None or objective.both_suffer or not objective.is_the_versions_own:
         return False
     _, baseline = objective.lately()
     return baseline.total > 0 or has_objective_row(weighing.settings)
