@@ -4,13 +4,22 @@ Unit is the instance, not the request: a burst of a thousand failures in one ins
 risk in a window if it was seen in the window before and did not fail there; it has an onset if it fails in this one.
 Failing is more than three times what the background lets expect of its requests, and at least one. Needs instances of
 the old version to be exchangeable with those of the new one: four or more, and a load that is no smaller than theirs.
+
+How likely that is depends on how many requests an instance had, and not evenly: at 1 % of failures, one of 20 requests
+is failing (18 % of windows), and of 95 it takes three (7 %). So whoever had more requests than the new version's
+instances counts with as many as they had, drawn from its own without replacement, by a salt. Without that 11 of 12
+rollouts of a version that was no worse were taken back within 45 minutes (40 requests/s, a share of 5 %, 4 instances,
+1 % of failures, no bursts).
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Collection, Iterable
 
 import numpy as np
+from scipy.special import gammaln
 
 from hitless.analysis.counts import Cell
 from hitless.analysis.likelihood import Tables
@@ -29,9 +38,11 @@ _Window = dict[tuple[Version, InstanceId], list[int]]
 class Onset:
     """Keeps the window that is being filled, by region."""
 
-    def __init__(self, *, canary: Version, baseline: Version, failure_rate: float) -> None:
+    def __init__(self, *, canary: Version, baseline: Version, failure_rate: float, salt: str) -> None:
         self._canary, self._baseline = canary, baseline
         self._failure_rate = failure_rate
+        self._salt = salt
+        self._windows = 0
         self._filling: dict[Region, _Window] = {}
         self._filled_s: dict[Region, int] = {}
         self._well: dict[Region, set[tuple[Version, InstanceId]]] = {}
@@ -61,7 +72,9 @@ class Onset:
 
     def _close(self, region: Region) -> tuple[int, int, int, int] | None:
         window, self._filling[region], self._filled_s[region] = self._filling[region], {}, 0
-        failing = {key for key, fates in window.items() if self._is_failing(*fates)}
+        self._windows += 1
+        load = math.ceil(self._load({key for key in window if key[0] == self._canary}, window))
+        failing = {key for key, fates in window.items() if self._is_failing(key, *fates, load=load)}
         at_risk = self._well.get(region, set()) & window.keys()
         self._well[region] = window.keys() - failing
         canary = {key for key in at_risk if key[0] == self._canary}
@@ -70,9 +83,31 @@ class Onset:
             return None
         return len(canary), len(canary & failing), len(baseline), len(baseline & failing)
 
-    def _is_failing(self, total: int, failed: int) -> bool:
-        return failed > USUAL_TIMES * self._failure_rate * total
+    def _is_failing(self, key: tuple[Version, InstanceId], total: int, failed: int, *, load: int) -> bool:
+        """Tell whether an instance fails; one with a larger load by as many of its requests as `load`."""
+        usual = USUAL_TIMES * self._failure_rate
+        if total <= load or not failed:
+            return failed > usual * total
+        return self._chance(key) < _more_than(math.floor(usual * load), total=total, failed=failed, drawn=load)
+
+    def _chance(self, key: tuple[Version, InstanceId]) -> float:
+        """Return a number between 0 and 1 that only the salt decides: the more fail, the likelier, never the less."""
+        text = f"{self._salt}:{self._windows}:{key[0]}:{key[1]}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
 
     @staticmethod
     def _load(keys: set[tuple[Version, InstanceId]], window: _Window) -> float:
-        return sum(window[key][0] for key in keys) / len(keys)
+        return sum(window[key][0] for key in keys) / len(keys) if keys else 0.0
+
+
+def _more_than(count: int, *, total: int, failed: int, drawn: int) -> float:
+    """Return the probability that more than `count` of the failed ones are among those drawn (hypergeometric)."""
+    seen = np.arange(max(0, drawn - (total - failed)), min(count, failed, drawn) + 1)
+    if drawn == 0 or not len(seen):
+        return 0.0 if drawn == 0 else 1.0
+    ways = _log_choose(failed, seen) + _log_choose(total - failed, drawn - seen) - _log_choose(total, np.array(drawn))
+    return max(0.0, 1.0 - float(np.exp(ways).sum()))
+
+
+def _log_choose(whole: int, part: np.ndarray) -> np.ndarray:
+    return np.asarray(gammaln(whole + 1) - gammaln(part + 1) - gammaln(whole - part + 1))

@@ -55,7 +55,12 @@ class Weighing:
         self._pool = Pool(requests_per_s=before.requests_per_s)
         self._reader = Reader(canary=settings.canary, baseline=settings.baseline)
         self._reader.thresholds = self.thresholds.buckets
-        self._onset = Onset(canary=settings.canary, baseline=settings.baseline, failure_rate=before.failure_rate or 0.0)
+        self._onset = Onset(
+            canary=settings.canary,
+            baseline=settings.baseline,
+            failure_rate=before.failure_rate or 0.0,
+            salt=settings.salt,
+        )
         self.halves = Halves(baseline=settings.baseline, salt=settings.salt)
         self.alarms = 0
         self._incident_until = 0
