@@ -242,7 +242,7 @@ PARTS = {
     "verdicts": Part(
         title="The whole judge",
         how=(
-            "`Judge.take` and `Judge.judgement` second by second, with all rows: 20 instances, an objective of 99.7 %, "
+            "`Judge.take` and `Judge.judgement` second by second, with all rows: 20 instances, an objective of 99 %, "
             "a dependency, 100 requests/s; 30 minutes before each rollout are measured as in a service. Seconds count "
             "from the first with traffic to the new version; the first one is left out by the judge."
         ),
