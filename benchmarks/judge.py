@@ -73,7 +73,6 @@ QUICK = Size(
 )
 USUAL = Size(cells=200, worlds=100, races=200, hours=20, rollouts=4, looks=100, rounds=3)
 LONG = Size(cells=4_000, worlds=4_000, races=1_000, hours=500, rollouts=40)
-"""Of a rate of 0.5 %, 2,000 runs show four times of five that it is below 1 %, and 4,000 do 98 times of 100."""
 
 
 def run(*, quick: bool) -> Result:
@@ -197,7 +196,8 @@ PARTS = {
             "Each run: 100 requests/s for 1,000 s, assigned at random; both versions fail equally often, and the new "
             "one is slower by just the margin that is allowed. Eight metrics: failed requests, six thresholds of "
             "latency, calls to a dependency; the judge watches retries besides. A look every second, bound 1 %. The "
-            "limit is that of Clopper and Pearson, one-sided. The ramp lasts 250 s a step. The tests of many runs are "
+            "limit is that of Clopper and Pearson, one-sided: of a rate of 0.5 %, 2,000 runs show four times of five "
+            "that it is below 1 %, 4,000 runs 98 times of 100. The ramp lasts 250 s a step. The tests of many runs are "
             "made at once by the judge's own functions (`benchmarks/trials.py`; a unit test holds both to the same "
             "evidence); the row of instances and the objective are left out and give their weight to the others."
         ),
@@ -242,7 +242,7 @@ PARTS = {
     "verdicts": Part(
         title="The whole judge",
         how=(
-            "`Judge.take` and `Judge.judgement` second by second, with all rows: 20 instances, an objective of 99.7 %, "
+            "`Judge.take` and `Judge.judgement` second by second, with all rows: 20 instances, an objective of 99 %, "
             "a dependency, 100 requests/s; 30 minutes before each rollout are measured as in a service. Seconds count "
             "from the first with traffic to the new version; the first one is left out by the judge."
         ),
@@ -258,7 +258,8 @@ PARTS = {
 HEAD = """# The judge, measured
 
 What [the judge](../how-to/analyse.md) does to versions that are no worse and to those that are, in simulations.
-`make bench-long` writes this page anew, about twenty minutes of one core; `make bench` prints a short form.
+`make bench-long` writes this page anew, about twenty minutes of one core; `make bench` prints a short form. Each table
+says on how many runs it rests, each section when and where it was measured.
 """
 
 

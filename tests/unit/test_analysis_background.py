@@ -30,7 +30,7 @@ def test_rates_bounds_and_instances_are_those_of_the_old_version() -> None:
     assert set(seen.usual_durations_s.values()) == {seen.usual_duration_s}
     assert seen.baseline_instances == 3
     assert set(seen.dispersion) == {
-        *("errors", "retried", "dependencies.payments"),
+        *("errors", "retried", "onset", "dependencies.payments"),
         *(f"latency.{name}" for name in ("p50", "p75", "p90", "p95", "p99", "p99.9")),
     }
 
@@ -140,3 +140,32 @@ def test_calls_are_measured_by_dependency_and_other_versions_left_out() -> None:
     assert seen.dispersion["dependencies.payments"] > 10.0
     assert seen.failure_rate is None
     assert seen.latency_bounds == ()
+
+
+@pytest.mark.parametrize(("times", "low", "high"), [(1, 1.0, 1.4), (3, 1.8, 4.0)])
+def test_users_who_fail_again_at_another_instance_make_onsets_come_together(
+    times: int, low: float, high: float
+) -> None:
+    draw = np.random.default_rng(1)
+    owed = np.zeros((1_803, 20), dtype=int)
+    for at in range(1_800):
+        for _ in range(draw.poisson(0.1 / times)):
+            owed[range(at, at + times), draw.integers(0, 20, times)] += 1
+    seconds = [
+        Second(
+            at=BEGIN + at,
+            cells=(
+                Cell(
+                    region=EU,
+                    route="/",
+                    version=V1,
+                    requests=Fates(total=100, failed=int(failed.sum())),
+                    instances={
+                        InstanceId(f"i{one}"): Fates(total=5, failed=min(5, int(failed[one]))) for one in range(20)
+                    },
+                ),
+            ),
+        )
+        for at, failed in enumerate(owed[:1_800])
+    ]
+    assert low <= background(seconds, baseline=V1, analysis=SPEC).dispersion["onset"] <= high

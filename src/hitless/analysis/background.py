@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from hitless.analysis.counts import LAST_BUCKET, MOST_MS, Second, bound_ms
 from hitless.analysis.dispersion import dispersion_between_instances, dispersion_over_time
+from hitless.analysis.onset import onsets
 from hitless.analysis.settings import Background
 from hitless.rollout.spec import AnalysisSpec, Region, Version
 
@@ -28,7 +29,7 @@ def background(seconds: Sequence[Second], *, baseline: Version, analysis: Analys
         analysis: names the dependencies, and how long an instance warms up.
 
     Returns:
-        With `dispersion` by test: `errors`, `retried`, `latency.p50` and so on, `dependencies.<name>`.
+        With `dispersion` by test: `errors`, `retried`, `onset`, `latency.p50` and so on, `dependencies.<name>`.
     """
     read = [second for second in seconds if second.gap is None]
     counts = _Counts(read, baseline)
@@ -108,6 +109,11 @@ def _dispersion(
         if between is None
         else max(between, dispersion_over_time(counts.errors, with_bursts=False, steady=True)),
         "retried": dispersion_over_time(counts.retried),
+        "onset": dispersion_over_time(
+            onsets(seconds, version=baseline, failure_rate=counts.failed / counts.total if counts.total else 0.0),
+            with_bursts=False,
+            steady=True,
+        ),
     }
     for name, bound in zip(QUANTILES, bounds, strict=False):
         result[f"latency.{name}"] = dispersion_over_time(counts.slow(bound), with_bursts=False)
