@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hitless.adapters.clock import SystemClock
 from hitless.adapters.envoy import entries
 from hitless.adapters.envoy.entries import Fate
+from hitless.adapters.envoy.lifecycle import EnvoyState
 from hitless.adapters.envoy.request_log import GIVES_UP_BEHIND_S, LONGEST_ABSENCE_S, Look, RequestLog, Trouble
 from hitless.adapters.envoy.resources import ACCESS_LOG_FORMAT
 from hitless.adapters.envoy.route_classes import GIVEN_AFTER, MOST_CLASSES, OTHER, RouteClasses, class_of
 from hitless.adapters.envoy.tail import LogTail
 from hitless.adapters.envoy.tally import Tally
+from hitless.adapters.envoy.traffic import EnvoyTraffic
 from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second, bucket_of
 from hitless.rollout.spec import LOCAL, InstanceId
 
@@ -382,3 +387,28 @@ def test_a_log_that_cannot_be_read_in_time_is_given_up_and_says_so(log: Log, mon
     monkeypatch.undo()
     log.write(at(GIVES_UP_BEHIND_S + 2.5))
     assert sum(totals(log.read(after_s=GIVES_UP_BEHIND_S + 4)).values()) == 1
+
+
+async def test_a_disk_that_hangs_keeps_nothing_else_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = EnvoyState(status="down", pid=None, problem=None)
+    traffic = EnvoyTraffic(tmp_path, SystemClock(), state=lambda: state, names=lambda _service: {})
+    await traffic.open()
+    (tmp_path / LOCAL / "logs" / "shop.jsonl").touch()
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def hang(_log: RequestLog, _look: Look) -> tuple[Second, ...]:
+        begun.set()
+        assert goes_on.wait(30)
+        return ()
+
+    monkeypatch.setattr("hitless.adapters.envoy.traffic._CLOSED_WITHIN_S", 0.05)
+    monkeypatch.setattr(RequestLog, "read", hang)
+    reading = asyncio.create_task(traffic.read())
+    assert await asyncio.to_thread(begun.wait, 10)
+    async with asyncio.timeout(5):
+        await traffic.close()
+    assert not reading.done()
+    goes_on.set()
+    assert await reading == {"shop": ()}
