@@ -504,3 +504,25 @@ def test_where_little_of_the_old_version_is_left_in_a_second_more_of_them_are_co
     last, _ = judged(settings, seconds, share_bp=round(10_000 * share), next_share_bp=10_000)
     assert last.ruling.why is not Why.NO_DATA
     assert (last.rows[0].coverage or 0.0) > 0.7
+
+
+def test_a_common_outage_is_not_blamed_on_the_version_that_shows_it_first() -> None:
+    blamed = 0
+    settings = settings_of(before=measured(old=NEARLY_SPOTLESS), slo=SloSpec(success_rate=0.999))
+    for seed in range(6):
+        draw = np.random.default_rng(seed)
+        seconds = (
+            second_of(draw, BEGIN + i, share=0.95, old=one, new=one)
+            for i, one in enumerate([NEARLY_SPOTLESS] * 60 + [Behaviour(failing=0.1)] * 30 + [NEARLY_SPOTLESS] * 30)
+        )
+        last, _ = judged(settings, seconds, share_bp=9_500, next_share_bp=10_000)
+        blamed += last.ruling.call is Call.ROLLBACK
+    assert blamed <= 1  # all but one while the new version's test alone decided
+
+
+def test_most_of_the_traffic_does_not_keep_a_version_from_being_held_against_the_objective() -> None:
+    settings = settings_of(before=measured(old=NEARLY_SPOTLESS), slo=SloSpec(success_rate=0.999))
+    seconds = traffic(1, 60, share=0.95, old=NEARLY_SPOTLESS, new=Behaviour(failing=0.05))
+    last, taken = judged(settings, seconds, share_bp=9_500, next_share_bp=10_000)
+    assert (last.ruling.call, last.ruling.why) == (Call.ROLLBACK, Why.WORSE)
+    assert taken <= 40

@@ -167,9 +167,10 @@ def _careful_rate(before: Background) -> float | None:
 
 
 def objective_decides(weighing: Weighing) -> bool:
-    """Tell whether the objective's row may take a rollout back: not while the old version suffers too."""
+    """Tell whether the objective's row may take a rollout back: not while the old version may suffer too."""
     return (
         has_objective_row(weighing.settings)
         and weighing.objective is not None
         and not weighing.objective.baseline_suffers
+        and weighing.objective.baseline_does_better
     )
