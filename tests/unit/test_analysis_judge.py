@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,7 @@ from judge_support import (
 )
 
 from hitless.analysis.background import background
-from hitless.analysis.counts import Cell, Fates, Second
+from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second
 from hitless.analysis.judge import Judge
 from hitless.analysis.likelihood import Tables, log_ratios
 from hitless.analysis.odds import LOG_ODDS, OddsTests
@@ -526,3 +527,15 @@ def test_most_of_the_traffic_does_not_keep_a_version_from_being_held_against_the
     last, taken = judged(settings, seconds, share_bp=9_500, next_share_bp=10_000)
     assert (last.ruling.call, last.ruling.why) == (Call.ROLLBACK, Why.WORSE)
     assert taken <= 40
+
+
+def test_what_hung_at_a_larger_share_is_not_held_against_a_smaller_one() -> None:
+    draw = np.random.default_rng(0)
+    settings = settings_of(before=measured(rate=1_000.0))
+    judge = Judge(settings)
+    for i, share in enumerate([0.5] * 20 + [0.05] * 20):
+        hung = 10 if 19 <= i < 25 else 0  # of the 500 requests to either version 5 s before, when something stood still
+        cells = second_of(draw, BEGIN + i, rate=1_000.0, share=share).cells
+        told = tuple(replace(cell, durations=Counter(cell.durations) + Counter({LAST_BUCKET: hung})) for cell in cells)
+        judge.take(Second(at=BEGIN + i, cells=told), {EU: round(10_000 * share)})
+    assert judge.judgement(next_share_bp=2_500).ruling.call is not Call.ROLLBACK

@@ -6,6 +6,8 @@ That keeps the bound: leaving out by rule, in advance, is free; leaving out what
   canary is still watched against the objective.
 - After each change the next `settle_s` seconds are left out: what fails at once is known sooner than what succeeds
   slowly, so the first seconds of a larger share would show failures and not yet the successes that belong to them.
+  After a decrease it is as long as until a request is told to hang: those of the larger share would be held against the
+  few of the smaller one.
 - After the canary's first traffic in a region, and after each increase of its share (which new, cold instances carry),
   durations and calls of `warm_up_s` are left out, on both sides: whoever is cold is slow. Failures count at once, since
   nobody has to fail for being cold.
@@ -18,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hitless.analysis.counts import Second
+from hitless.analysis.settings import STAY_S
 from hitless.rollout.spec import ALL_TRAFFIC_BP, Region
 
 
@@ -78,7 +81,8 @@ class Admission:
         if standing.share_bp == share_bp:
             return
         standing.share_bp = share_bp
-        standing.settled_at = at + self._settle_s
+        decreased = share_bp < standing.highest_bp
+        standing.settled_at = at + (max(self._settle_s, STAY_S) if decreased else self._settle_s)
         if share_bp > standing.highest_bp:
             standing.highest_bp = share_bp
             standing.warm_at = at + self._warm_up_s
