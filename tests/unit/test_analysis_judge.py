@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,7 @@ from judge_support import (
 )
 
 from hitless.analysis.background import background
-from hitless.analysis.counts import Cell, Fates, Second
+from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second
 from hitless.analysis.judge import Judge
 from hitless.analysis.likelihood import Tables, log_ratios
 from hitless.analysis.odds import LOG_ODDS, OddsTests
@@ -550,3 +551,37 @@ def test_after_a_flip_the_new_version_is_held_against_the_promise_that_the_old_o
     never_kept = settings_of(slo=slo, before=replace(USUAL, failure_rate=0.2))
     last, _ = judged(never_kept, seconds, share_bp=10_000)
     assert last.ruling.call is Call.HOLD
+
+
+def test_a_common_outage_is_not_blamed_on_the_version_that_shows_it_first() -> None:
+    blamed = 0
+    settings = settings_of(before=measured(old=NEARLY_SPOTLESS), slo=SloSpec(success_rate=0.999))
+    for seed in range(6):
+        draw = np.random.default_rng(seed)
+        seconds = (
+            second_of(draw, BEGIN + i, share=0.95, old=one, new=one)
+            for i, one in enumerate([NEARLY_SPOTLESS] * 60 + [Behaviour(failing=0.1)] * 30 + [NEARLY_SPOTLESS] * 30)
+        )
+        last, _ = judged(settings, seconds, share_bp=9_500, next_share_bp=10_000)
+        blamed += last.ruling.call is Call.ROLLBACK
+    assert blamed <= 1  # all but one while the new version's test alone decided
+
+
+def test_most_of_the_traffic_does_not_keep_a_version_from_being_held_against_the_objective() -> None:
+    settings = settings_of(before=measured(old=NEARLY_SPOTLESS), slo=SloSpec(success_rate=0.999))
+    seconds = traffic(1, 60, share=0.95, old=NEARLY_SPOTLESS, new=Behaviour(failing=0.05))
+    last, taken = judged(settings, seconds, share_bp=9_500, next_share_bp=10_000)
+    assert (last.ruling.call, last.ruling.why) == (Call.ROLLBACK, Why.WORSE)
+    assert taken <= 40
+
+
+def test_what_hung_at_a_larger_share_is_not_held_against_a_smaller_one() -> None:
+    draw = np.random.default_rng(0)
+    settings = settings_of(before=measured(rate=1_000.0))
+    judge = Judge(settings)
+    for i, share in enumerate([0.5] * 20 + [0.05] * 20):
+        hung = 10 if 19 <= i < 25 else 0  # of the 500 requests to either version 5 s before, when something stood still
+        cells = second_of(draw, BEGIN + i, rate=1_000.0, share=share).cells
+        told = tuple(replace(cell, durations=Counter(cell.durations) + Counter({LAST_BUCKET: hung})) for cell in cells)
+        judge.take(Second(at=BEGIN + i, cells=told), {EU: round(10_000 * share)})
+    assert judge.judgement(next_share_bp=2_500).ruling.call is not Call.ROLLBACK

@@ -47,6 +47,28 @@ def test_the_usual_canary_at_100_requests_a_second_is_planned_in_figures() -> No
     assert not one.detections[0].is_within_hold
 
 
+@pytest.mark.parametrize(
+    ("shares_bp", "margin", "rate", "warm_up_s", "measured_s"),
+    [
+        ((2_500, 10_000), 0.01, 100, 0.0, 35),
+        ((5_000, 10_000), 0.02, 50, 0.0, 35),
+        ((2_500, 10_000), 0.01, 100, 30.0, 59),
+        ((500, 2_500), 0.02, 400, 30.0, 37),
+        ((100, 500), 0.001, 100, 0.0, 178),
+    ],
+)
+def test_what_a_step_needs_is_about_what_the_judge_was_measured_to_need(
+    shares_bp: tuple[int, int], margin: float, rate: float, warm_up_s: float, measured_s: float
+) -> None:
+    step, *_ = outlook(
+        [CanaryStep(weight_bp=share_bp) for share_bp in (*shares_bp, 10_000)],
+        requests_per_s=rate,
+        failure_rate=0.001,
+        analysis=AnalysisSpec(error_margin=margin, warm_up_s=warm_up_s),
+    )
+    assert 0.9 * measured_s <= step.needed_s <= 1.7 * measured_s
+
+
 def test_a_step_without_a_hold_finds_nothing_and_is_given_one() -> None:
     (step,) = outlook(
         [CanaryStep(weight_bp=500), CanaryStep(weight_bp=10_000)],
@@ -62,7 +84,7 @@ def test_a_step_without_a_hold_finds_nothing_and_is_given_one() -> None:
 def test_what_is_least_found_takes_just_the_hold() -> None:
     _, five, _ = outlook(CanarySpec().steps, requests_per_s=100, failure_rate=0.001, analysis=USUAL)
     assert five.least_factor is not None
-    nats = WALD_1_PERCENT * EFFICIENCY + math.log(0.8 / 0.3)
+    nats = WALD_1_PERCENT * EFFICIENCY + math.log(0.9 / 0.3)
     needed = requests_to_find(share=0.05, failure_rate=0.001, factor=five.least_factor, nats=nats)
     assert needed == pytest.approx(100 * 0.05 * 900, rel=0.01)
 

@@ -8,8 +8,9 @@ from judge_support import BEGIN, EU, USUAL, Behaviour, judged, measured, second_
 
 from hitless.analysis.counts import Fates, Second
 from hitless.analysis.judge import LEANING, Judge
-from hitless.analysis.promotion import SHARES_BP, STAY_S
+from hitless.analysis.promotion import SHARES_BP
 from hitless.analysis.ruling import Call, Judgement, Why
+from hitless.analysis.settings import STAY_S
 from hitless.rollout.spec import AnalysisSpec
 
 NOTHING_FAILS = Behaviour(failing=0.0)

@@ -8,6 +8,8 @@ That keeps the bound: leaving out by rule, in advance, is free; leaving out what
   fails at once is known sooner than what succeeds slowly, so the first seconds of a larger share would show failures
   and not yet the successes that belong to them. One figure for all routes is too short for a slow one (with 4 % of
   requests that take 3 s or fail at once, 1 in 20, 44 of 150 good versions were taken back), or too long for the rest.
+- After a decrease it is as long as until a request is told to hang: those of the larger share would be held against the
+  few of the smaller one.
 - After the canary's first traffic in a region, and after each increase of its share (which new, cold instances carry),
   durations and calls of `warm_up_s` are left out, on both sides: whoever is cold is slow. Failures count at once, since
   nobody has to fail for being cold.
@@ -20,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hitless.analysis.counts import Cell, Second
+from hitless.analysis.settings import STAY_S
 from hitless.rollout.spec import ALL_TRAFFIC_BP, Region
 
 
@@ -28,6 +31,7 @@ class _Standing:
     share_bp: int | None = None
     highest_bp: int = 0
     changed_at: int = 0
+    least_s: int = 1
     warm_at: int = 0
 
 
@@ -71,7 +75,7 @@ class Admission:
             return self.watched
         served = {r: s for r, s in self._regions.items() if s.share_bp}
         self.is_warming_up = bool(served) and all(second.at < s.warm_at for s in served.values())
-        self.watched = frozenset(r for r, s in served.items() if second.at > s.changed_at)
+        self.watched = frozenset(r for r, s in served.items() if second.at >= s.changed_at + s.least_s)
         admitted = frozenset(r for r in self.watched if served[r].share_bp != ALL_TRAFFIC_BP)
         self.warm = frozenset(r for r in admitted if second.at >= served[r].warm_at)
         return admitted
@@ -90,6 +94,7 @@ class Admission:
             return
         standing.share_bp = share_bp
         standing.changed_at = at
+        standing.least_s = STAY_S if share_bp < standing.highest_bp else 1
         if share_bp > standing.highest_bp:
             standing.highest_bp = share_bp
             standing.warm_at = at + self._warm_up_s

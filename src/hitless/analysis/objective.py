@@ -2,14 +2,12 @@
 
 Two things watch it. A test, inside the sum: the new version's failures against `1 - success_rate`, for alternatives of
 2, 5, 10 and 50 times as many; it stands back while the old version's own test has reached `ENVIRONMENT`, because then
-both suffer from something else, and forgets what it has: an outage of both must not be held against one of them once
-it is over. And a guard, outside the sum, that does what the setting says: below `at_least` for longer than `for`. Below
-means: in each third of that time more than the promised share failed, and over all of it more than chance would give
-once in `1 / CHANCE` looks at a version that just keeps the promise. Without the second half one failure of a small
-canary would be an outage.
-
-Either decides only where the old version does clearly better: with the new one's rate it would fail as seldom as it
-does in less than `ALIKE` of cases. An incident that hits both is else told of one of them first.
+both suffer from something else, and forgets what it has: an outage of both must not be held against one of them once it
+is over. Nor does it decide before the old version has had requests enough to show that it does not suffer as well
+(`SHARED`): with a tenth of the traffic it shows an outage later than the new one does. And a guard, outside the sum,
+that does what the setting says: below `at_least` for longer than `for`. Below means: in each third of that time more
+than the promised share failed, and over all of it more than chance would give once in `1 / CHANCE` looks at a version
+that just keeps the promise. Without the second half one failure of a small canary would be an outage.
 """
 
 from __future__ import annotations
@@ -26,7 +24,8 @@ from hitless.rollout.spec import SloSpec
 
 ENVIRONMENT = 10.0
 CHANCE = 1e-5
-ALIKE = 0.01
+SHARED = 0.01
+"""So unlikely must the old version's few failures be if it failed like the new one: in the guard's time, or in all."""
 _TIMES = np.array([2.0, 5.0, 10.0, 50.0])
 _MOST = 0.99
 _FORGETTING = 3.0
@@ -74,6 +73,14 @@ class Objective:
         return float(self._environment.log_value()) >= math.log(ENVIRONMENT)
 
     @property
+    def baseline_does_better(self) -> bool:
+        """Whether the old version fails less for sure, or has no traffic that could tell."""
+        return any(
+            baseline.total == 0 or _fails_like(baseline, canary) < SHARED
+            for canary, baseline in (self.lately(), (self.canary, self.baseline))
+        )
+
+    @property
     def is_below_for_long(self) -> bool:
         """Whether the new version has been below for longer than the setting allows."""
         return self.since is not None
@@ -85,17 +92,6 @@ class Objective:
         if self.is_below_for_long and self._fails_more(baseline):
             return True
         return self.baseline_suffers and (self._fails_more(canary) or self._fails_more(self.canary))
-
-    @property
-    def is_the_versions_own(self) -> bool:
-        """Whether it is not chance that the old version, where it has traffic, does better now than the new one.
-
-        Both are tested against the promise alone, and one incident that hits both is told of one of them first.
-        """
-        canary, baseline = self.lately()
-        if baseline.total == 0 or canary.failed == 0:
-            return baseline.total == 0
-        return float(bdtr(baseline.failed, baseline.total, canary.failed / canary.total)) < ALIKE
 
     def lately(self) -> tuple[Fates, Fates]:
         """Return both versions' requests in the guard's time."""
@@ -130,6 +126,11 @@ class Objective:
 
     def _is_no_chance(self, fates: Fates) -> bool:
         return fates.failed > 0 and float(bdtrc(fates.failed - 1, fates.total, self._promised)) < CHANCE
+
+
+def _fails_like(one: Fates, other: Fates) -> float:
+    """Return how likely so few failures of one are, or fewer, if it fails as often as the other."""
+    return float(bdtr(one.failed, one.total, other.failed / other.total)) if other.total else 1.0
 
 
 def objective_of(slo: SloSpec | None, *, dispersion: float) -> Objective | None:

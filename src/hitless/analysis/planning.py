@@ -3,8 +3,10 @@
 To be promoted. A step is left for share s once it is shown that at most `error_margin / s` more of the new version's
 requests fail. Its evidence grows, if the new version is like the old one, by a Kullback-Leibler divergence for each
 request; ln(1 / false_promotion) is needed, and ln 2 more because two tests share the weight: one compares the versions,
-one holds the new version's own failures against the margin. The faster of the two counts. This is the mean; half of the
-steps take less than it, one in ten about twice as long.
+one holds the new version's own failures against the margin. The faster of the two counts. That no more answers are slow
+is shown beside it, once the warm-up is over, and both must have stayed shown for `STAY_S`. This is the mean; half of
+the steps take less than it, one in ten about twice as long, and failures that come in bursts multiply it by their
+dispersion.
 
 To be found. Lower bound of Wald for a test of this error rate and 99 % power, with the old version's rate unknown and
 estimated beside it from the rest of the traffic (Jensen-Shannon divergence, the least favourable common rate). The
@@ -18,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hitless.analysis.settings import WEIGHTS
+from hitless.analysis.settings import LATENCY_MARGIN, STAY_S, USUALLY_SLOW, WEIGHTS
 from hitless.rollout.spec import ALL_TRAFFIC_BP, AnalysisSpec, CanaryStep
 
 EFFICIENCY = 1.35
@@ -56,7 +58,7 @@ class StepOutlook:
 
     Attributes:
         margin: so many more of the new version's requests may fail and it still gets the next share.
-        needed_requests: of the new version, until it may; at `seconds` from the step's beginning.
+        needed_requests: of the new version, until it may; after `needed_s` from the step's beginning.
         least_factor: what is found within the hold; None = nothing is, however bad.
         proposed_hold_s: long enough for a verdict most of the time, and to find ten times the failures.
     """
@@ -116,6 +118,14 @@ def requests_to_promote(*, share: float, next_share: float, failure_rate: float,
     return min(found)
 
 
+def requests_to_show_quick(*, share: float, next_share: float, analysis: AnalysisSpec) -> float:
+    """Return how many answers of the canary show that all users together meet few more slow ones, on average."""
+    slower = min(USUALLY_SLOW * (1 + LATENCY_MARGIN / next_share), 0.95)
+    odds = slower / (1 - slower) / (USUALLY_SLOW / (1 - USUALLY_SLOW))
+    each = USUALLY_SLOW / share * _divergence(share, share * odds / (share * odds + 1 - share))
+    return math.log(1 / analysis.false_promotion) / each
+
+
 def requests_to_find(*, share: float, failure_rate: float, factor: float, nats: float) -> float:
     """Return how many requests of the canary show that it fails `factor` times as often, on average."""
     worse = min(failure_rate * factor, 1.0)
@@ -127,8 +137,7 @@ def requests_to_find(*, share: float, failure_rate: float, factor: float, nats: 
 def _nats_to_find(analysis: AnalysisSpec, *, has_objective: bool) -> float:
     alpha = analysis.false_rollback
     wald = (1 - MISSED) * math.log((1 - MISSED) / alpha) + MISSED * math.log(MISSED / (1 - alpha))
-    left_out = {"objective": not has_objective, "dependencies": not analysis.dependencies}
-    present = sum(weight for row, weight in WEIGHTS.items() if not left_out.get(row, False))
+    present = sum(weight for row, weight in WEIGHTS.items() if row != "objective" or has_objective)
     return EFFICIENCY * wald + math.log(present / WEIGHTS["errors"])
 
 
@@ -143,8 +152,7 @@ def _step(
 ) -> StepOutlook:
     share, next_share = step.weight_bp / ALL_TRAFFIC_BP, following.weight_bp / ALL_TRAFFIC_BP
     canary_per_s = requests_per_s * share
-    needed = requests_to_promote(share=share, next_share=next_share, failure_rate=rate, analysis=analysis)
-    needed_s = needed / canary_per_s
+    needed_s = _seconds_to_promote(share, next_share, canary_per_s=canary_per_s, rate=rate, analysis=analysis)
     detections = tuple(
         _detection(factor, share=share, canary_per_s=canary_per_s, rate=rate, nats=nats, hold_s=step.hold_s)
         for factor in _factors(rate)
@@ -155,13 +163,22 @@ def _step(
         next_share_bp=following.weight_bp,
         hold_s=step.hold_s,
         margin=min(analysis.error_margin / next_share, 1.0),
-        needed_requests=math.ceil(needed),
+        needed_requests=math.ceil(needed_s * canary_per_s),
         needed_s=needed_s,
         is_enough=needed_s <= step.hold_s,
         detections=detections,
         least_factor=_least_factor(share, rate, nats, canary_per_s * step.hold_s),
         proposed_hold_s=_rounded_up(SLACK * max(needed_s, found_s)),
     )
+
+
+def _seconds_to_promote(
+    share: float, next_share: float, *, canary_per_s: float, rate: float, analysis: AnalysisSpec
+) -> float:
+    """Return when both kinds of evidence are there, and have stayed."""
+    errors = requests_to_promote(share=share, next_share=next_share, failure_rate=rate, analysis=analysis)
+    slow = requests_to_show_quick(share=share, next_share=next_share, analysis=analysis)
+    return max(errors / canary_per_s, analysis.warm_up_s + slow / canary_per_s) + STAY_S
 
 
 def _factors(rate: float) -> Iterable[float]:

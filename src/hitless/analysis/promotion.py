@@ -30,9 +30,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hitless.analysis.counts import HANGS_AFTER_S, Fates
+from hitless.analysis.counts import Fates
 from hitless.analysis.evidence import Evidence, Floats, log_bernoulli_ratios
 from hitless.analysis.likelihood import Tables, log_ratios
+from hitless.analysis.settings import LATENCY_MARGIN, STAY_S, USUALLY_SLOW
 from hitless.rollout.spec import ALL_TRAFFIC_BP
 
 SHARES_BP = (
@@ -41,13 +42,8 @@ SHARES_BP = (
 )
 """What can be shown; a share between two of them needs the higher one."""
 
-STAY_S = int(HANGS_AFTER_S) + 1
 GIVEN_BACK = 2.0
 KEPT = 2.0
-LATENCY_MARGIN = 0.5
-USUALLY_SLOW = 0.05
-"""Above p95."""
-
 _FRACTIONS: Floats = np.array([0.02, 0.1, 0.3, 0.6])
 _MOST = 0.95
 _LEAST_RATE = 1e-6

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from hitless.analysis.counts import HANGS_AFTER_S
 from hitless.rollout.spec import AnalysisSpec, SloSpec, Version
 
 Row = str
@@ -19,6 +20,15 @@ WEIGHTS: Mapping[Row, float] = {
     "dependencies": 0.10,
 }
 """Shares of the false rollbacks that each row may cause; a row that a service has not gives its share to the others."""
+
+STAY_S = int(HANGS_AFTER_S) + 1
+"""What is shown must stay so for so long before it is promoted to: requests that hang are known that late."""
+
+LATENCY_MARGIN = 0.5
+"""So many more of all users' answers may be slow, as a share of those that usually are."""
+
+USUALLY_SLOW = 0.05
+"""Above p95."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

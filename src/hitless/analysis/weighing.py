@@ -178,12 +178,12 @@ def _careful_rate(before: Background) -> float | None:
 
 
 def objective_decides(weighing: Weighing) -> bool:
-    """Tell whether the objective's row may take a rollout back: not while the old version suffers too."""
+    """Tell whether the objective's row may take a rollout back: not while the old version may suffer too."""
     return (
         has_objective_row(weighing.settings)
         and weighing.objective is not None
         and not weighing.objective.baseline_suffers
-        and weighing.objective.is_the_versions_own
+        and weighing.objective.baseline_does_better
     )
 
 
@@ -193,7 +193,7 @@ def guard_decides(weighing: Weighing) -> bool:
     Where the old version serves beside it, that one must keep it now; where it does not, it must have kept it before.
     """
     objective = weighing.objective
-    if objective is None or objective.both_suffer or not objective.is_the_versions_own:
+    if objective is None or objective.both_suffer or not objective.baseline_does_better:
         return False
     _, baseline = objective.lately()
     return baseline.total > 0 or has_objective_row(weighing.settings)
