@@ -378,6 +378,7 @@ async def test_a_second_that_makes_no_sense_is_a_gap_and_is_told(stage: Stage) -
     assert "what was measured makes no sense to the judge: " in told
     (gap,) = [one for one in stage.world.recorder.recorded("shop-r2") if one.second.at == senseless]
     assert gap.second.gap == f"second {senseless}: more failures than requests"
+    assert gap in stage.world.judge.taken  # as the next controller will show it
     assert stage.world.judge.taken[-1].second.at > senseless
     assert await stage.problems() == ""
 

@@ -196,7 +196,10 @@ class Case:
             judge.take(one.second, one.share_bp)
         except ValueError as error:
             self.troubles["judge"] = f"what was measured makes no sense to the judge: {error}"
-            return replace(one, second=Second(at=one.second.at, gap=str(error)))
+            one = replace(one, second=Second(at=one.second.at, gap=str(error)))
+            judge.take(
+                one.second, one.share_bp
+            )  # as it is recorded, or the next controller would judge by something else
         return one
 
     def _hear(self, judge: Judge, share_bp: int) -> None:
