@@ -24,6 +24,9 @@ WITHIN_S = 120.0
 LOGS = ".hitless/envoy/local/logs"
 """Of Envoy, on a disk of their own, that can be full while everything else goes on."""
 
+UNANSWERED_S = 11.0
+"""So long after it was sent every request of the load has a fate; those that hang must not be found in what follows."""
+
 BACKGROUND_S = 15
 """What the old version was like is measured for so long before the first deploy."""
 
@@ -41,7 +44,9 @@ traffic: {{keep_alive: 30s}}
 preflight: off
 metrics: /metrics
 slo: {{success_rate: {{at_least: 99%, for: 5s}}}}
-analysis: {{dependencies: [catalogue], warm_up: {warm_up}, undecided: {undecided}, patience: {patience}}}
+analysis:
+  {{error_rate: {{margin: 0.3pp}}, dependencies: [catalogue], warm_up: {warm_up}, undecided: {undecided},
+   patience: {patience}}}
 strategy:
   canary: {{steps: [{{weight: 50%, hold: {hold}}}, {{weight: 100%}}]}}
   blue_green: {{keep_warm: 90s}}
@@ -187,6 +192,8 @@ def test_a_version_that_is_worse_is_taken_back_by_the_row_that_tells_why(
     assert said["row"] in rows
     assert rollout["cause"] == said["sentence"]
     assert court.client.service("shop")["stable"] == before
+    if fault == "hangs":
+        time.sleep(UNANSWERED_S)
 
 
 @pytest.mark.acceptance

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitless.adapters.envoy.request_log import Look, RequestLog
@@ -101,6 +101,10 @@ EVENTS = st.one_of(
 )
 
 
+few = settings(max_examples=min(settings.default.max_examples if settings.default else 100, 500))
+
+
+@few
 @given(st.lists(EVENTS, max_size=30))
 def test_every_request_is_counted_once_and_no_second_is_missing(events: list[tuple[object, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

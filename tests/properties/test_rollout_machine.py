@@ -246,12 +246,15 @@ def has_been_found_worse(simulation: Simulation) -> bool:
     return bool(tables) and all(table.weight_bp(rollout.candidate) for table in tables)
 
 
+few = settings(print_blob=True, max_examples=min(settings.default.max_examples if settings.default else 100, 1_000))
+
+
 @given(
     specs=st.tuples(services(), services()),
     acts=st.fixed_dictionaries({version: healthy if version == "v1" else behaviours for version in VERSIONS}),
     story=st.lists(actions.filter(lambda action: action[0] != "judge"), max_size=25),
 )
-@settings(print_blob=True)
+@few
 def test_a_judge_that_cannot_tell_decides_nothing_unless_its_time_was_to_end(
     specs: tuple[ServiceSpec, ServiceSpec], acts: dict[Version, Behaviour], story: list[tuple[str, Any]]
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitless.analysis.budget import PERIOD_MINUTES, WINDOWS, BudgetState, Burn, Urgency, burning
@@ -128,6 +128,10 @@ def test_an_objective_that_leaves_nothing_or_all_is_refused(objective: float) ->
         Budget(objective)
 
 
+few = settings(max_examples=min(settings.default.max_examples if settings.default else 100, 500))
+
+
+@few
 @given(
     st.lists(
         st.tuples(st.integers(1, 4_000), st.integers(0, 50), st.integers(0, 50), st.booleans()), min_size=1, max_size=60

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitless.config import InvalidConfiguration, load
@@ -154,6 +154,10 @@ PIECES = [
 ]
 
 
+few = settings(max_examples=min(settings.default.max_examples if settings.default else 100, 500))
+
+
+@few
 @given(st.sampled_from([RATIO, THRESHOLD, OTHERS]), st.data())
 def test_whatever_stands_in_a_file_gives_objectives_or_problems_with_a_place(text: str, data: st.DataObject) -> None:
     lines = text.splitlines()
