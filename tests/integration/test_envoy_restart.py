@@ -313,7 +313,7 @@ async def test_the_next_controller_follows_a_newcomer_that_is_on_its_way(tmp_pat
 async def test_a_newcomer_that_hangs_is_ended_by_the_next_controller_and_the_old_one_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hitless.adapters.envoy.router.START_WITHIN_S", 2.0)
+    monkeypatch.setattr("hitless.adapters.envoy.router.START_WITHIN_S", 5.0)
     async with serving(tmp_path, "v1") as (built, listen, _), aiohttp.ClientSession() as client:
         restarted_by(built, never_ready(tmp_path / "envoy"))
         newcomer = await dies_in_the_middle_of_a_restart(built)

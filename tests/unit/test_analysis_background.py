@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from judge_support import BEGIN, EU, V1, V2, Behaviour, calls_of, cell_of, second_of
 
-from hitless.analysis.background import background, latency_bounds
+from hitless.analysis.background import MOST_TRIES, background, latency_bounds
 from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second, bound_ms
 from hitless.analysis.dispersion import dispersion_over_time
 from hitless.rollout.spec import AnalysisSpec, InstanceId
@@ -169,3 +169,12 @@ def test_users_who_fail_again_at_another_instance_make_onsets_come_together(
         for at, failed in enumerate(owed[:1_800])
     ]
     assert low <= background(seconds, baseline=V1, analysis=SPEC).dispersion["onset"] <= high
+
+
+def test_an_outage_of_everybody_does_not_blind_the_judge() -> None:
+    draw = np.random.default_rng(5)
+    down = range(300, 330)
+    behaviours = [Behaviour(failing=0.2 if i in down else 0.0, instances=2) for i in range(480)]
+    seconds = [second_of(draw, BEGIN + i, share=0.0, old=old) for i, old in enumerate(behaviours)]
+    assert dispersion_over_time([(s.at, s.cells[0].requests.total, s.cells[0].requests.failed) for s in seconds]) > 8
+    assert background(seconds, baseline=V1, analysis=SPEC).dispersion["errors"] <= MOST_TRIES
