@@ -42,6 +42,9 @@ SHARES_BP = (
 )
 """What can be shown; a share between two of them needs the higher one."""
 
+MOST_DISPERSION = 5.0
+"""Evidence for a promotion is tempered by no more: measured over time, dispersion also holds what both versions suffer
+alike (a busy machine, an outage of everybody), and one such minute kept good versions waiting for an hour."""
 GIVEN_BACK = 2.0
 KEPT = 2.0
 _FRACTIONS: Floats = np.array([0.02, 0.1, 0.3, 0.6])

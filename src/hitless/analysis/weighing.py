@@ -20,7 +20,7 @@ from hitless.analysis.odds import OddsTests, allowed_for
 from hitless.analysis.onset import Onset
 from hitless.analysis.placebo import INCIDENT_S, TOO_MANY, Halves, swapped
 from hitless.analysis.pooling import Batch, Pool
-from hitless.analysis.promotion import Promotion
+from hitless.analysis.promotion import MOST_DISPERSION, Promotion
 from hitless.analysis.rows import PLACEBOS, Row, dispersion_of, has_objective_row, rows_of
 from hitless.analysis.settings import Background, JudgeSettings
 from hitless.analysis.split import Split
@@ -71,8 +71,8 @@ class Weighing:
             error_margin=analysis.error_margin,
             false_promotion=analysis.false_promotion,
             failure_rate=_careful_rate(before),
-            errors_dispersion=errors_dispersion,
-            latency_dispersion=allowed_for(dispersion[f"latency.{PROMOTED_BY}"]),
+            errors_dispersion=min(errors_dispersion, MOST_DISPERSION),
+            latency_dispersion=min(allowed_for(dispersion[f"latency.{PROMOTED_BY}"]), MOST_DISPERSION),
         )
 
     def take(self, second: Second, share_bp: Mapping[Region, int]) -> None:

@@ -194,7 +194,11 @@ class EnvoyProcess:
         hung, before = self._identity, await asyncio.to_thread(self._left_in_charge, read_record(self._layout.process))
         if hung is None or before is None or before == hung:
             return False
+        admin = self._layout.admin_socket_of(self._epoch_of(hung))
         await self._end(hung, signal.SIGKILL)
+        deadline = time.monotonic() + _TERM_GRACE_S
+        while not is_refused(admin) and time.monotonic() < deadline:  # noqa: ASYNC110 - its threads end after its first one
+            await asyncio.sleep(_READY_POLL_S)
         self._identity = before
         await asyncio.to_thread(self._record)
         return True
