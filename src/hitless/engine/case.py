@@ -19,7 +19,7 @@ from hitless.analysis.ruling import Call, Judgement, Ruling, Why
 from hitless.analysis.settings import JudgeSettings
 from hitless.engine.outside import Outside
 from hitless.engine.shares import Shares
-from hitless.errors import EnvironmentFault, HitlessError
+from hitless.errors import HitlessError
 from hitless.ports import Judge, Metrics, Recorded
 from hitless.rollout.spec import ALL_TRAFFIC_BP, AnalysisSpec, ServiceSpec
 from hitless.rollout.state import Rollout
@@ -135,7 +135,9 @@ class Case:
         """Read what an earlier controller has recorded; what cannot be read, or is another rollout's, is left alone."""
         if self.outside.recorder is None:
             return None
-        found = await self._guarded("recording", self._within(READ_S, self.outside.recorder.read(self.rollout.id)))
+        found = await self._guarded(
+            "recording", self.outside.within(READ_S, self.outside.recorder.read(self.rollout.id))
+        )
         if found is not None and not self._is_ours(*found):
             self.troubles["recording"] = f"a recording of another rollout {self.rollout.id} is there; this one has none"
             found = None
@@ -221,23 +223,6 @@ class Case:
             return None
         self.troubles.pop(where, None)
         return answer
-
-    async def _within(self, seconds: float, asked: Awaitable[Wanted]) -> Wanted:
-        """Await at most so long, by the clock.
-
-        Raises:
-            EnvironmentFault: no answer.
-        """
-        answer = asyncio.ensure_future(asked)
-        over = asyncio.ensure_future(self.outside.clock.sleep(seconds))
-        try:
-            await asyncio.wait({answer, over}, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise EnvironmentFault(f"no answer within {seconds:g} s")
-            return answer.result()
-        finally:
-            answer.cancel()
-            over.cancel()
 
 
 _WHERE = {"metrics": "requests are not measured", "recording": "what the judge sees is not recorded"}

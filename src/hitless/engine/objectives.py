@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, cast
@@ -163,27 +163,12 @@ class Objectives:
         if self.outside.metrics is None:
             return ()
         try:
-            return await self._within(UNHEARD_S, self.outside.metrics.seconds(service, after=self._taken_to[service]))
+            return await self.outside.within(
+                UNHEARD_S, self.outside.metrics.seconds(service, after=self._taken_to[service])
+            )
         except (HitlessError, OSError) as error:
             at = int(self.outside.clock.now().timestamp()) - UNHEARD_S
             return (Second(at=at, gap=str(error) or type(error).__name__),)
-
-    async def _within(self, seconds: float, asked: Awaitable[tuple[Second, ...]]) -> tuple[Second, ...]:
-        """Await at most so long, by the clock: one service's metrics that hang must not blind the others for ever.
-
-        Raises:
-            EnvironmentFault: no answer.
-        """
-        answer = asyncio.ensure_future(asked)
-        over = asyncio.ensure_future(self.outside.clock.sleep(seconds))
-        try:
-            await asyncio.wait({answer, over}, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise EnvironmentFault(f"no answer within {seconds:g} s")
-            return answer.result()
-        finally:
-            answer.cancel()
-            over.cancel()
 
     # What is journaled
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 from hitless.analysis.counts import Second
 from hitless.analysis.settings import Background, JudgeSettings
+from hitless.errors import EnvironmentFault
 from hitless.ports import BackgroundOf, Checker, Clock, Fleet, Judge, Metrics, Preflighter, Recorder, Router
 from hitless.rollout.spec import AnalysisSpec, Version
+
+Wanted = TypeVar("Wanted")
 
 JUDGE, RESOURCES, BACKGROUND = "hitless.analysis.judge", "hitless.analysis.resources", "hitless.analysis.background"
 """Loaded by the first rollout that is judged: numpy and scipy would cost every start of hitless half a second."""
@@ -49,3 +53,20 @@ class Outside:
     bench: Executor | None = None
     judge: Callable[[JudgeSettings], Judge] = usual_judge
     background: BackgroundOf = usual_background
+
+    async def within(self, seconds: float, asked: Awaitable[Wanted]) -> Wanted:
+        """Await at most so long, by the clock: what hangs must hold up nobody for ever.
+
+        Raises:
+            EnvironmentFault: no answer.
+        """
+        answer = asyncio.ensure_future(asked)
+        over = asyncio.ensure_future(self.clock.sleep(seconds))
+        try:
+            await asyncio.wait({answer, over}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise EnvironmentFault(f"no answer within {seconds:g} s")
+            return answer.result()
+        finally:
+            answer.cancel()
+            over.cancel()
