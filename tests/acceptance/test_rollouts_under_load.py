@@ -9,7 +9,7 @@ from hitless.testing.load import Report, Verdict, as_text
 from hitless.testing.season import STAGES, Season
 
 LEAST_REQUESTS = 100_000
-RATE_RPS = "800"
+RATE_RPS = "1000"
 
 
 @pytest.mark.acceptance

@@ -560,18 +560,20 @@ async def test_a_long_recording_is_taken_up_where_no_commit_waits_and_hitless_en
         await stage.canary()
         await stage.clock.advance(600)
     recorded = world.recorder.recorded("shop-r2")
-    go_on, shown = threading.Event(), 0
+    loop, begun, go_on, shown = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), 0
 
     def take(_self: FakeJudge, *_second: object) -> None:
         nonlocal shown
         shown += 1
-        assert go_on.wait(10)
+        loop.call_soon_threadsafe(begun.set)
+        assert go_on.wait(30)
 
     monkeypatch.setattr(FakeJudge, "take", take)
     with ThreadPoolExecutor(1) as world.bench:
         async with world.controlled() as controller:
             stage = Stage(world, controller)
             await stage.clock.advance(5)
+            await asyncio.wait_for(begun.wait(), 30)  # of real time: the bench is a thread
             await stage.act("pause")  # commits
             assert controller.loops["shop"].state.phase is RolloutPhase.PAUSED
         go_on.set()
