@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from envoy_stage import Stage, Upstream, service, stage, table
 
 from hitless.adapters.clock import SystemClock
 from hitless.adapters.envoy.traffic import EnvoyTraffic
-from hitless.analysis.counts import Cell, Fates, Second
+from hitless.analysis.counts import Cell, Fates, Second, Transfer
 from hitless.rollout.spec import Address, InstanceId, Version
 
 
@@ -34,6 +36,7 @@ class Moody(Upstream):
         app.router.add_get("/events", self._events)
         app.router.add_post("/shop.Cart/Add", self._grpc)
         app.router.add_post("/upload", self._upload)
+        app.router.add_get("/page", self._page)
         app.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(app, keepalive_timeout=75.0, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -74,6 +77,9 @@ class Moody(Upstream):
 
     async def _grpc(self, request: web.Request) -> web.Response:
         return web.Response(headers={"content-type": "application/grpc", "grpc-status": request.query["status"]})
+
+    async def _page(self, request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * int(request.query["bytes"]))
 
     async def _upload(self, request: web.Request) -> web.Response:
         return web.Response(text=str(len(await request.read())))
@@ -141,6 +147,11 @@ class Watched:
             for bucket, count in cell.durations.items():
                 found[bucket] = found.get(bucket, 0) + count
         return found
+
+    def transfer(self) -> Transfer | None:
+        """Sum bytes of bodies; None = none were told."""
+        found = [cell.transfer for cell in self.cells() if cell.transfer is not None]
+        return reduce(add, found) if found else None
 
     def gaps(self) -> set[str]:
         """List reasons of gaps."""

@@ -21,7 +21,7 @@ from hitless.adapters.envoy.logs import rotate
 from hitless.adapters.envoy.traffic import EnvoyTraffic
 from hitless.adapters.metrics.local import LocalMetrics
 from hitless.adapters.metrics.scrape import Target
-from hitless.analysis.counts import LAST_BUCKET, Fates, Second, Usage, bucket_of
+from hitless.analysis.counts import LAST_BUCKET, Fates, Second, Transfer, Usage, bucket_of
 from hitless.rollout.spec import LOCAL, OverrideSpec
 
 GRPC = {"content-type": "application/grpc", "te": "trailers"}
@@ -170,6 +170,47 @@ async def test_what_is_open_for_long_is_told_after_five_seconds_and_never_twice(
         assert seen.outcomes() == (6, 1)
         assert sum(seen.durations().values()) == 6  # the upload took its time
         assert seen.durations()[LAST_BUCKET] == 2
+
+
+async def test_bytes_are_those_of_bodies_and_a_stream_tells_them_at_its_end(tmp_path: Path) -> None:
+    async with (
+        moody(tmp_path, "v1") as (built, listen, _),
+        aiohttp.ClientSession() as client,
+        watching(built) as seen,
+    ):
+        url = f"http://{listen}"
+        stream = asyncio.ensure_future(ask(client, f"{url}/events?s=6.5"))
+        assert await ask(client, f"{url}/page?bytes=300000") == 200
+        assert await ask(client, f"{url}/page?bytes=0") == 200
+        assert await ask(client, f"{url}/upload", method="POST", data=b"x" * 50_000) == 200
+        bodies = Transfer(answers=3, received_bytes=50_000, sent_bytes=300_000 + len("50000"))
+        await seen.until(lambda: seen.outcomes() == (4, 0))
+        assert not stream.done()
+        assert seen.transfer() == bodies
+        assert await stream == 200
+        await seen.until_now()
+        told = seen.transfer()
+        assert told is not None
+        assert (told.answers, told.received_bytes) == (4, 50_000)
+        events, rest = divmod(told.sent_bytes - bodies.sent_bytes, len("data: x\n\n"))
+        assert (rest, events > 20) == (0, True)
+
+
+async def test_a_websocket_tells_the_bytes_of_its_messages(tmp_path: Path) -> None:
+    async with (
+        moody(tmp_path, "v1") as (built, listen, _),
+        aiohttp.ClientSession() as client,
+        watching(built) as seen,
+    ):
+        async with client.ws_connect(f"http://{listen}/ws") as connection:
+            await connection.send_str("x" * 1_000)
+            await connection.receive()
+        await seen.until(lambda: seen.transfer() is not None)
+        told = seen.transfer()
+        assert told is not None
+        assert told.answers == 1
+        assert told.received_bytes > 1_000
+        assert told.sent_bytes > 1_000
 
 
 async def test_a_websocket_may_be_closed_by_the_server(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import stat
 import threading
@@ -14,7 +15,7 @@ import pytest
 from hitless.adapters.recordings.files import RecordingFiles, in_order, seconds_of, service_of
 from hitless.adapters.recordings.form import header_line, read_header, read_second, second_line
 from hitless.adapters.recordings.recorder import MOST_WAITING, FileRecorder
-from hitless.analysis.counts import LAST_BUCKET, Call, Cell, Fates, Second, Usage
+from hitless.analysis.counts import LAST_BUCKET, Call, Cell, Fates, Second, Transfer, Usage
 from hitless.analysis.settings import Background, JudgeSettings
 from hitless.ports import Recorded, Recorder
 from hitless.rollout.spec import (
@@ -51,6 +52,7 @@ def cell(version: Version = V2, *, failed: int = 1) -> Cell:
         retried=2,
         durations={LAST_BUCKET: 1, 120: 4, 7: 15},
         instances={InstanceId("a"): Fates(total=20, failed=failed)},
+        transfer=Transfer(answers=19, received_bytes=0, sent_bytes=120_000) if version == V2 else None,
     )
 
 
@@ -311,6 +313,17 @@ async def test_a_recording_in_another_format_is_moved_aside_and_never_mixed(tmp_
     await recorder.begin(ROLLOUT, SETTINGS)
     assert await recorder.read(ROLLOUT) == (SETTINGS, ())
     assert path.with_suffix(".unreadable").exists()
+
+
+def test_a_second_recorded_before_bytes_were_counted_is_read_and_tells_none() -> None:
+    parts = json.loads(second_line(a_second(10)))
+    assert [len(row) for row in parts["c"]] == [8, 8]  # an earlier hitless reads no longer one
+    del parts["b"]
+    found = read_second(json.dumps(parts))
+    assert found is not None
+    assert [one.transfer for one in found.second.cells] == [None, None]
+    assert found.second.cells[1] == replace(a_second(10).second.cells[1], transfer=None)
+    assert read_second(json.dumps(parts | {"b": [[1, 2, 3]]})) is None
 
 
 async def test_a_recording_with_settings_that_this_hitless_does_not_know_is_not_read(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from judge_support import BEGIN, EU, V1, V2, Behaviour, calls_of, settings_of, traffic
 
-from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second
+from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second, Transfer
 from hitless.analysis.judge import Judge
 from hitless.analysis.ruling import Call, Why
 from hitless.rollout.spec import InstanceId
@@ -19,6 +19,10 @@ TEN = Fates(total=10)
 
 def cell(requests: Fates = TEN, **other: object) -> Cell:
     return replace(Cell(region=EU, route="/", version=V2, requests=requests), **other)  # type: ignore[arg-type]
+
+
+def transfer(*, answers: int = 1, received_bytes: int = 0, sent_bytes: int = 0) -> Transfer:
+    return Transfer(answers=answers, received_bytes=received_bytes, sent_bytes=sent_bytes)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,9 @@ def cell(requests: Fates = TEN, **other: object) -> Cell:
         (Second(at=BEGIN, cells=(cell(durations={3: NAN}),)), "durations"),
         (Second(at=BEGIN, cells=(cell(durations={3: -1}),)), "durations"),
         (Second(at=BEGIN, cells=(cell(durations={LAST_BUCKET + 1: 1}),)), "durations"),
+        (Second(at=BEGIN, cells=(cell(transfer=transfer(answers=0)),)), "bytes of v2"),
+        (Second(at=BEGIN, cells=(cell(transfer=transfer(sent_bytes=-1)),)), "bytes of v2"),
+        (Second(at=BEGIN, cells=(cell(transfer=transfer(received_bytes=NAN)),)), "bytes of v2"),
         (Second(at=BEGIN, calls=(calls_of(V1, "payments", 3, 4),)), "payments"),
         (Second(at=BEGIN, cells=(cell(),), gap="the log is gone"), "gap"),
         (Second(at=NAN), "whole number"),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from hitless.analysis.counts import Second, Usage
+from hitless.analysis.counts import Cell, Fates, Second, Transfer, Usage
 from hitless.analysis.growth import DAY_S
 from hitless.analysis.means import Moments, half_width, one_sided_width, tightest_at
+from hitless.analysis.network import size
 from hitless.analysis.resources import Resources
 from hitless.analysis.ruling import Call, RowReport
 from hitless.analysis.settings import Background, JudgeSettings
@@ -166,8 +168,9 @@ def test_a_rollout_that_is_young_is_told_when_its_memory_can_be_judged() -> None
     resources, _ = watched(seconds(lambda _: 0.0, minutes=4))
     assert row(resources, "memory").detail == "too early to tell: 120 s more"
     assert row(resources, "cpu").detail == "too few requests with a reading of processor time on both sides"
-    assert [one.acts for one in resources.reports()] == [Call.HOLD] * 3
-    assert [one.weight for one in resources.reports()] == [0.0] * 3
+    assert [one.name for one in resources.reports()] == ["memory", "descriptors", "cpu", "network"]
+    assert {one.acts for one in resources.reports()} == {Call.HOLD}
+    assert {one.weight for one in resources.reports()} == {0.0}
 
 
 def test_without_an_old_instance_nothing_is_compared() -> None:
@@ -223,6 +226,64 @@ def test_instances_with_another_load_are_not_compared_and_that_is_said() -> None
 
 def test_counters_that_begin_anew_cost_a_batch_and_nothing_else() -> None:
     assert watched(served(1.0, is_restarted=True))[1] is None
+
+
+def cell(version: Version, answers: int, sent_bytes: int, *, route: str = "/", received_bytes: int = 0) -> Cell:
+    transfer = Transfer(answers=answers, received_bytes=received_bytes, sent_bytes=sent_bytes)
+    return Cell(region=LOCAL, route=route, version=version, requests=Fates(total=answers), transfer=transfer)
+
+
+def network(*found: tuple[Cell, ...]) -> RowReport:
+    resources = Resources(SETTINGS)
+    for at, cells in enumerate(found):
+        resources.take(Second(at=at, cells=cells))
+    assert resources.problem() is None
+    return row(resources, "network")
+
+
+def test_a_larger_answer_is_told_with_its_figures_and_holds_nothing() -> None:
+    old, new = cell(V1, 100, 1_200_000), cell(V2, 10, 1_230_000, received_bytes=12_000)
+    found = network(*[(old, new)] * 900)
+    assert found.detail == "123 kB an answer, 10.25 times that of the old version; 1.2 kB a request"
+    assert found.estimate is not None
+    assert (found.estimate.value, found.estimate.low) == (pytest.approx(10.25), None)
+    assert found.since is None
+
+
+def test_which_pages_are_asked_for_shows_in_no_comparison_of_bytes() -> None:
+    small_old, small_new = cell(V1, 90, 90_000, route="GET /a"), cell(V2, 1, 1_000, route="GET /a")
+    large_old, large_new = cell(V1, 1, 500_000, route="GET /b"), cell(V2, 90, 45_000_000, route="GET /b")
+    evening = cell(V1, 500, 500_000_000)  # before the new version had any traffic
+    found = network((evening,), (small_old, large_old, small_new, large_new)).estimate
+    assert found is not None
+    assert found.value == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        (),
+        (cell(V1, 10, 1_000),),
+        (cell(V2, 10, 1_000),),
+        (cell(V1, 10, 1_000), cell(V2, 10, 1_000, route="GET /new")),
+        (cell(V1, 10, 1_000), replace(cell(V2, 10, 0), transfer=None)),
+    ],
+)
+def test_bytes_that_only_one_version_tells_are_compared_with_nothing(cells: tuple[Cell, ...]) -> None:
+    found = network(cells, cells)
+    assert found.detail.startswith("nothing to compare yet")
+    assert found.estimate is None
+
+
+def test_an_old_version_that_sends_nothing_is_no_factor() -> None:
+    found = network((cell(V1, 10, 0), cell(V2, 10, 500)))
+    assert found.detail == "50 B an answer, those of the old version are empty; 0 B a request"
+    assert found.estimate is None
+
+
+def test_sizes_are_rounded_to_three_digits_of_the_right_unit() -> None:
+    amounts = (0, 0.25, 999, 999.7, 12_345, 1e6, 4.56e9)
+    assert [size(one) for one in amounts] == ["0 B", "0.25 B", "999 B", "1 kB", "12.3 kB", "1 MB", "4.56 GB"]
 
 
 def test_a_straight_line_goes_on_and_a_curve_that_levels_off_ends() -> None:

@@ -20,7 +20,7 @@ from hitless.adapters.envoy.route_classes import GIVEN_AFTER, MOST_CLASSES, OTHE
 from hitless.adapters.envoy.tail import LogTail
 from hitless.adapters.envoy.tally import Tally
 from hitless.adapters.envoy.traffic import EnvoyTraffic
-from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second, bucket_of
+from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second, Transfer, bucket_of
 from hitless.rollout.spec import LOCAL, InstanceId
 
 NOON = 1_796_040_000
@@ -46,6 +46,8 @@ def entry(**found: Any) -> dict[str, Any]:
         "first_byte_us": 19_000,
         "received_us": 10,
         "attempts": 1,
+        "received_bytes": 7,
+        "sent_bytes": 1_000,
         "request_id": "a",
     }
     return {name: value for name, value in {**usual, **found}.items() if value is not None}
@@ -113,7 +115,25 @@ def test_a_line_of_the_format_before_counts_as_well() -> None:
     old = entries.parse(OLD_LINE.encode())
     assert entries.told_s(old) == pytest.approx(NOON + 0.75)
     cell = counted(old)
-    assert (cell.requests, cell.durations) == (Fates(total=1), {bucket_of(500): 1})
+    assert (cell.requests, cell.durations, cell.transfer) == (Fates(total=1), {bucket_of(500): 1}, None)
+
+
+def test_bytes_are_those_of_answers_and_a_line_without_them_adds_no_zero() -> None:
+    gone = entry(status=0, flags="DC", duration_us=None, first_byte_us=None)
+    old = entry(received_bytes=None, sent_bytes=None)
+    cell = counted(entry(), entry(status=500, received_bytes=3, sent_bytes=0), gone, old)
+    assert cell.requests.total == 3
+    assert cell.transfer == Transfer(answers=2, received_bytes=10, sent_bytes=1_000)
+    assert counted(gone).transfer is None
+
+
+def test_bytes_of_what_is_open_are_told_once_at_its_end() -> None:
+    for found in ({"content": "text/event-stream"}, {"upgrade": "websocket"}, {}):
+        opened = still_open(sent_bytes=500, **found)
+        assert counted(opened).transfer is None
+        end = entry(told=f"{NOON + 99}.0", sent_bytes=9_000, **found)
+        assert counted(opened, end).transfer == Transfer(answers=1, received_bytes=7, sent_bytes=9_000)
+        assert counted(end, since_s=NOON + 50).transfer == Transfer(answers=1, received_bytes=7, sent_bytes=9_000)
 
 
 def test_a_stream_is_as_fast_as_its_first_byte() -> None:
@@ -355,7 +375,14 @@ def test_after_a_sleep_of_hours_reading_begins_anew_and_nothing_is_kept_of_befor
     assert totals(log.read(after_s=36_002.6)) == {36_000: 0, 36_001: 1}
 
 
-@pytest.mark.parametrize("rubbish", ['{"time": "17960', '{"time": "1", "told": 1e999, "cluster": "shop@v1"}'])
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        '{"time": "17960',
+        '{"time": "1", "told": 1e999, "cluster": "shop@v1"}',
+        '{"time": "1", "cluster": "shop@v1", "status": 200, "received_bytes": "x", "sent_bytes": 1}',
+    ],
+)
 def test_a_line_of_rubbish_makes_a_gap_of_what_is_open_and_of_nothing_more(log: Log, rubbish: str) -> None:
     log.write(at(0.1))
     with log.path.open("a") as file:

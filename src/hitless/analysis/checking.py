@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second
+from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second, Transfer
 from hitless.rollout.spec import ALL_TRAFFIC_BP, Region
 
 ABSURD = 1_000_000
 """In one second, of one version and class of routes: more is a broken counter."""
+
+ABSURD_BYTES = 2**60
+"""A stream of years tells all of its bytes in the second in which it ends."""
 
 
 def check_second(second: Second) -> None:
@@ -54,6 +57,8 @@ def _check_cell(cell: Cell, at: int) -> None:
     for instance, fates in cell.instances.items():
         if not _is_possible(fates):
             raise ValueError(f"second {at}: requests of instance {instance}: {fates}")
+    if cell.transfer is not None and not _is_possible_transfer(cell.transfer):
+        raise ValueError(f"second {at}: bytes of {cell.version} for {cell.route} in {cell.region}: {cell.transfer}")
 
 
 def _is_possible(fates: Fates) -> bool:
@@ -62,8 +67,16 @@ def _is_possible(fates: Fates) -> bool:
     return isinstance(total, int) and isinstance(failed, int) and 0 <= failed <= total <= ABSURD
 
 
-def _is_count(value: object, *, most: int) -> bool:
-    return isinstance(value, int) and 0 <= value <= most
+def _is_possible_transfer(one: Transfer) -> bool:
+    return (
+        _is_count(one.answers, least=1, most=ABSURD)
+        and _is_count(one.received_bytes, most=ABSURD_BYTES)
+        and _is_count(one.sent_bytes, most=ABSURD_BYTES)
+    )
+
+
+def _is_count(value: object, *, least: int = 0, most: int) -> bool:
+    return isinstance(value, int) and least <= value <= most
 
 
 def _check_durations(second: Second) -> None:

@@ -52,6 +52,27 @@ class Fates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """Bytes of bodies, without headers, of answers and of the requests they are to.
+
+    Attributes:
+        answers: that came to their end, however, and tell their bytes; a stream is one.
+    """
+
+    answers: int
+    received_bytes: int
+    sent_bytes: int
+
+    def __add__(self, other: Transfer) -> Transfer:
+        """Return both together."""
+        return Transfer(
+            answers=self.answers + other.answers,
+            received_bytes=self.received_bytes + other.received_bytes,
+            sent_bytes=self.sent_bytes + other.sent_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """What one version did in one second, in one region, for one class of routes.
 
@@ -61,6 +82,7 @@ class Cell:
         durations: answers by bucket (`bucket_of`); requests that hang are in `LAST_BUCKET`. Not the same number as
             `requests`: what hangs has no outcome yet, and is not counted here again when it has one.
         instances: `requests` by the instance that answered.
+        transfer: of what ended in this second; None = nothing did, or nothing told its bytes.
     """
 
     region: Region
@@ -70,6 +92,7 @@ class Cell:
     retried: int = 0
     durations: Mapping[int, int] = field(default_factory=dict)
     instances: Mapping[InstanceId, Fates] = field(default_factory=dict)
+    transfer: Transfer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Memory, descriptors and processor time: a few series of a few instances, for which no theorem gives a bound.
 
 So they only hold a rollout, with a sentence that says what was seen and against what; they never take one back. What
-each rule is, and what was measured of it, stands in `growth` and `processor`.
+each rule is, and what was measured of it, stands in `growth` and `processor`. What answers carry over the `network`
+stands beside them, and holds nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from zlib import crc32
 
 from hitless.analysis.counts import Second
 from hitless.analysis.growth import BLOCK_S, Growth, GrowthWatch, Rule
+from hitless.analysis.network import NetworkWatch
 from hitless.analysis.processor import FEWEST_BATCHES, MARGIN, ProcessorWatch
 from hitless.analysis.ruling import Call, Estimate, RowReport
 from hitless.analysis.settings import JudgeSettings
@@ -68,19 +70,22 @@ class Resources:
             warm_up_s=warm_up_s,
             offset_s=offset_s,
         )
+        self._network = NetworkWatch(canary=canary, baseline=baseline)
         self._since: dict[str, int] = {}
         self._reports = self._report()
 
     def take(self, second: Second) -> None:
         """Take what was read in one second; seconds come in order."""
+        self._network.take(second)
         ended = [watch.take(second) for watch in (self._memory, self._descriptors, self._processor)]
         if any(ended):
             self._note_since(second.at)
             self._reports = self._report()
 
     def reports(self) -> tuple[RowReport, ...]:
-        """Return a row for memory, descriptors and processor time; none of them is in the sum of the judge."""
-        return self._reports
+        """Return a row for each; none of them is in the sum of the judge."""
+        network = self._row("network", "bytes of an answer", self._network.detail, self._network_estimate())
+        return *self._reports, network
 
     def problem(self) -> str | None:
         """Say what holds the rollout, without figures, which are in the rows; None = nothing does."""
@@ -116,6 +121,11 @@ class Resources:
         if watch.ratio is None:
             return None
         return Estimate(value=watch.ratio, low=watch.at_least, high=None, unit="times the processor time per request")
+
+    def _network_estimate(self) -> Estimate | None:
+        if self._network.ratio is None:
+            return None
+        return Estimate(value=self._network.ratio, low=None, high=None, unit="times the bytes of an answer")
 
 
 def _growth_detail(watch: GrowthWatch, what: str, show: _Show) -> str:

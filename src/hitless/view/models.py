@@ -232,7 +232,8 @@ class ServiceView(TypedDict):
 class SecondsView(TypedDict):
     """What was measured of a service, oldest second first, in the form of a recording; a second that is a gap says so.
 
-    Each has `t`, when it began, `g`, why it is a gap, and what is not empty of `c`, cells, and `k`, calls.
+    Each has `t`, when it began, `g`, why it is a gap, and what is not empty of `c`, cells, `b`, their bytes, and `k`,
+    calls.
     """
 
     service: str

@@ -116,6 +116,17 @@ def answer_ms(entry: Entry) -> float | None:
     return None if found is None else float(found) / _US_PER_MS
 
 
+def body_bytes(entry: Entry) -> tuple[int, int] | None:
+    """Return the bytes of the bodies that were received and sent; None = an earlier release's line, which tells none.
+
+    Raises:
+        TypeError: not numbers.
+        ValueError: not numbers.
+    """
+    received, sent = entry.get("received_bytes"), entry.get("sent_bytes")
+    return None if received is None or sent is None else (int(received), int(sent))
+
+
 def fate_of(entry: Entry) -> Fate:
     """Say what became of a request; of one that is open still: what is known."""
     status = entry.get("status") or 0

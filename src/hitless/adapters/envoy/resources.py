@@ -41,6 +41,8 @@ ACCESS_LOG_FORMAT: Mapping[str, str] = {
     "received_us": "%COMMON_DURATION(DS_RX_BEG:DS_RX_END:us)%",  # until the request was there with its body
     "first_byte_us": "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "received_bytes": "%BYTES_RECEIVED%",  # of the request's body, without headers; of a WebSocket, all of it
+    "sent_bytes": "%BYTES_SENT%",
     "content": "%RESP(CONTENT-TYPE):24%",
     "upgrade": "%REQ(UPGRADE):12%",
     "grpc": "%GRPC_STATUS_NUMBER%",

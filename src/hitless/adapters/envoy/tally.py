@@ -8,6 +8,8 @@ that failed.
 
 Who waited a second and then went away has no outcome, but that second is known: it counts as a duration of at least so
 long. Else a version so slow that nobody waits for it would look fast.
+
+Bytes of bodies are those of answers, at their end, a stream's too; a line about what is open still has only a part.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from hitless.adapters.envoy import entries
 from hitless.adapters.envoy.entries import Entry, Fate
 from hitless.adapters.envoy.layout import version_of
 from hitless.adapters.envoy.route_classes import RouteClasses
-from hitless.analysis.counts import HANGS_AFTER_S, LAST_BUCKET, Cell, Fates, bucket_of
+from hitless.analysis.counts import HANGS_AFTER_S, LAST_BUCKET, Cell, Fates, Transfer, bucket_of
 from hitless.rollout.spec import InstanceId, Region, Version
 
 GAVE_UP_AFTER_S = 1.0
@@ -45,6 +47,9 @@ class _Count:
     retried: int = 0
     durations: dict[int, int] = field(default_factory=dict)
     instances: dict[str, list[int]] = field(default_factory=dict)
+    answers: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
 
     def outcome(self, host: str | None, *, is_failed: bool, is_retried: bool) -> None:
         self.total += 1
@@ -57,6 +62,11 @@ class _Count:
 
     def duration(self, bucket: int) -> None:
         self.durations[bucket] = self.durations.get(bucket, 0) + 1
+
+    def transfer(self, received_bytes: int, sent_bytes: int) -> None:
+        self.answers += 1
+        self.received_bytes += received_bytes
+        self.sent_bytes += sent_bytes
 
 
 Counts = dict[tuple[str, str], _Count]
@@ -119,7 +129,7 @@ class Tally:
         return tuple(
             _cell(count, route=route, version=version_of(cluster), region=region, name=name)
             for (route, cluster), count in sorted(found.items())
-            if count.total or count.durations
+            if count.total or count.durations or count.answers
         )
 
     def _take_open(self, entry: Entry, count: _Count) -> None:
@@ -149,6 +159,8 @@ class Tally:
             _count_outcome(entry, count)
         if mark is None or (mark is _Mark.ANSWERED and not entries.is_stream(entry)):
             _count_duration(entry, count)
+        if entries.is_answered(entry) and (found := entries.body_bytes(entry)) is not None:
+            count.transfer(*found)
 
     def _mark_of_earlier_reader(self, entry: Entry) -> _Mark | None:
         began_s = entries.began_s(entry)
@@ -188,6 +200,7 @@ def _cell(count: _Count, *, route: str, version: Version, region: Region, name: 
         instance = name(host)
         instances[instance] = instances.get(instance, Fates()) + Fates(total=total, failed=failed)
     durations: Mapping[int, int] = dict(sorted(count.durations.items()))
+    transfer = Transfer(answers=count.answers, received_bytes=count.received_bytes, sent_bytes=count.sent_bytes)
     return Cell(
         region=region,
         route=route,
@@ -196,4 +209,5 @@ def _cell(count: _Count, *, route: str, version: Version, region: Region, name: 
         retried=count.retried,
         durations=durations,
         instances=instances,
+        transfer=transfer if count.answers else None,
     )

@@ -8,10 +8,12 @@ digest tells a hitless that knows other settings that it would not go on as it w
   from the bucket before, count), which is two or three characters less for every bucket; instances
   `{id: [total, failed]}`,
 * `k` calls: `[region, version, dependency, total, failed]`,
-* `u` usage: `[instance, region, version, age_s, cpu_s, memory_bytes, descriptors, requests]`.
+* `u` usage: `[instance, region, version, age_s, cpu_s, memory_bytes, descriptors, requests]`,
+* `b` bytes of the bodies of each of the cells, in their order: `[answers, received, sent]`, null where nothing told
+  them; a column of its own, because a reader of rows takes no longer one.
 
 Nothing is rounded: what is read is equal to what was written. A second of one route with two versions at 200
-requests/s takes about 600 bytes.
+requests/s takes about 650 bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hitless.analysis.counts import Call, Cell, Fates, Second, Usage
+from hitless.analysis.counts import Call, Cell, Fates, Second, Transfer, Usage
 from hitless.analysis.settings import JudgeSettings
 from hitless.ports import Recorded
 from hitless.rollout.spec import InstanceId, Region, Version
@@ -79,6 +81,7 @@ def second_parts(recorded: Recorded) -> dict[str, Any]:
         "c": [_cell(cell) for cell in second.cells],
         "k": [[one.region, one.version, one.dependency, one.fates.total, one.fates.failed] for one in second.calls],
         "u": [_usage(usage) for usage in second.usage],
+        "b": [_transfer(cell.transfer) for cell in second.cells] if any(one.transfer for one in second.cells) else [],
     }
     return parts | {name: row for name, row in rows.items() if row}
 
@@ -94,9 +97,13 @@ def read_second(line: str | bytes) -> Recorded | None:
 def read_parts(parts: Any) -> Recorded | None:
     """Read one second from its parts; None = they say something else."""
     try:
+        rows = parts.get("c", ())
+        transfers = parts.get("b") or [None] * len(rows)
         second = Second(
             at=parts["t"],
-            cells=tuple(_read_cell(*row) for row in parts.get("c", ())),
+            cells=tuple(
+                _read_cell(*row, transfer=_read_transfer(one)) for row, one in zip(rows, transfers, strict=True)
+            ),
             calls=tuple(_read_call(*row) for row in parts.get("k", ())),
             usage=tuple(_read_usage(*row) for row in parts.get("u", ())),
             gap=parts.get("g"),
@@ -130,6 +137,8 @@ def _read_cell(  # noqa: PLR0917 - the columns of one row
     retried: int,
     durations: list[int],
     instances: dict[str, list[int]],
+    *,
+    transfer: Transfer | None,
 ) -> Cell:
     buckets: dict[int, int] = {}
     bucket = 0
@@ -144,7 +153,19 @@ def _read_cell(  # noqa: PLR0917 - the columns of one row
         retried=retried,
         durations=buckets,
         instances={InstanceId(name): Fates(total=one[0], failed=one[1]) for name, one in instances.items()},
+        transfer=transfer,
     )
+
+
+def _transfer(one: Transfer | None) -> list[int] | None:
+    return None if one is None else [one.answers, one.received_bytes, one.sent_bytes]
+
+
+def _read_transfer(found: list[int] | None) -> Transfer | None:
+    if found is None:
+        return None
+    answers, received_bytes, sent_bytes = found
+    return Transfer(answers=answers, received_bytes=received_bytes, sent_bytes=sent_bytes)
 
 
 def _read_call(region: str, version: str, dependency: str, total: int, failed: int) -> Call:
