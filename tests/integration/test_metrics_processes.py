@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,42 @@ async def test_slow_huge_wrong_and_refusing_instances_are_missing() -> None:
             (found,) = await asyncio.wait_for(scraper.read([target(address)]), 3)
             assert found.counters is None
     await scraper.close()
+
+
+async def test_many_that_hang_keep_nobody_else_from_being_read_and_are_read_when_they_answer_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("hitless.adapters.metrics.scrape.ANSWER_WITHIN_S", 1.5)  # what answers has time on any machine
+    awake: set[str] = set()
+
+    async def moody(request: web.Request) -> web.Response:
+        if request.query["name"] not in awake:
+            await asyncio.Event().wait()
+        return web.Response(text=FIGURES)
+
+    scraper = Scraper()
+    async with telling(moody) as address:
+        hanging, honest = [f"hangs {number}" for number in range(80)], [f"answers {number}" for number in range(10)]
+        awake.update(honest)
+        targets = [
+            replace(target(address, name), path=f"/metrics?name={name.replace(' ', '%20')}")
+            for name in (*hanging, *honest)
+        ]
+
+        async def names_read() -> set[str]:
+            found = await scraper.read(targets)
+            assert [one.instance for one in found] == [one.instance for one in targets]
+            return {str(one.instance) for one in found if one.counters is not None}
+
+        await names_read()  # nobody is known yet, and whoever is named first has the first turn
+        assert await names_read() == set(honest)
+        awake.add("hangs 79")
+        read = [await names_read(), await names_read()]
+        assert all(set(honest) <= one for one in read)
+        assert "hangs 79" in read[0] | read[1]
+    await scraper.close()
+    assert "answers 9 cannot be read at /metrics?name=answers%209: not asked within" in caplog.text
+    assert caplog.text.count("instance hangs 0 cannot be read") == 1
 
 
 CHILD = "import time; data = bytearray(30_000_000); open('/dev/null'); time.sleep(60)"

@@ -1,4 +1,8 @@
-"""Asking instances for their figures: each once a second, with little patience, and never more than they should say."""
+"""Asking instances for their figures: each once a second, with little patience, and never more than they should say.
+
+Only so many are asked at once. Whoever had a turn and did not answer gets the next one after all who did, the one that
+has waited longest first: many that hang keep nobody else from being read, and are found out when they answer again.
+"""
 
 from __future__ import annotations
 
@@ -47,11 +51,20 @@ class Scraper:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hitless-figures")
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._told: dict[InstanceId, str] = {}
+        self._reads = 0
+        self._silent_at: dict[InstanceId, int] = {}
 
     async def read(self, targets: Sequence[Target]) -> tuple[Reading, ...]:
         """Ask every target; one that cannot be read has no counters."""
+        self._reads += 1
         self._told = {one.instance: self._told[one.instance] for one in targets if one.instance in self._told}
-        return tuple(await asyncio.gather(*(self._read(one) for one in targets)))
+        silent_at = self._silent_at
+        self._silent_at = {one.instance: silent_at[one.instance] for one in targets if one.instance in silent_at}
+        turns = sorted(range(len(targets)), key=lambda number: silent_at.get(targets[number].instance, 0))
+        until = asyncio.get_running_loop().time() + ANSWER_WITHIN_S
+        read = await asyncio.gather(*(self._read(targets[number], until) for number in turns))
+        by_number = dict(zip(turns, read, strict=True))
+        return tuple(by_number[number] for number in range(len(targets)))
 
     async def close(self) -> None:
         """Close connections, end the thread."""
@@ -60,14 +73,21 @@ class Scraper:
             await self._session.close()
             self._session = None
 
-    async def _read(self, target: Target) -> Reading:
-        counters = None
+    async def _read(self, target: Target, until: float) -> Reading:
+        """Ask one; `until` is the same for all, or a turn that is given back at the end would pass for one."""
+        counters, has_turn = None, False
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S), self._turns:
+            async with asyncio.timeout_at(until), self._turns:
+                has_turn = True
+                self._silent_at.pop(target.instance, None)
                 counters = await self._counters(target)
             self._told.pop(target.instance, None)
         except TimeoutError:
-            self._tell(target, f"no answer within {ANSWER_WITHIN_S:g} s")
+            if has_turn:
+                self._silent_at[target.instance] = self._reads
+                self._tell(target, f"no answer within {ANSWER_WITHIN_S:g} s")
+            elif target.instance not in self._silent_at:
+                self._tell(target, f"not asked within {ANSWER_WITHIN_S:g} s: too many others do not answer")
         except (aiohttp.ClientError, OSError, NotExposition, UnicodeDecodeError) as error:
             self._tell(target, str(error) or type(error).__name__)
         return Reading(instance=target.instance, region=target.region, version=target.version, counters=counters)
