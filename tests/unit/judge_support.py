@@ -12,7 +12,7 @@ from hitless.analysis.background import background
 from hitless.analysis.counts import LAST_BUCKET, Call, Cell, Fates, Second, bucket_of
 from hitless.analysis.judge import Judge
 from hitless.analysis.ruling import Call as Verdict
-from hitless.analysis.ruling import Judgement
+from hitless.analysis.ruling import Judgement, RowReport
 from hitless.analysis.settings import Background, JudgeSettings
 from hitless.rollout.spec import AnalysisSpec, InstanceId, Region, SloSpec, Version
 
@@ -151,3 +151,7 @@ def traffic(
 
 def calls_of(version: Version, dependency: str, total: int, failed: int) -> Call:
     return Call(region=EU, version=version, dependency=dependency, fates=Fates(total=total, failed=failed))
+
+
+def row(rows: tuple[RowReport, ...], name: str) -> RowReport:
+    return next(one for one in rows if one.name == name)

@@ -1,7 +1,8 @@
+"""The judge of one rollout: what it finds, what it says of it, and what takes its word away."""
+
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 from judge_support import (
     BEGIN,
     EU,
-    US,
     USUAL,
     V1,
     V2,
@@ -18,14 +18,13 @@ from judge_support import (
     cell_of,
     judged,
     measured,
+    row,
     second_of,
     settings_of,
-    together,
     traffic,
 )
 
-from hitless.analysis.background import background
-from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second
+from hitless.analysis.counts import Second
 from hitless.analysis.judge import Judge
 from hitless.analysis.likelihood import Tables, log_ratios
 from hitless.analysis.odds import LOG_ODDS, OddsTests
@@ -116,22 +115,6 @@ def test_calls_to_a_dependency_that_fail_are_found_before_users_see_it() -> None
     assert "calls to payments by v2" in last.ruling.sentence
 
 
-def test_two_regions_of_different_quality_and_different_shares_are_no_regression() -> None:
-    draw = np.random.default_rng(4)
-    bad = Behaviour(failing=0.03)
-    seconds = (
-        together(
-            second_of(draw, BEGIN + i, share=0.05, old=FINE, new=FINE),
-            second_of(draw, BEGIN + i, share=0.5, old=bad, new=bad, region=US),
-        )
-        for i in range(400)
-    )
-    judge = Judge(settings_of())
-    for second in seconds:
-        judge.take(second, {EU: 500, US: 5_000})
-    assert judge.judgement(next_share_bp=2_500).ruling.call is not Call.ROLLBACK
-
-
 def test_what_both_versions_suffer_at_once_is_no_regression() -> None:
     draw = np.random.default_rng(4)
     seconds = (
@@ -140,73 +123,6 @@ def test_what_both_versions_suffer_at_once_is_no_regression() -> None:
     )
     last, _ = judged(settings_of(), seconds, share_bp=3_000)
     assert last.ruling.call is not Call.ROLLBACK
-
-
-def test_how_slow_a_cold_start_is_is_left_out_and_said() -> None:
-    draw = np.random.default_rng(4)
-    settings = settings_of(analysis=AnalysisSpec(warm_up_s=60.0))
-    seconds = [
-        second_of(draw, BEGIN + i, new=Behaviour(failing=0.001, median_ms=300 if i < 60 else 50)) for i in range(200)
-    ]
-    early, _ = judged(settings, seconds[:30])
-    assert (early.ruling.call, early.ruling.why) == (Call.HOLD, Why.WARMING_UP)
-    late, _ = judged(settings, seconds)
-    assert late.ruling.call is not Call.ROLLBACK
-    warm, _ = judged(settings_of(), seconds)
-    assert (warm.ruling.call, warm.ruling.row) == (Call.ROLLBACK, "latency")
-
-
-def test_whoever_is_cold_need_not_fail() -> None:
-    settings = settings_of(analysis=AnalysisSpec(warm_up_s=60.0))
-    last, _ = judged(settings, traffic(4, 30, share=0.3, new=Behaviour(failing=0.3)), share_bp=3_000)
-    assert (last.ruling.call, last.ruling.row) == (Call.ROLLBACK, "errors")
-
-
-def test_after_a_change_of_the_share_what_fails_at_once_is_left_out_until_success_can_be_known() -> None:
-    slow = replace(USUAL, usual_duration_s=3.4, usual_durations_s={})
-    fails_at_once = Second(
-        at=BEGIN,
-        cells=(
-            Cell(region=EU, route="/", version=V1, requests=Fates(total=100)),
-            Cell(region=EU, route="/", version=V2, requests=Fates(total=20, failed=20)),
-        ),
-    )
-    judge = Judge(settings_of(before=slow))
-    calls = []
-    for i in range(6):
-        judge.take(replace(fails_at_once, at=BEGIN + i), {EU: 500})
-        calls.append(judge.judgement(next_share_bp=2_500).ruling.call)
-    assert calls == [Call.HOLD] * 4 + [Call.ROLLBACK] * 2
-
-
-def test_each_class_of_routes_is_left_out_for_as_long_as_its_own_answers_take() -> None:
-    """What fails at once here fails as often as before; its successes come three seconds later."""
-
-    def known_after(seconds: int) -> Cell:
-        late = 38 if seconds >= 3 else 0
-        return Cell(region=EU, route="/export", version=V2, requests=Fates(total=late + 2, failed=2))
-
-    usual = Cell(region=EU, route="/export", version=V1, requests=Fates(total=400, failed=20))
-    judge = Judge(settings_of(before=replace(USUAL, usual_durations_s={"/": 0.2, "/export": 2.9})))
-    for i in range(60):
-        quick = [
-            Cell(region=EU, route="/", version=V1, requests=Fates(total=400)),
-            Cell(region=EU, route="/", version=V2, requests=Fates(total=40)),
-        ]
-        judge.take(Second(at=BEGIN + i, cells=(*quick, usual, known_after(i))), {EU: 1_000})
-        canary = row(judge.judgement(next_share_bp=2_500).rows, "errors").canary
-        exported = max(0, i - 2)
-        assert canary == (2 * exported, 40 * i + 40 * exported)
-    assert judge.judgement(next_share_bp=2_500).ruling.call is not Call.ROLLBACK
-
-
-def test_a_region_whose_share_is_unknown_is_not_compared() -> None:
-    judge = Judge(settings_of())
-    for second in traffic(1, 30, new=Behaviour(failing=1.0)):
-        judge.take(second, {})
-    last = judge.judgement(next_share_bp=2_500)
-    assert last.ruling.call is Call.HOLD
-    assert row(last.rows, "errors").log_evidence is None
 
 
 def test_rows_that_a_service_has_not_give_their_weight_to_the_others() -> None:
@@ -245,76 +161,6 @@ def test_an_instance_that_begins_to_fail_again_and_again_is_found_by_its_onsets(
     assert (last.ruling.call, last.ruling.row) == (Call.ROLLBACK, "onset")
 
 
-def test_below_the_objective_for_longer_than_allowed_is_turned_back_and_not_before() -> None:
-    slo = SloSpec(success_rate=0.99, success_for_s=20.0)
-    blind = replace(USUAL, dispersion={"errors": 1e6})  # no row of the sum can decide
-    analysis = AnalysisSpec(warm_up_s=0.0)
-    seconds = list(traffic(2, 60, share=0.5, new=Behaviour(failing=0.3), old=Behaviour(failing=0.0)))
-    last, taken = judged(settings_of(before=blind, slo=slo, analysis=analysis), seconds, share_bp=5_000)
-    assert (last.ruling.call, last.ruling.why, last.ruling.row) == (Call.ROLLBACK, Why.OBJECTIVE, "objective")
-    assert 20 < taken <= 23
-    assert "longer than 20 s" in last.ruling.sentence
-
-
-def test_a_short_outage_is_not_below_the_objective_for_long() -> None:
-    slo = SloSpec(success_rate=0.99, success_for_s=30.0)
-    blind = replace(USUAL, dispersion={"errors": 1e6})
-    draw = np.random.default_rng(2)
-    seconds = (
-        second_of(draw, BEGIN + i, share=0.5, old=Behaviour(failing=0), new=Behaviour(failing=0.5 if i < 9 else 0.0))
-        for i in range(80)
-    )
-    last, _ = judged(settings_of(before=blind, slo=slo), seconds, share_bp=5_000)
-    assert last.ruling.call is not Call.ROLLBACK
-
-
-def test_one_failure_of_a_small_canary_is_not_an_outage() -> None:
-    slo = SloSpec(success_rate=0.9995, success_for_s=60.0)
-    none = Behaviour(failing=0.0)
-    draw = np.random.default_rng(2)
-    seconds = [second_of(draw, BEGIN + i, share=0.05, old=none, new=none) for i in range(150)]
-    for i in (20, 60, 100):
-        old, new = seconds[i].cells
-        seconds[i] = replace(
-            seconds[i], cells=(old, replace(new, requests=Fates(total=max(1, new.requests.total), failed=1)))
-        )
-    judge = Judge(settings_of(slo=slo))
-    for second in seconds:
-        judge.take(second, {EU: 500})
-        assert judge.judgement(next_share_bp=2_500).ruling.why is not Why.OBJECTIVE
-
-
-def test_when_both_versions_are_below_the_objective_the_new_one_is_not_blamed() -> None:
-    slo = SloSpec(success_rate=0.99, success_for_s=20.0)
-    bad = Behaviour(failing=0.2)
-    last, _ = judged(settings_of(slo=slo), traffic(2, 80, share=0.3, old=bad, new=bad), share_bp=3_000)
-    assert (last.ruling.call, last.ruling.why) == (Call.HOLD, Why.ENVIRONMENT)
-
-
-def test_a_version_that_has_all_of_the_traffic_is_still_held_against_the_objective() -> None:
-    slo = SloSpec(success_rate=0.99, success_for_s=20.0)
-    draw = np.random.default_rng(2)
-    seconds = [
-        replace(second, cells=second.cells[1:])
-        for second in (second_of(draw, BEGIN + i, share=1.0, new=Behaviour(failing=0.04)) for i in range(60))
-    ]
-    last, _ = judged(settings_of(slo=slo), seconds, share_bp=10_000)
-    assert (last.ruling.call, last.ruling.row) == (Call.ROLLBACK, "objective")
-    good = [second_of(draw, BEGIN + i, share=1.0) for i in range(60)]
-    assert judged(settings_of(slo=slo), good, share_bp=10_000)[0].ruling.call is Call.HOLD
-
-
-def test_after_a_common_outage_the_judge_goes_on() -> None:
-    slo = SloSpec(success_rate=0.99, success_for_s=20.0)
-    draw = np.random.default_rng(2)
-    seconds = (
-        second_of(draw, BEGIN + i, share=0.3, old=Behaviour(failing=rate), new=Behaviour(failing=rate))
-        for i, rate in enumerate([0.2] * 60 + [0.0] * 400)
-    )
-    last, _ = judged(settings_of(slo=slo), seconds, share_bp=3_000, next_share_bp=5_000)
-    assert last.ruling.why is not Why.ENVIRONMENT
-
-
 @pytest.mark.parametrize(("rate", "share", "failing"), [(20.0, 0.5, 0.05), (5.0, 0.3, 0.1), (100.0, 0.05, 1.0)])
 def test_next_to_a_version_without_a_failure_it_is_said_how_much_worse_at_least(
     rate: float, share: float, failing: float
@@ -345,20 +191,6 @@ def test_the_confidence_sequence_is_never_narrower_than_the_likelihood_makes_it(
         kept = fine[log_ratios(tables, fine).sum(axis=0) > np.log(np.exp(grid).mean() * 0.01)]
         assert (found.low or 0.0) <= np.exp(kept[0]) * 1.01
         assert (found.high or np.inf) >= np.exp(kept[-1]) * 0.99
-
-
-@pytest.mark.parametrize("outage_s", [1, 5, 30])
-def test_a_common_outage_is_not_held_against_the_new_version_once_it_is_over(outage_s: int) -> None:
-    draw = np.random.default_rng(2)
-    before = measured(old=NEARLY_SPOTLESS)
-    seconds = (
-        second_of(draw, BEGIN + i, share=0.3, old=one, new=one)
-        for i, one in enumerate([NEARLY_SPOTLESS] * 60 + [Behaviour(failing=1.0)] * outage_s + [NEARLY_SPOTLESS] * 200)
-    )
-    settings = settings_of(before=before, slo=SloSpec(success_rate=0.998))
-    last, _ = judged(settings, seconds, share_bp=3_000, next_share_bp=5_000)
-    assert last.ruling.call is not Call.ROLLBACK
-    assert "objective" in {row.name for row in last.rows}
 
 
 def test_a_canary_that_gets_no_traffic_holds() -> None:
@@ -461,15 +293,6 @@ def test_a_verdict_stays_when_the_evidence_fades() -> None:
     assert judge.judgement(next_share_bp=2_500).ruling == first
 
 
-def test_with_little_traffic_seconds_are_pooled_until_there_is_something_to_compare() -> None:
-    rare = replace(USUAL, requests_per_s=1.0)
-    settings = settings_of(before=rare)
-    last, _ = judged(settings, traffic(1, 400, rate=1.0, share=0.3, new=Behaviour(failing=1.0)), share_bp=3_000)
-    assert last.ruling.call is Call.ROLLBACK
-    quiet, _ = judged(settings, traffic(1, 400, rate=1.0, share=0.3), share_bp=3_000)
-    assert (quiet.ruling.call, quiet.ruling.why) == (Call.HOLD, Why.TOO_FEW)
-
-
 def test_what_is_slow_is_learnt_where_nothing_was_seen_before() -> None:
     seconds = traffic(1, 100, new=Behaviour(median_ms=500.0))
     last, _ = judged(settings_of(before=Background()), seconds)
@@ -485,10 +308,6 @@ def test_the_promise_says_what_is_only_measured_where_instances_are_few() -> Non
     assert "the row of onsets holds" in many
 
 
-def row(rows: tuple[RowReport, ...], name: str) -> RowReport:
-    return next(one for one in rows if one.name == name)
-
-
 def test_nothing_is_judged_by_thresholds_that_it_has_shown_itself() -> None:
     judge = Judge(settings_of(before=Background()))
     draw = np.random.default_rng(0)
@@ -500,32 +319,6 @@ def test_nothing_is_judged_by_thresholds_that_it_has_shown_itself() -> None:
         evidence.append(rows["latency"].log_evidence or 0.0)
     assert evidence[:2] == [0.0, 0.0]  # the first is left out: the share has just begun
     assert evidence[2] > 10.0
-
-
-def test_where_one_version_has_no_traffic_it_is_not_said_that_no_request_was_seen() -> None:
-    judge = Judge(settings_of())
-    for second in traffic(1, 30, share=1.0):
-        judge.take(second, {EU: 10_000})
-    assert "none seen while both versions had traffic" in judge.judgement(next_share_bp=10_000).detail
-
-
-def over_routes(draw: np.random.Generator, at: int, *, rate: float, share: float, routes: int) -> Second:
-    arms = ((V1, 1.0 - share), (V2, share))
-    counts = [(version, i, int(draw.poisson(rate * part / routes))) for version, part in arms for i in range(routes)]
-    return Second(at=at, cells=tuple(cell_of(draw, version, n, FINE, route=f"/{i}") for version, i, n in counts if n))
-
-
-@pytest.mark.parametrize(("rate", "share", "routes"), [(1.0, 0.9, 1), (50.0, 0.75, 20), (100.0, 0.9, 20)])
-def test_where_little_of_the_old_version_is_left_in_a_second_more_of_them_are_compared_together(
-    rate: float, share: float, routes: int
-) -> None:
-    draw = np.random.default_rng(1)
-    before = [over_routes(draw, BEGIN - 600 + i, rate=rate, share=0.0, routes=routes) for i in range(600)]
-    settings = settings_of(before=background(before, baseline=V1, analysis=AnalysisSpec()))
-    seconds = (over_routes(draw, BEGIN + i, rate=rate, share=share, routes=routes) for i in range(300))
-    last, _ = judged(settings, seconds, share_bp=round(10_000 * share), next_share_bp=10_000)
-    assert last.ruling.why is not Why.NO_DATA
-    assert (last.rows[0].coverage or 0.0) > 0.7
 
 
 def test_an_incident_that_hits_both_versions_is_held_against_neither() -> None:
@@ -540,48 +333,3 @@ def test_an_incident_that_hits_both_versions_is_held_against_neither() -> None:
         last, _ = judged(settings, [*calm, *incident], share_bp=5_000)
         assert last.ruling.call is Call.HOLD, last.detail
         assert last.ruling.why is Why.ENVIRONMENT
-
-
-def test_after_a_flip_the_new_version_is_held_against_the_promise_that_the_old_one_kept() -> None:
-    slo = SloSpec(success_rate=0.99, success_for_s=5.0)
-    settings = settings_of(slo=slo)
-    seconds = list(traffic(3, 20, share=1.0, new=Behaviour(failing=0.2)))
-    last, _ = judged(settings, seconds, share_bp=10_000)
-    assert (last.ruling.call, last.ruling.row) == (Call.ROLLBACK, "objective")
-    never_kept = settings_of(slo=slo, before=replace(USUAL, failure_rate=0.2))
-    last, _ = judged(never_kept, seconds, share_bp=10_000)
-    assert last.ruling.call is Call.HOLD
-
-
-def test_a_common_outage_is_not_blamed_on_the_version_that_shows_it_first() -> None:
-    blamed = 0
-    settings = settings_of(before=measured(old=NEARLY_SPOTLESS), slo=SloSpec(success_rate=0.999))
-    for seed in range(6):
-        draw = np.random.default_rng(seed)
-        seconds = (
-            second_of(draw, BEGIN + i, share=0.95, old=one, new=one)
-            for i, one in enumerate([NEARLY_SPOTLESS] * 60 + [Behaviour(failing=0.1)] * 30 + [NEARLY_SPOTLESS] * 30)
-        )
-        last, _ = judged(settings, seconds, share_bp=9_500, next_share_bp=10_000)
-        blamed += last.ruling.call is Call.ROLLBACK
-    assert blamed <= 1  # all but one while the new version's test alone decided
-
-
-def test_most_of_the_traffic_does_not_keep_a_version_from_being_held_against_the_objective() -> None:
-    settings = settings_of(before=measured(old=NEARLY_SPOTLESS), slo=SloSpec(success_rate=0.999))
-    seconds = traffic(1, 60, share=0.95, old=NEARLY_SPOTLESS, new=Behaviour(failing=0.05))
-    last, taken = judged(settings, seconds, share_bp=9_500, next_share_bp=10_000)
-    assert (last.ruling.call, last.ruling.why) == (Call.ROLLBACK, Why.WORSE)
-    assert taken <= 40
-
-
-def test_what_hung_at_a_larger_share_is_not_held_against_a_smaller_one() -> None:
-    draw = np.random.default_rng(0)
-    settings = settings_of(before=measured(rate=1_000.0))
-    judge = Judge(settings)
-    for i, share in enumerate([0.5] * 20 + [0.05] * 20):
-        hung = 10 if 19 <= i < 25 else 0  # of the 500 requests to either version 5 s before, when something stood still
-        cells = second_of(draw, BEGIN + i, rate=1_000.0, share=share).cells
-        told = tuple(replace(cell, durations=Counter(cell.durations) + Counter({LAST_BUCKET: hung})) for cell in cells)
-        judge.take(Second(at=BEGIN + i, cells=told), {EU: round(10_000 * share)})
-    assert judge.judgement(next_share_bp=2_500).ruling.call is not Call.ROLLBACK

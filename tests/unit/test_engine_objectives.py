@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
+from engine_stage import World
 
 from hitless.analysis.counts import Cell, Fates, Second
 from hitless.engine.controller import Controller
-from hitless.engine.keeper import LEASE_S, Keeper
 from hitless.engine.objectives import FEED_S, UNHEARD_S
-from hitless.engine.outside import Outside
 from hitless.errors import EnvironmentFault, UnknownService
-from hitless.rollout.spec import (
-    LOCAL,
-    Address,
-    LatencyObjective,
-    RunSpec,
-    ServiceSpec,
-    SloSpec,
-    TrafficSpec,
-    Version,
-)
+from hitless.rollout.spec import LOCAL, Address, LatencyObjective, RunSpec, ServiceSpec, SloSpec, TrafficSpec, Version
 from hitless.rollout.state import RolloutPhase
-from hitless.testing import FakeChecker, FakeFleet, FakeMetrics, FakePreflighter, FakeRouter, MemoryStore, VirtualClock
+from hitless.testing import FakeMetrics
 from hitless.view.models import BurnView, ObjectiveView
 
 MINUTE_S = 60
@@ -47,45 +35,12 @@ def traffic(failed: int, *, total: int = 100) -> Any:
     return lambda at: Second(at=at, cells=(cell,))
 
 
-class World:
-    """What outlives a controller."""
+class Measured(World):
+    """A world in which no request fails unless a test says so."""
 
     def __init__(self) -> None:
-        self.clock = VirtualClock()
-        self.store = MemoryStore()
-        self.fleet = FakeFleet(self.clock)
-        self.router = FakeRouter(self.clock, self.fleet)
-        self.metrics = FakeMetrics(self.clock)
+        super().__init__(SHOP)
         self.metrics.tell("shop", traffic(0))
-        self.spec = SHOP
-        self.controllers = 0
-
-    @asynccontextmanager
-    async def controlled(self) -> AsyncIterator[Controller]:
-        self.controllers += 1
-        owner = f"controller {self.controllers}"
-        lease = self.store.acquire_lease(owner=owner, now=self.clock.now(), ttl_s=LEASE_S)
-        outside = Outside(
-            fleet=self.fleet,
-            router=self.router,
-            checker=FakeChecker(self.clock),
-            preflighter=FakePreflighter(self.clock),
-            clock=self.clock,
-            metrics=self.metrics,
-        )
-        keeper = Keeper(store=self.store, clock=self.clock, lease=lease)
-        controller = Controller(settings=lambda: {"shop": self.spec}, keeper=keeper, outside=outside)
-        await controller.open()
-        stopping = asyncio.Event()
-        running = asyncio.create_task(controller.run(until=stopping))
-        try:
-            yield controller
-        finally:
-            stopping.set()
-            while not running.done():
-                await self.clock.advance(1)
-            await running
-            self.store.release_lease(keeper.lease)
 
     async def deploy(self, controller: Controller, version: str = "v1") -> None:
         await controller.deploy(
@@ -100,14 +55,14 @@ class World:
 
 
 @pytest.fixture
-async def world() -> World:
-    made = World()
+async def world() -> Measured:
+    made = Measured()
     made.clock.run_threads_inline()
     return made
 
 
 @pytest.fixture
-async def controller(world: World) -> AsyncIterator[Controller]:
+async def controller(world: Measured) -> AsyncIterator[Controller]:
     async with world.controlled() as one:
         await world.deploy(one)
         yield one
@@ -123,7 +78,7 @@ async def burn(controller: Controller, window: str = "1h") -> BurnView:
     return one
 
 
-async def test_a_budget_is_shown_at_rest_and_says_since_when_it_knows(world: World, controller: Controller) -> None:
+async def test_a_budget_is_shown_at_rest_and_says_since_when_it_knows(world: Measured, controller: Controller) -> None:
     begun = int(world.clock.now().timestamp())
     world.metrics.tell("shop", lambda at: traffic(1 if at % 20 == 0 else 0)(at))
     await world.clock.advance(10 * MINUTE_S)
@@ -135,7 +90,7 @@ async def test_a_budget_is_shown_at_rest_and_says_since_when_it_knows(world: Wor
     assert world.told() == []
 
 
-async def test_what_was_measured_lately_can_be_asked_for(world: World, controller: Controller) -> None:
+async def test_what_was_measured_lately_can_be_asked_for(world: Measured, controller: Controller) -> None:
     await world.clock.advance(10 * MINUTE_S)
     found = await controller.seconds(service="shop", minutes=5)
     assert len(found) == pytest.approx(5 * MINUTE_S, abs=3)
@@ -144,7 +99,7 @@ async def test_what_was_measured_lately_can_be_asked_for(world: World, controlle
         await controller.seconds(service="cart", minutes=5)
 
 
-async def test_nothing_is_known_before_the_first_look_and_nothing_is_promised_without_an_slo(world: World) -> None:
+async def test_nothing_is_known_before_the_first_look_and_nothing_is_promised_without_an_slo(world: Measured) -> None:
     world.metrics.hangs = True
     async with world.controlled() as controller:
         await world.deploy(controller)
@@ -157,7 +112,7 @@ async def test_nothing_is_known_before_the_first_look_and_nothing_is_promised_wi
         assert (await controller.service("shop"))["objectives"] == []
 
 
-async def test_an_alert_that_begins_and_ends_is_journaled_once_each(world: World, controller: Controller) -> None:
+async def test_an_alert_that_begins_and_ends_is_journaled_once_each(world: Measured, controller: Controller) -> None:
     await world.clock.advance(6 * MINUTE_S)
     world.metrics.tell("shop", traffic(5))
     await world.clock.advance(10 * MINUTE_S)
@@ -172,7 +127,9 @@ async def test_an_alert_that_begins_and_ends_is_journaled_once_each(world: World
     ]
 
 
-async def test_what_is_not_measured_ends_no_alert_and_is_told_as_unknown(world: World, controller: Controller) -> None:
+async def test_what_is_not_measured_ends_no_alert_and_is_told_as_unknown(
+    world: Measured, controller: Controller
+) -> None:
     world.metrics.tell("shop", traffic(5))
     await world.clock.advance(10 * MINUTE_S)
     before = await shown(controller)
@@ -187,7 +144,7 @@ async def test_what_is_not_measured_ends_no_alert_and_is_told_as_unknown(world: 
 
 @pytest.mark.parametrize("trouble", ["fault", "hangs"])
 async def test_metrics_that_do_not_answer_make_a_rate_unknown_and_are_taken_up_again(
-    world: World, controller: Controller, trouble: str
+    world: Measured, controller: Controller, trouble: str
 ) -> None:
     await world.clock.advance(10 * MINUTE_S)
     assert (await burn(controller))["long"] == 0.0
@@ -200,7 +157,7 @@ async def test_metrics_that_do_not_answer_make_a_rate_unknown_and_are_taken_up_a
 
 
 async def test_a_fault_inside_is_logged_and_ends_nothing(
-    world: World, controller: Controller, caplog: pytest.LogCaptureFixture
+    world: Measured, controller: Controller, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.metrics.fault = ZeroDivisionError("division by zero")
     await world.clock.advance(2 * FEED_S)
@@ -213,7 +170,7 @@ async def test_a_fault_inside_is_logged_and_ends_nothing(
 
 
 async def test_a_store_that_fails_is_told_later_and_the_alert_is_shown_meanwhile(
-    world: World, controller: Controller, monkeypatch: pytest.MonkeyPatch
+    world: Measured, controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> Any:
         raise EnvironmentFault("the disk is full")
@@ -228,7 +185,7 @@ async def test_a_store_that_fails_is_told_later_and_the_alert_is_shown_meanwhile
     assert world.told().count(("burning", "success_rate", "1h")) == 1
 
 
-async def test_the_next_controller_begins_anew_with_what_the_metrics_have(world: World) -> None:
+async def test_the_next_controller_begins_anew_with_what_the_metrics_have(world: Measured) -> None:
     async with world.controlled() as controller:
         await world.deploy(controller)
         world.metrics.tell("shop", traffic(5))
@@ -245,7 +202,7 @@ async def test_the_next_controller_begins_anew_with_what_the_metrics_have(world:
 
 
 async def test_a_changed_objective_begins_with_what_was_measured_and_the_others_keep_their_budget(
-    world: World, controller: Controller
+    world: Measured, controller: Controller
 ) -> None:
     world.metrics.tell("shop", lambda at: traffic(10 if at % 600 == 0 else 0)(at))
     await world.clock.advance(60 * MINUTE_S)
@@ -263,7 +220,7 @@ async def test_a_changed_objective_begins_with_what_was_measured_and_the_others_
 
 
 async def test_an_alert_of_an_objective_that_is_promised_no_more_ends_and_says_why(
-    world: World, controller: Controller
+    world: Measured, controller: Controller
 ) -> None:
     world.metrics.tell("shop", traffic(5))
     await world.clock.advance(10 * MINUTE_S)

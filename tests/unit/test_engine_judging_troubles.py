@@ -1,0 +1,127 @@
+"""What goes wrong while a rollout is judged is told, and holds up nothing but a promotion."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from engine_stage import JudgedWorld, Stage
+
+from hitless.engine.case import READ_S
+from hitless.testing.judging import WORSE, not_worse
+
+
+@pytest.fixture
+def world() -> JudgedWorld:
+    return JudgedWorld()
+
+
+@pytest.fixture
+async def stage(world: JudgedWorld) -> AsyncIterator[Stage]:
+    world.clock.run_threads_inline()
+    async with world.controlled() as controller:
+        yield Stage(world, controller)
+    assert world.router.violations == []
+
+
+async def test_metrics_that_answer_no_more_hold_a_step_whatever_was_shown_before(stage: Stage) -> None:
+    await stage.canary()
+    metrics = stage.world.metrics
+    stage.judges.ruling = not_worse(2_500)
+    await stage.clock.advance(4)
+    assert stage.rulings()[-1] == ("promote", "not_worse")
+    metrics.hangs = True
+    await stage.clock.advance(600)
+    assert stage.world.weight("v2") == 100
+    assert stage.rulings()[-1] == ("hold", "no_data")
+    view = await stage.rollout()
+    assert (view["judgement"]["call"], view["judgement"]["sentence"]) == ("hold", "no second was measured for 10 s")
+
+
+async def test_metrics_in_trouble_are_told_and_turn_nothing_back(stage: Stage) -> None:
+    await stage.canary()
+    metrics = stage.world.metrics
+    stage.judges.ruling = not_worse(2_500)
+    metrics.fault = OSError(5, "Input/output error")
+    await stage.clock.advance(600)
+    assert stage.world.weight("v2") == 100
+    assert "requests are not measured: " in await stage.problems()
+    metrics.fault = None
+    await stage.until_weight("v2", 2_500, within_s=5)
+    assert "requests are not measured" not in await stage.problems()
+
+
+async def test_a_disk_in_trouble_holds_up_no_verdict_and_is_told(stage: Stage) -> None:
+    await stage.canary()
+    stage.world.recorder.fault = OSError(28, "No space left on device")
+    await stage.clock.advance(5)
+    assert "what the judge sees is not recorded: " in await stage.problems()
+    stage.judges.ruling = not_worse(2_500)
+    await stage.until_weight("v2", 2_500, within_s=60)
+
+
+async def test_a_recording_that_cannot_be_read_leaves_nobody_unjudged(world: JudgedWorld) -> None:
+    world.clock.run_threads_inline()
+    world.recorder.hangs = True
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.deploy("v1")
+        await stage.idle()
+        await stage.deploy("v2")
+        await stage.until_weight("v2", 100)
+        await stage.clock.advance(READ_S + 5)
+        assert f"what the judge sees is not recorded: no answer within {READ_S:g} s" in await stage.problems()
+        stage.judges.ruling = WORSE
+        await stage.idle()
+        assert (await stage.rollout())["cause"] == WORSE.sentence
+        assert await stage.problems() == ""
+
+
+async def test_a_second_that_makes_no_sense_is_a_gap_and_is_told(stage: Stage) -> None:
+    await stage.canary()
+    senseless = int(stage.clock.now().timestamp()) + 5
+    stage.judges.senseless.add(senseless)
+    told = ""
+    for _ in range(40):
+        await stage.clock.advance(0.25)
+        told += await stage.problems()
+    assert "what was measured makes no sense to the judge: " in told
+    (gap,) = [one for one in stage.world.recorder.recorded("shop-r2") if one.second.at == senseless]
+    assert gap.second.gap == f"second {senseless}: more failures than requests"
+    assert gap in stage.world.judge.taken  # as the next controller will show it
+    assert stage.world.judge.taken[-1].second.at > senseless
+    assert await stage.problems() == ""
+
+
+async def test_a_judge_that_breaks_shows_nothing_and_a_person_may_go_on(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    await stage.canary()
+    stage.judges.ruling = not_worse(2_500)
+    stage.judges.fault = ZeroDivisionError("division by zero")
+    await stage.clock.advance(600)
+    assert stage.world.weight("v2") == 100
+    assert "nobody compares any more: ZeroDivisionError: division by zero" in await stage.problems()
+    assert "the judge of shop-r2 has failed" in caplog.text
+    assert stage.rulings()[-1] == ("hold", "no_data")
+    await stage.act("promote")
+    await stage.until_weight("v2", 2_500, within_s=5)
+
+
+async def test_where_nobody_measures_a_step_waits_for_a_person(world: JudgedWorld) -> None:
+    world.clock.run_threads_inline()
+    world.is_measured = False
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.deploy("v1")
+        await stage.idle()
+        await stage.deploy("v2")
+        await stage.until_weight("v2", 100)
+        await stage.clock.advance(600)
+        until = (await stage.rollout())["stages"][0]["until"]
+        assert ("judged fit for 25 %", False, "requests are not measured here") in [
+            (one["name"], one["met"], one["detail"]) for one in until
+        ]
+        await stage.act("promote")
+        await stage.until_weight("v2", 2_500, within_s=5)
+        assert stage.judges.made == []
