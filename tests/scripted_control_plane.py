@@ -108,7 +108,7 @@ def preflight(*severities: str) -> PreflightView:
     )
 
 
-def evidence(name: str, **changes: Any) -> EvidenceView:
+def evidence(name: str, **changes: Any) -> EvidenceView[str]:
     row: dict[str, Any] = {
         "name": name,
         "title": name,

@@ -24,7 +24,8 @@ from hitless.cli.tree import columns
 from hitless.config.fields import read_budget, read_margin, read_objective, read_weight
 from hitless.config.values import BadValueError, read_share
 from hitless.rollout.spec import AnalysisSpec
-from hitless.view.analysis import AnalysisView, FigureView, RowView, analysis_view, figure_view
+from hitless.view.analysis import AnalysisView, FigureView, analysis_view, figure_view
+from hitless.view.models import EvidenceView
 
 CODES: Mapping[str, int] = {"promote": DONE, "rollback": ROLLED_BACK, "hold": HUMAN_NEEDED}
 
@@ -151,7 +152,7 @@ def _counted(counts: Sequence[int] | None) -> str:
     return "" if counts is None else f"{counts[0]:,} of {counts[1]:,}"
 
 
-def _seen(row: RowView) -> str:
+def _seen(row: EvidenceView[int]) -> str:
     since = "" if row["since"] is None else f"since second {row['since']}; "
     return f"{since}{row['detail']}"
 

@@ -55,7 +55,7 @@ def missing_words(judgement: JudgementView) -> str:
     return f"missing: {', '.join(known)}" if known else ""
 
 
-def _table(rows: list[EvidenceView]) -> Table:
+def _table(rows: list[EvidenceView[str]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("evidence", "new", "old", "odds", "towards rollback"):
         table.add_column(name, justify="left" if name == "evidence" else "right", no_wrap=True, overflow="ellipsis")
@@ -66,17 +66,17 @@ def _table(rows: list[EvidenceView]) -> Table:
     return table
 
 
-def _says_something(row: EvidenceView) -> bool:
+def _says_something(row: EvidenceView[str]) -> bool:
     """Tell whether it has seen requests of the new version, or has something to tell in words."""
     return bool(row["canary"] and row["canary"][1]) or (row["canary"] is None and bool(row["detail"]))
 
 
-def _weight(row: EvidenceView) -> tuple[bool, float]:
+def _weight(row: EvidenceView[str]) -> tuple[bool, float]:
     """Order rows: those that hold a rollout, or took it back, before all others."""
     return row["since"] is not None, _progress(row)
 
 
-def _progress(row: EvidenceView) -> float:
+def _progress(row: EvidenceView[str]) -> float:
     """Return how far a row is on the way to its bound; evidence for the new version is none against it."""
     if row["log_evidence"] is None or not row["log_needed"]:
         return 0.0
@@ -87,7 +87,7 @@ def _bad(counted: list[int] | None) -> str:
     return UNKNOWN if counted is None else f"{counted[0]:,} of {counted[1]:,}"
 
 
-def _times(row: EvidenceView) -> str:
+def _times(row: EvidenceView[str]) -> str:
     """Give the estimate and what it is at least and at most."""
     estimate = row["estimate"]
     if estimate is None or estimate["value"] is None:

@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, TypedDict
 
 from hitless.analysis.figures import Comparison
 from hitless.analysis.replay import Verdict
 from hitless.analysis.ruling import RowReport
-
-
-class EstimateView(TypedDict):
-    """How much worse; None = unbounded on that side, or not known."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    unit: str
-
-
-class RowView(TypedDict):
-    """One row of a judge; counts are `[bad, all]`, `since` is the second in which it first reached its bound."""
-
-    name: str
-    title: str
-    acts: str
-    log_evidence: float | None
-    log_needed: float | None
-    weight: float
-    canary: list[int] | None
-    baseline: list[int] | None
-    coverage: float | None
-    estimate: EstimateView | None
-    since: int | None
-    detail: str
+from hitless.view.judgement import evidence_view, finite
+from hitless.view.models import EvidenceView
 
 
 class AnalysisView(TypedDict):
@@ -56,7 +31,7 @@ class AnalysisView(TypedDict):
     background_s: int
     settings: str
     promise: str
-    rows: list[RowView]
+    rows: list[EvidenceView[int]]
 
 
 class FigureView(TypedDict):
@@ -89,38 +64,12 @@ def analysis_view(
         "detail": judgement.detail,
         "shown_for_bp": ruling.next_share_bp,
         "missing_requests": judgement.missing_requests,
-        "missing_s": judgement.missing_s,
+        "missing_s": finite(judgement.missing_s),
         "seconds": verdict.seconds,
         "background_s": background_s,
         "settings": ruling.settings,
         "promise": judgement.promise,
-        "rows": [row_view(row, first=first) for row in judgement.rows],
-    }
-
-
-def row_view(row: RowReport, *, first: int = 0) -> RowView:
-    """Render a row; what is infinite is not known."""
-    estimate = row.estimate
-    return {
-        "name": row.name,
-        "title": row.title,
-        "acts": row.acts.value,
-        "log_evidence": _finite(row.log_evidence),
-        "log_needed": _finite(row.log_needed),
-        "weight": row.weight,
-        "canary": list(row.canary) if row.canary else None,
-        "baseline": list(row.baseline) if row.baseline else None,
-        "coverage": row.coverage,
-        "estimate": None
-        if estimate is None
-        else {
-            "value": _finite(estimate.value),
-            "low": _finite(estimate.low),
-            "high": _finite(estimate.high),
-            "unit": estimate.unit,
-        },
-        "since": None if row.since is None else row.since - first,
-        "detail": row.detail,
+        "rows": [evidence_view(row, since=_since(row, first)) for row in judgement.rows],
     }
 
 
@@ -133,11 +82,11 @@ def figure_view(found: Comparison) -> FigureView:
         "baseline": {"count": found.baseline[0], "mean": found.baseline[1]},
         "canary": {"count": found.canary[0], "mean": found.canary[1]},
         "difference": found.difference,
-        "low": _finite(found.low),
-        "high": _finite(found.high),
+        "low": finite(found.low),
+        "high": finite(found.high),
         "margin": found.margin,
     }
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _since(row: RowReport, first: int) -> int | None:
+    return None if row.since is None else row.since - first

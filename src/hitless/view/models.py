@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 Payload = TypeVar("Payload")
+Since = TypeVar("Since", str, int)
 
 RolloutState = Literal["running", "paused", "completed", "rolled_back", "refused", "superseded", "failed"]
 """`running` includes the way back (`phase` = `rolling_back`); refused: by the preflight, nothing had changed."""
@@ -93,11 +94,12 @@ class EstimateView(TypedDict):
     unit: str
 
 
-class EvidenceView(TypedDict):
+class EvidenceView(TypedDict, Generic[Since]):
     """One row of a judge as it stands.
 
     It decides where `log_evidence` reaches `log_needed`; None there: it is outside the sum. `canary` and `baseline` are
-    `[bad, all]`. `since` is the second in which it first reached its bound.
+    `[bad, all]`. `since` is the second in which it first reached its bound: a moment, or counted from the beginning of
+    what `hitless analyse` has read.
     """
 
     name: str
@@ -110,7 +112,7 @@ class EvidenceView(TypedDict):
     baseline: list[int] | None
     coverage: float | None
     estimate: EstimateView | None
-    since: str | None
+    since: Since | None
     detail: str
 
 
@@ -127,7 +129,7 @@ class JudgementView(TypedDict):
     sentence: str
     detail: str
     next_share_bp: int
-    rows: list[EvidenceView]
+    rows: list[EvidenceView[str]]
     missing_requests: int | None
     missing_s: float | None
     promise: str
