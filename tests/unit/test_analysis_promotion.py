@@ -60,6 +60,39 @@ def test_a_version_that_is_worse_than_the_margin_is_hardly_ever_promoted() -> No
     assert promotions <= 2
 
 
+def held(dispersion: dict[str, float], *, error_margin: float = 0.001) -> Judgement:
+    analysis = AnalysisSpec(warm_up_s=0.0, error_margin=error_margin)
+    settings = settings_of(before=replace(USUAL, seconds=2_400, dispersion=dispersion), analysis=analysis)
+    seconds = traffic(3, 60, share=0.05, old=NOTHING_FAILS, new=NOTHING_FAILS)
+    return judged(settings, seconds, share_bp=500, next_share_bp=10_000)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "error_margin"),
+    [
+        ("errors", "failures of v1 came in bursts", 0.001),
+        ("latency.p95", "slow answers of v1 came in bursts", 0.05),
+    ],
+)
+def test_a_promotion_that_takes_long_because_of_what_was_before_says_so(
+    name: str, words: str, error_margin: float
+) -> None:
+    plain, slowed = (held(one, error_margin=error_margin) for one in ({}, {name: 9.0}))
+    assert "bursts" not in plain.detail
+    assert slowed.detail.endswith(
+        f"; {words} in the 40 min before (dispersion 9): that takes about 5 times as many requests"
+    )
+    assert plain.missing_requests is not None
+    assert slowed.missing_requests is not None
+    assert slowed.missing_requests > 4 * plain.missing_requests
+    assert slowed.ruling == replace(plain.ruling, settings=slowed.ruling.settings)  # what is journaled has no figures
+
+
+def test_a_little_dispersion_is_no_news_and_none_is_of_a_part_that_does_not_take_longest() -> None:
+    assert "bursts" not in held({"errors": 1.5, "latency.p95": 1.4}).detail
+    assert "bursts" not in held({"latency.p95": 9.0}).detail  # failures take longer all the same
+
+
 def test_what_is_shown_must_stay_shown_before_it_is_promoted() -> None:
     judge, shown = Judge(settings_of()), []
     for second in traffic(3, 200, share=0.25, old=NOTHING_FAILS, new=NOTHING_FAILS):

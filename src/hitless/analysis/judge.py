@@ -184,6 +184,7 @@ class Judge:
             more = "at the present traffic it is not known how many more are needed"
         else:
             more = f"about {missing.requests:,} more are needed, {wording.span(missing.seconds)} at the present rate"
+            more += wording.slowed_words(self._settings, missing.part, times=missing.times)
         return self._said(Call.HOLD, Why.TOO_FEW, sentence), f"{sentence}: {seen}, {more}", missing
 
     def _leaning(self) -> Row | None:

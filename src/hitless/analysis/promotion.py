@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,9 @@ SHARES_BP = (
     *(6_000, 6_700, 7_500, 8_000, 9_000, ALL_TRAFFIC_BP),
 )
 """What can be shown; a share between two of them needs the higher one."""
+
+PARTS = ("errors", "latency")
+"""Both must be shown."""
 
 MOST_DISPERSION = 5.0
 """Evidence for a promotion is tempered by no more: measured over time, dispersion also holds what both versions suffer
@@ -58,10 +62,17 @@ _SURELY = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """What is expected to be missing if the new version is like the old one; None = not known."""
+    """What is expected to be missing if the new version is like the old one; None = not known.
+
+    Attributes:
+        part: what takes most requests in all, `errors` or `latency`; None = nothing, or not known.
+        times: as many as if no evidence were tempered.
+    """
 
     requests: int | None
     seconds: float | None
+    part: str | None = None
+    times: float = 1.0
 
 
 class Promotion:
@@ -155,7 +166,15 @@ class Promotion:
         requests = max(float(lack / speed) if lack > 0.0 else 0.0 for lack, speed in zip(lacking, pace, strict=True))
         stay_s = float(STAY_S - min(STAY_S, int(self._stayed_s[place])))
         seconds = requests / canary_per_s + stay_s if canary_per_s > 0.0 else None
-        return Missing(requests=int(np.ceil(requests)), seconds=seconds)
+        part, times = self._slowed({part: pace[part] for part, lack in enumerate(lacking) if lack > 0.0})
+        return Missing(requests=int(np.ceil(requests)), seconds=seconds, part=part, times=times)
+
+    def _slowed(self, pace: Mapping[int, float]) -> tuple[str | None, float]:
+        """Return the slowest of these parts, and how many times as many requests it takes as if none were tempered."""
+        if not pace:
+            return None, 1.0
+        slowest = min(pace, key=pace.__getitem__)
+        return PARTS[slowest], min(pace[part] * self._tempering[part] for part in pace) / pace[slowest]
 
     def _rate_and_margin(self) -> tuple[float, Floats]:
         """Return the old version's failure rate, and the logarithm of the odds ratio that the margin is, by share."""

@@ -8,9 +8,14 @@ from hitless.analysis.odds import Tally, allowed_for
 from hitless.analysis.onset import LEAST_INSTANCES
 from hitless.analysis.ruling import Estimate
 from hitless.analysis.settings import JudgeSettings
+from hitless.analysis.thresholds import PROMOTED_BY
 from hitless.rollout.spec import ALL_TRAFFIC_BP
 
+SLOWED_FROM = 2.0
+"""Times as many requests; less than that is usual, and said in `promise`."""
+
 _FAR = 20.0
+_FEW_DIGITS = 10.0
 _UNITS = ((172_800, 86_400, "days"), (7_200, 3_600, "h"), (600, 60, "min"), (-math.inf, 1, "s"))
 """From so many seconds on, in a unit of so many."""
 
@@ -90,6 +95,26 @@ _NAMES = {
 def bound_words(settings: JudgeSettings) -> str:
     """Say what false alarms this judge may give."""
     return f"false alarms of this judge are at most {percent(settings.analysis.false_rollback)}"
+
+
+def slowed_words(settings: JudgeSettings, part: str | None, *, times: float) -> str:
+    """Say that what was before the rollout makes a promotion take long; nothing where it hardly does.
+
+    Args:
+        settings: with what was measured before.
+        part: of the promotion, which takes most requests: `errors` or `latency`.
+        times: as many requests it takes.
+    """
+    before = settings.background
+    dispersion = before.dispersion.get(f"latency.{PROMOTED_BY}" if part == "latency" else "errors", 1.0)
+    if part is None or times < SLOWED_FROM:
+        return ""
+    what = "slow answers" if part == "latency" else "failures"
+    size = f"{dispersion:,.0f}" if dispersion >= _FEW_DIGITS else f"{dispersion:.2g}"
+    return (
+        f"; {what} of {settings.baseline} came in bursts in the {span(before.seconds)} before (dispersion {size}): "
+        f"that takes about {times:.2g} times as many requests"
+    )
 
 
 def promise(settings: JudgeSettings, *, latency_is_known: bool) -> str:
