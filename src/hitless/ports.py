@@ -261,6 +261,14 @@ class Recorder(Protocol):
         """Read a recording, oldest second first, each once; None = there is none."""
         ...
 
+    async def begun_by(self, rollout: str) -> str | None:
+        """Return which version of hitless has begun a recording that is there; None = it does not say.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        ...
+
 
 class Judge(Protocol):
     """Compares the two versions of one rollout, second by second."""

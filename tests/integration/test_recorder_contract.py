@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from hitless import __version__
 from hitless.adapters.recordings.files import RecordingFiles, in_order, seconds_of, service_of
-from hitless.adapters.recordings.form import header_line, read_header, read_second, second_line
+from hitless.adapters.recordings.form import header_line, read_header, read_second, read_version, second_line
 from hitless.adapters.recordings.recorder import MOST_WAITING, FileRecorder
 from hitless.analysis.counts import LAST_BUCKET, Call, Cell, Fates, Second, Transfer, Usage
 from hitless.analysis.settings import Background, JudgeSettings
@@ -108,6 +109,11 @@ async def test_seconds_come_in_order_and_each_once_and_the_first_word_counts(rec
     assert found[1] == (a_second(10, failed=3), a_second(11), a_second(12))
 
 
+async def test_which_hitless_has_begun_it_is_known(recorder: Recorder) -> None:
+    await recorder.begin(ROLLOUT, SETTINGS)
+    assert await recorder.begun_by(ROLLOUT) == __version__
+
+
 async def test_rollouts_do_not_mix(recorder: Recorder) -> None:
     for name in ("checkout-r1", "shop/é-r1", ".-r1"):
         await recorder.begin(name, replace(SETTINGS, salt=name))
@@ -160,6 +166,15 @@ async def test_a_controller_that_was_overtaken_while_it_stood_still_adds_nothing
     assert await other.read("checkout-r8") is None
     assert len(told) == 2
     assert "another controller may have taken over" in told[0]
+
+
+def test_a_recording_that_does_not_say_who_has_begun_it_is_read(tmp_path: Path) -> None:
+    files = RecordingFiles(tmp_path)
+    files.begin(ROLLOUT, SETTINGS)
+    path = files.path(ROLLOUT)
+    path.write_text(path.read_text().replace(f'"version":"{__version__}",', ""))
+    assert files.begun_by(ROLLOUT) is None
+    assert files.read(ROLLOUT) == (SETTINGS, [])
 
 
 def test_only_the_owner_may_read_a_recording(tmp_path: Path) -> None:
@@ -348,3 +363,4 @@ def test_a_second_of_one_route_takes_a_few_hundred_bytes() -> None:
 def test_a_line_that_says_something_else_is_no_second_and_no_header(line: str) -> None:
     assert read_second(line) is None
     assert read_header(line) is None
+    assert read_version(line) is None

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from engine_stage import SHOP, JudgedWorld, Stage
 
+from hitless import __version__
 from hitless.rollout.spec import CanarySpec, CanaryStep, StrategySpecs
 from hitless.rollout.state import RolloutPhase
 from hitless.testing import FakeFleet, FakeJudge, FakeMetrics, FakeRouter
@@ -67,6 +68,27 @@ async def test_the_next_controller_says_that_what_was_seen_before_is_lost(world:
         stage = Stage(world, controller)
         await stage.clock.advance(30)
         assert "what a judge saw before is not to be had" in await stage.problems()
+
+
+@pytest.mark.parametrize("begun_by", ["0.0.9", None])
+async def test_a_recording_that_another_hitless_has_begun_is_judged_on_and_told(
+    world: JudgedWorld, begun_by: str | None
+) -> None:
+    world.clock.run_threads_inline()
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.canary()
+        await stage.clock.advance(5)
+        assert "judged again" not in await stage.problems()
+    before, world.recorder.version = list(world.judge.taken), begun_by
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.clock.advance(30)
+        told = f"judged again by hitless {__version__}; it was begun by 0.0.9"
+        assert (told in await stage.problems()) is (begun_by is not None)
+        assert world.judge.taken[: len(before)] == before
+        world.judges.ruling = WORSE
+        await stage.idle()
 
 
 async def test_the_next_controller_judges_on_although_the_new_version_has_all_of_the_traffic(

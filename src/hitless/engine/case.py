@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
+from hitless import __version__
 from hitless.analysis.counts import Second
 from hitless.analysis.ruling import Call, Judgement, Ruling, Why
 from hitless.analysis.settings import JudgeSettings
@@ -114,6 +115,7 @@ class Case:
         self._taken_to = int(self.outside.clock.now().timestamp())
         recorded = await self._read()
         if recorded is not None:
+            await self._compare_versions()
             settings, seconds = recorded
             self._taken_to = max([self._taken_to, *(one.second.at for one in seconds[-1:])])
             return await self._take_up(settings, seconds)
@@ -121,6 +123,15 @@ class Case:
         if self._is_recorded and self.outside.recorder is not None:
             await self._guarded("recording", self.outside.recorder.begin(self.rollout.id, settings))
         return await self._apart(partial(self.outside.judge, settings))
+
+    async def _compare_versions(self) -> None:
+        """Tell when another hitless has begun the recording: the settings are the same, its judge need not be."""
+        assert self.outside.recorder is not None
+        begun_by = await self._guarded(
+            "recording", self.outside.within(READ_S, self.outside.recorder.begun_by(self.rollout.id))
+        )
+        if begun_by not in {None, __version__}:
+            self.troubles["version"] = f"judged again by hitless {__version__}; it was begun by {begun_by}"
 
     async def _take_up(self, settings: JudgeSettings, seconds: Sequence[Recorded]) -> Judge:
         judge = await self._apart(partial(self.outside.judge, settings))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from hitless import __version__
 from hitless.analysis.settings import JudgeSettings
 from hitless.ports import Recorded
 
@@ -17,6 +18,7 @@ class FakeRecorder:
         lost: seconds that were not kept for it.
         fault: raised instead of any answer.
         hangs: nothing is answered any more.
+        version: of the hitless that has begun all of them.
     """
 
     def __init__(self) -> None:
@@ -26,6 +28,7 @@ class FakeRecorder:
         self.lost = 0
         self.fault: Exception | None = None
         self.hangs = False
+        self.version: str | None = __version__
 
     def recorded(self, rollout: str) -> tuple[Recorded, ...]:
         """Return what was added to a rollout's recording, oldest second first."""
@@ -60,6 +63,11 @@ class FakeRecorder:
         if rollout not in self._settings:
             return None
         return self._settings[rollout], self.recorded(rollout)
+
+    async def begun_by(self, rollout: str) -> str | None:  # noqa: ARG002 - one for all of them
+        """Return which version of hitless has begun a recording."""
+        await self._suffer()
+        return self.version
 
     async def _suffer(self) -> None:
         if self.hangs:

@@ -16,7 +16,7 @@ from itertools import accumulate
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from hitless.adapters.recordings.form import header_line, read_header, read_second, second_line
+from hitless.adapters.recordings.form import header_line, read_header, read_second, read_version, second_line
 from hitless.analysis.settings import JudgeSettings
 from hitless.ports import Recorded
 
@@ -106,6 +106,15 @@ class RecordingFiles:
                 return None if settings is None else (settings, file.readlines())
         except FileNotFoundError:
             return None
+
+    def begun_by(self, rollout: str) -> str | None:
+        """Return which version of hitless has begun a recording; None = it does not say.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with self.path(rollout).open("rb") as file:
+            return read_version(file.readline())
 
     def _settings(self, path: Path) -> JudgeSettings | None:
         with path.open("rb") as file:

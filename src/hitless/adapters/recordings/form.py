@@ -1,7 +1,8 @@
 """How a recording is written: a header, then one compact JSON line for every second.
 
-Header: `{"hitless": "recording", "format": 1, "rollout": "checkout-r7", "settings": {...}, "digest": "..."}`; the
-digest tells a hitless that knows other settings that it would not go on as it was begun. A second: `t` when it began,
+Header: `{"hitless": "recording", "format": 1, "version": "0.1.0", "rollout": "checkout-r7", "settings": {...},
+"digest": "..."}`; the digest tells a hitless that knows other settings that it would not go on as it was begun, and
+`version` that its judge may weigh otherwise. A second: `t` when it began,
 `s` share of the canary by region, `g` why it is a gap, and what is not empty of
 
 * `c` cells: `[region, route, version, total, failed, retried, durations, instances]`; durations as pairs of (distance
@@ -24,6 +25,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from hitless import __version__
 from hitless.analysis.counts import Call, Cell, Fates, Second, Transfer, Usage
 from hitless.analysis.settings import JudgeSettings
 from hitless.ports import Recorded
@@ -36,8 +38,8 @@ _SETTINGS = TypeAdapter(JudgeSettings)
 def header_line(rollout: str, settings: JudgeSettings) -> str:
     """Write the first line, without its end."""
     told = _SETTINGS.dump_python(settings, mode="json")
-    head = {"hitless": KIND, "format": FORMAT, "rollout": rollout, "settings": told, "digest": settings.digest}
-    return _dumped(head)
+    head = {"hitless": KIND, "format": FORMAT, "version": __version__, "rollout": rollout}
+    return _dumped(head | {"settings": told, "digest": settings.digest})
 
 
 def read_header(line: str | bytes, *, as_written: bool = False) -> JudgeSettings | None:
@@ -55,6 +57,14 @@ def read_header(line: str | bytes, *, as_written: bool = False) -> JudgeSettings
     except (ValueError, ValidationError, RecursionError):
         return None
     return settings if not as_written or head.get("digest") == settings.digest else None
+
+
+def read_version(line: str | bytes) -> str | None:
+    """Read from a first line which hitless has begun the recording; None = it does not say."""
+    try:
+        return str(json.loads(line)["version"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def is_recording(line: str) -> bool:

@@ -96,6 +96,10 @@ class FileRecorder:
         ]
         return settings, await self._understood(lambda: in_order(chain.from_iterable(portions)))
 
+    async def begun_by(self, rollout: str) -> str | None:
+        """Return which version of hitless has begun a recording; None = it does not say."""
+        return await self._asked(lambda: self._files.begun_by(rollout))
+
     async def settle(self) -> None:
         """Wait until all that was added before is written, or was told."""
         await self._asked(lambda: None)
