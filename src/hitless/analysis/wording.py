@@ -12,7 +12,7 @@ from hitless.analysis.thresholds import PROMOTED_BY
 from hitless.rollout.spec import ALL_TRAFFIC_BP
 
 SLOWED_FROM = 2.0
-"""Times as many requests; less than that is usual, and said in `promise`."""
+"""Times as many requests; less than that is usual, and no news."""
 
 _FAR = 20.0
 _FEW_DIGITS = 10.0

@@ -2,8 +2,8 @@
 
 Header: `{"hitless": "recording", "format": 1, "version": "0.1.0", "rollout": "checkout-r7", "settings": {...},
 "digest": "..."}`; the digest tells a hitless that knows other settings that it would not go on as it was begun, and
-`version` that its judge may weigh otherwise. A second: `t` when it began,
-`s` share of the canary by region, `g` why it is a gap, and what is not empty of
+`version` that its judge may weigh otherwise. A second: `t` when it began, `s` share of the canary by region, `g` why it
+is a gap, and what is not empty of
 
 * `c` cells: `[region, route, version, total, failed, retried, durations, instances]`; durations as pairs of (distance
   from the bucket before, count), which is two or three characters less for every bucket; instances
