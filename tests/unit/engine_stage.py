@@ -62,7 +62,7 @@ SHOP = ServiceSpec(
 )
 
 
-class World:
+class BareWorld:
     """What outlives a controller.
 
     Attributes:
@@ -114,7 +114,7 @@ class World:
         return table.weight_bp(Version(version)) if table else 0
 
 
-class JudgedWorld(World):
+class World(BareWorld):
     """A world whose rollouts are judged by whom a test tells what to say, and recorded in memory."""
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ class JudgedWorld(World):
 class Stage:
     """One controller in its world."""
 
-    def __init__(self, world: JudgedWorld, controller: Controller) -> None:
+    def __init__(self, world: World, controller: Controller) -> None:
         self.world, self.controller, self.clock, self.judges = world, controller, world.clock, world.judges
 
     async def deploy(self, version: str, strategy: str = "canary") -> None:

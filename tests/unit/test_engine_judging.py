@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from engine_stage import SHOP, SLOW_S, JudgedWorld, Stage
+from engine_stage import SHOP, SLOW_S, Stage, World
 
 from hitless.analysis.ruling import Call, Ruling, Why
 from hitless.engine.case import READ_S
@@ -19,12 +19,12 @@ from hitless.testing.simulation import Simulation
 
 
 @pytest.fixture
-def world() -> JudgedWorld:
-    return JudgedWorld()
+def world() -> World:
+    return World()
 
 
 @pytest.fixture
-async def stage(world: JudgedWorld) -> AsyncIterator[Stage]:
+async def stage(world: World) -> AsyncIterator[Stage]:
     world.clock.run_threads_inline()
     async with world.controlled() as controller:
         yield Stage(world, controller)
@@ -92,7 +92,7 @@ async def test_the_judge_is_told_what_was_before_the_new_version_had_traffic_and
     assert min(one.second.at for one in judge.taken) >= int(first)
 
 
-async def test_what_the_new_version_did_while_its_judge_was_made_is_no_background(world: JudgedWorld) -> None:
+async def test_what_the_new_version_did_while_its_judge_was_made_is_no_background(world: World) -> None:
     world.clock.run_threads_inline()
     world.recorder.hangs = True
     async with world.controlled() as controller:
@@ -161,7 +161,7 @@ async def test_a_hold_is_journaled_anew_for_every_step_it_is_about(stage: Stage)
 
 
 @pytest.mark.parametrize("strategy", ["canary", "rolling"])
-async def test_without_analysis_nothing_waits_and_who_is_worse_is_taken_back(world: JudgedWorld, strategy: str) -> None:
+async def test_without_analysis_nothing_waits_and_who_is_worse_is_taken_back(world: World, strategy: str) -> None:
     world.clock.run_threads_inline()
     world.spec = replace(SHOP, analysis=None, instances=8)
     async with world.controlled() as controller:

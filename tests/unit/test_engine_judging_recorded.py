@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from engine_stage import SHOP, JudgedWorld, Stage
+from engine_stage import SHOP, Stage, World
 
 from hitless import __version__
 from hitless.rollout.spec import CanarySpec, CanaryStep, StrategySpecs
@@ -18,11 +18,11 @@ from hitless.testing.judging import WORSE, not_worse
 
 
 @pytest.fixture
-def world() -> JudgedWorld:
-    return JudgedWorld()
+def world() -> World:
+    return World()
 
 
-async def test_the_next_controller_judges_on_by_the_same_settings_and_the_same_evidence(world: JudgedWorld) -> None:
+async def test_the_next_controller_judges_on_by_the_same_settings_and_the_same_evidence(world: World) -> None:
     world.clock.run_threads_inline()
     async with world.controlled() as controller:
         stage = Stage(world, controller)
@@ -56,7 +56,7 @@ async def test_the_next_controller_judges_on_by_the_same_settings_and_the_same_e
     assert tuple(third.taken) == world.recorder.recorded("shop-r2")
 
 
-async def test_the_next_controller_says_that_what_was_seen_before_is_lost(world: JudgedWorld) -> None:
+async def test_the_next_controller_says_that_what_was_seen_before_is_lost(world: World) -> None:
     world.clock.run_threads_inline()
     async with world.controlled() as controller:
         stage = Stage(world, controller)
@@ -72,7 +72,7 @@ async def test_the_next_controller_says_that_what_was_seen_before_is_lost(world:
 
 @pytest.mark.parametrize("begun_by", ["0.0.9", None])
 async def test_a_recording_that_another_hitless_has_begun_is_judged_on_and_told(
-    world: JudgedWorld, begun_by: str | None
+    world: World, begun_by: str | None
 ) -> None:
     world.clock.run_threads_inline()
     async with world.controlled() as controller:
@@ -92,7 +92,7 @@ async def test_a_recording_that_another_hitless_has_begun_is_judged_on_and_told(
 
 
 async def test_the_next_controller_judges_on_although_the_new_version_has_all_of_the_traffic(
-    world: JudgedWorld,
+    world: World,
 ) -> None:
     world.clock.run_threads_inline()
     steps = (CanaryStep(weight_bp=100, hold_s=20), CanaryStep(weight_bp=10_000, hold_s=3_600))
@@ -114,7 +114,7 @@ async def test_the_next_controller_judges_on_although_the_new_version_has_all_of
         assert (await stage.rollout())["cause"] == WORSE.sentence
 
 
-async def test_a_recorded_second_that_makes_no_sense_breaks_no_judge(world: JudgedWorld) -> None:
+async def test_a_recorded_second_that_makes_no_sense_breaks_no_judge(world: World) -> None:
     world.clock.run_threads_inline()
     async with world.controlled() as controller:
         stage = Stage(world, controller)
@@ -131,7 +131,7 @@ async def test_a_recorded_second_that_makes_no_sense_breaks_no_judge(world: Judg
 
 
 async def test_a_long_recording_is_taken_up_where_no_commit_waits_and_hitless_ends_meanwhile(
-    world: JudgedWorld, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.clock.run_threads_inline()
     async with world.controlled() as controller:
@@ -159,7 +159,7 @@ async def test_a_long_recording_is_taken_up_where_no_commit_waits_and_hitless_en
     assert 0 < shown < len(recorded)
 
 
-async def test_a_recording_of_another_rollout_of_that_name_is_left_alone_and_told(world: JudgedWorld) -> None:
+async def test_a_recording_of_another_rollout_of_that_name_is_left_alone_and_told(world: World) -> None:
     world.clock.run_threads_inline()
     async with world.controlled() as controller:
         stage = Stage(world, controller)
@@ -172,7 +172,7 @@ async def test_a_recording_of_another_rollout_of_that_name_is_left_alone_and_tol
         await stage.idle()
     before = world.recorder.recorded("shop-r2")
     assert before
-    elsewhere = JudgedWorld()
+    elsewhere = World()
     elsewhere.clock = world.clock
     elsewhere.fleet, elsewhere.recorder = FakeFleet(world.clock), world.recorder
     elsewhere.router = FakeRouter(world.clock, elsewhere.fleet)

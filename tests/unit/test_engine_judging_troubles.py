@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from engine_stage import JudgedWorld, Stage
+from engine_stage import Stage, World
 
 from hitless.engine.case import READ_S
 from hitless.testing.judging import WORSE, not_worse
 
 
 @pytest.fixture
-def world() -> JudgedWorld:
-    return JudgedWorld()
+def world() -> World:
+    return World()
 
 
 @pytest.fixture
-async def stage(world: JudgedWorld) -> AsyncIterator[Stage]:
+async def stage(world: World) -> AsyncIterator[Stage]:
     world.clock.run_threads_inline()
     async with world.controlled() as controller:
         yield Stage(world, controller)
@@ -60,7 +60,7 @@ async def test_a_disk_in_trouble_holds_up_no_verdict_and_is_told(stage: Stage) -
     await stage.until_weight("v2", 2_500, within_s=60)
 
 
-async def test_a_recording_that_cannot_be_read_leaves_nobody_unjudged(world: JudgedWorld) -> None:
+async def test_a_recording_that_cannot_be_read_leaves_nobody_unjudged(world: World) -> None:
     world.clock.run_threads_inline()
     world.recorder.hangs = True
     async with world.controlled() as controller:
@@ -108,7 +108,7 @@ async def test_a_judge_that_breaks_shows_nothing_and_a_person_may_go_on(
     await stage.until_weight("v2", 2_500, within_s=5)
 
 
-async def test_where_nobody_measures_a_step_waits_for_a_person(world: JudgedWorld) -> None:
+async def test_where_nobody_measures_a_step_waits_for_a_person(world: World) -> None:
     world.clock.run_threads_inline()
     world.is_measured = False
     async with world.controlled() as controller:

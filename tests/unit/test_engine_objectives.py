@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from engine_stage import World
+from engine_stage import BareWorld
 
 from hitless.analysis.counts import Cell, Fates, Second
 from hitless.engine.controller import Controller
@@ -35,7 +35,7 @@ def traffic(failed: int, *, total: int = 100) -> Any:
     return lambda at: Second(at=at, cells=(cell,))
 
 
-class Measured(World):
+class Measured(BareWorld):
     """A world in which no request fails unless a test says so."""
 
     def __init__(self) -> None:
