@@ -216,6 +216,10 @@ def test_a_good_version_is_promoted_because_it_is_shown_to_be_no_worse(court: Co
     assert harmed.failed == {}
     said = rollout["judgement"]
     assert (said["call"], said["why"]) == ("promote", "not_worse"), said
+    (network,) = [row for row in said["rows"] if row["name"] == "network"]
+    print(network["detail"])
+    assert "times that of the old version" in network["detail"]
+    assert 0.5 < network["estimate"]["value"] < 2.0
 
 
 @pytest.mark.acceptance
