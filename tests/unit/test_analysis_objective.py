@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from hitless.analysis.counts import Fates
 from hitless.analysis.objective import Objective
 
@@ -25,3 +27,13 @@ def test_a_version_that_fails_all_the_time_is_below_within_its_minute() -> None:
 
 def test_one_that_fails_a_little_too_often_all_the_time_is_below_too() -> None:
     assert guarded([1, 0, 0] * 40)
+
+
+@pytest.mark.parametrize("success_for_s", [0.01, 1.0, 2.0, 3.0, 60.0])
+def test_what_fails_altogether_is_below_for_however_short_a_time_is_set(success_for_s: float) -> None:
+    objective = Objective(success_rate=0.99, success_for_s=success_for_s, dispersion=1.0)
+    taken = 0
+    while not objective.is_below_for_long:
+        objective.take(taken, Fates(total=100, failed=100), Fates(total=100))
+        taken += 1
+        assert taken <= max(3, success_for_s + 1)

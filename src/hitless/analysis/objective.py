@@ -43,7 +43,8 @@ class Objective:
         self.success_for_s = success_for_s
         self._evidence = self._began(dispersion)
         self._environment = self._began(dispersion, ceiling=math.log(ENVIRONMENT) + _FORGETTING)
-        self._window: deque[tuple[Fates, Fates]] = deque(maxlen=math.ceil(success_for_s) + 1)
+        seconds = max(_THIRDS, math.ceil(success_for_s) + 1)  # an empty third would never be below
+        self._window: deque[tuple[Fates, Fates]] = deque(maxlen=seconds)
         self.canary, self.baseline = Fates(), Fates()
         self.since: int | None = None
 
