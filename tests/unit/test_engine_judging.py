@@ -327,6 +327,35 @@ async def test_metrics_that_answer_no_more_hold_a_step_whatever_was_shown_before
     assert (view["judgement"]["call"], view["judgement"]["sentence"]) == ("hold", "no second was measured for 10 s")
 
 
+async def test_metrics_that_answer_again_are_heard_again(stage: Stage) -> None:
+    await stage.canary()
+    metrics = stage.world.metrics
+    assert metrics is not None
+    metrics.hangs = True
+    await stage.clock.advance(30)
+    assert "requests are not measured: no answer within 10 s" in await stage.problems()
+    metrics.hangs = False
+    stage.judges.ruling = not_worse(2_500)
+    await stage.until_weight("v2", 2_500, within_s=30)
+    assert "requests are not measured" not in await stage.problems()
+
+
+async def test_metrics_that_hang_from_the_beginning_are_told_and_leave_nobody_unjudged(stage: Stage) -> None:
+    await stage.deploy("v1")
+    await stage.idle()
+    metrics = stage.world.metrics
+    assert metrics is not None
+    metrics.hangs = True
+    await stage.deploy("v2")
+    await stage.until_weight("v2", 100)
+    await stage.clock.advance(READ_S + 5)
+    assert "requests are not measured: no answer within" in await stage.problems()
+    metrics.hangs = False
+    stage.judges.ruling = WORSE
+    await stage.idle()
+    assert (await stage.rollout())["cause"] == WORSE.sentence
+
+
 async def test_metrics_in_trouble_are_told_and_turn_nothing_back(stage: Stage) -> None:
     await stage.canary()
     metrics = stage.world.metrics

@@ -33,7 +33,8 @@ SILENT_AFTER_S = 10
 
 BACKGROUND_S = 2_400
 READ_S = 60.0
-"""A disk that hangs must not keep a new version from being judged. Twenty recordings of an hour take 10 s to read."""
+"""A disk or metrics that hang must not keep a new version from being judged. Twenty recordings of an hour take 10 s to
+read."""
 
 AT_ONCE = 20
 """Seconds taken in one go, about 1 ms each, before others have their turn."""
@@ -172,13 +173,13 @@ class Case:
             return ()
         clear_until = self.clear_until.timestamp()
         after = int(clear_until) - BACKGROUND_S - 1
-        found = await self._guarded("metrics", self.metrics.seconds(self.spec.name, after=after)) or ()
+        found = await self._measured(after, within_s=READ_S)
         return tuple(one for one in found if one.at + 1 <= clear_until)
 
     # What it sees, what it says
 
     async def _look(self, judge: Judge) -> None:
-        seconds = await self._guarded("metrics", self.metrics.seconds(self.spec.name, after=self._taken_to))
+        seconds = await self._measured(self._taken_to, within_s=SILENT_AFTER_S)
         if not seconds:
             return
         taken = []
@@ -213,6 +214,11 @@ class Case:
             self.on_ruling(ruling.call)
 
     # What may go wrong
+
+    async def _measured(self, after: int, *, within_s: float) -> tuple[Second, ...]:
+        """Return seconds later than `after`; none while metrics fail or hang, which is told, and asked again."""
+        asked = self.metrics.seconds(self.spec.name, after=after)
+        return await self._guarded("metrics", self.outside.within(within_s, asked)) or ()
 
     async def _guarded(self, where: str, asked: Awaitable[Wanted]) -> Wanted | None:
         """Await; what goes wrong is told, until it goes well again."""
