@@ -52,10 +52,10 @@ class Objective:
         """Take a second in which regions counted."""
         self._evidence.add(self._increments(canary))
         self._environment.add(self._increments(baseline))
-        if self.baseline_suffers:
-            self._evidence.throw_away_above(0.0)
         self.canary, self.baseline = self.canary + canary, self.baseline + baseline
         self._window.append((canary, baseline))
+        if self.baseline_suffers:
+            self._evidence.throw_away_above(0.0)
         if not self._is_below():
             self.since = None
         elif self.since is None:
@@ -73,8 +73,9 @@ class Objective:
 
     @property
     def baseline_suffers(self) -> bool:
-        """Whether the old version's own test says that it misses the objective."""
-        return float(self._environment.log_value()) >= math.log(ENVIRONMENT)
+        """Whether the old version has traffic, and its own test says that it misses the objective."""
+        serves = any(baseline.total for _, baseline in self._window)
+        return serves and float(self._environment.log_value()) >= math.log(ENVIRONMENT)
 
     @property
     def baseline_does_better(self) -> bool:
