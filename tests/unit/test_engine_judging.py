@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hitless.analysis.counts import Second
 from hitless.analysis.ruling import Call, Ruling, Why
 from hitless.engine.case import READ_S
 from hitless.engine.controller import Controller
@@ -527,6 +528,39 @@ async def test_the_next_controller_judges_on_by_the_same_settings_and_the_same_e
     assert third.taken[: len(first.taken)] == first.taken
     assert third.taken[len(first.taken)].second.at >= first.taken[-1].second.at + 90
     assert tuple(third.taken) == world.recorder.recorded("shop-r2")
+
+
+async def test_a_clock_set_back_between_two_controllers_keeps_no_second_from_the_judge(world: World) -> None:
+    world.clock.run_threads_inline()
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.canary()
+        await stage.clock.advance(60)
+    world.clock._now -= timedelta(seconds=50)  # the machine was started again
+    world.metrics = FakeMetrics(world.clock)
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.clock.advance(20)
+        now_s = stage.clock.now().timestamp()
+        assert now_s - 3 < world.judge.taken[-1].second.at < now_s  # it says itself that it has seen later ones
+        assert stage.rulings()[-1] == ("hold", "too_few")
+
+
+async def test_a_second_from_the_future_keeps_nothing_shown(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    await stage.canary()
+    metrics, judge = stage.world.metrics, stage.world.judge
+    assert metrics is not None
+    at = int(stage.clock.now().timestamp()) + 3_600
+
+    async def seconds(_service: str, *, after: int) -> tuple[Second, ...]:
+        return (Second(at=at),) if after < at else ()
+
+    monkeypatch.setattr(metrics, "seconds", seconds)
+    stage.judges.ruling = not_worse(2_500)
+    await stage.clock.run_until(lambda: judge.taken[-1].second.at == at, within_s=5)
+    await stage.clock.advance(60)
+    assert stage.world.weight("v2") == 100
+    assert stage.rulings()[-1] == ("hold", "no_data")
 
 
 async def test_the_next_controller_says_that_what_was_seen_before_is_lost(world: World) -> None:

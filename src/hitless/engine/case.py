@@ -87,7 +87,8 @@ class Case:
             return FAILED
         if self.judgement is None:
             return TAKES_UP if self.rollout.ruling is not None else None
-        return SILENT if now.timestamp() - self._taken_to > SILENT_AFTER_S else self.ruling
+        is_silent = abs(now.timestamp() - self._taken_to) > SILENT_AFTER_S  # after one from the future, none is news
+        return SILENT if is_silent else self.ruling
 
     def shows(self, now: datetime) -> Judgement | None:
         """Return the evidence, under what a decision may rest on."""
@@ -115,9 +116,7 @@ class Case:
         self._taken_to = int(self.outside.clock.now().timestamp())
         recorded = await self._read()
         if recorded is not None:
-            settings, seconds = recorded
-            self._taken_to = max([self._taken_to, *(one.second.at for one in seconds[-1:])])
-            return await self._take_up(settings, seconds)
+            return await self._take_up(*recorded)
         settings = await self._settings()
         if self._is_recorded and self.outside.recorder is not None:
             await self._guarded("recording", self.outside.recorder.begin(self.rollout.id, settings))
@@ -200,9 +199,8 @@ class Case:
         except ValueError as error:
             self.troubles["judge"] = f"what was measured makes no sense to the judge: {error}"
             one = replace(one, second=Second(at=one.second.at, gap=str(error)))
-            judge.take(
-                one.second, one.share_bp
-            )  # as it is recorded, or the next controller would judge by something else
+            # as it is recorded, or the next controller would judge by something else
+            judge.take(one.second, one.share_bp)
         return one
 
     def _hear(self, judge: Judge, share_bp: int) -> None:
