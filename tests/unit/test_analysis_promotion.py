@@ -114,7 +114,9 @@ def test_a_gap_interrupts_what_must_stay_shown() -> None:
         judge.take(second, {EU: 2_500})
     assert judge.judgement(next_share_bp=1_000).ruling.call is Call.PROMOTE
     judge.take(Second(at=BEGIN + 100, gap="the log is gone"), {EU: 2_500})
-    assert judge.judgement(next_share_bp=1_000).ruling.why is Why.TOO_FEW
+    last = judge.judgement(next_share_bp=1_000)
+    assert last.ruling.why is Why.TOO_FEW
+    assert "shown now, and must stay so for 6 s more; a second that cannot be read begins this time anew" in last.detail
     for second in seconds[101 : 101 + STAY_S]:
         judge.take(second, {EU: 2_500})
     assert judge.judgement(next_share_bp=1_000).ruling.call is Call.PROMOTE

@@ -137,6 +137,20 @@ async def test_a_look_at_a_proxy_that_is_silent_tells_no_share(stage: Stage) -> 
     assert taken[silent + 10] == {LOCAL: 100}
 
 
+async def test_a_proxy_in_trouble_that_moves_no_weights_stops_no_comparison(stage: Stage) -> None:
+    await stage.canary()
+    await stage.clock.advance(10)
+    stage.world.router.faults.rejects = "the table is refused"
+    await stage.act("promote")
+    await stage.clock.advance(30)
+    assert "the table is refused" in await stage.problems()
+    assert stage.world.weight("v2") == 100
+    assert {LOCAL: 100} in [one.share_bp for one in stage.world.judge.taken[-5:]]
+    stage.world.router.faults.rejects = None
+    stage.judges.ruling = WORSE
+    await stage.idle()
+
+
 async def test_figures_that_grow_in_a_sentence_are_journaled_once(stage: Stage) -> None:
     await stage.canary()
     for number in range(20):

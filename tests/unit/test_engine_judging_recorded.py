@@ -6,6 +6,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from engine_stage import SHOP, Stage, World
@@ -54,6 +55,22 @@ async def test_the_next_controller_judges_on_by_the_same_settings_and_the_same_e
     assert third.taken[: len(first.taken)] == first.taken
     assert third.taken[len(first.taken)].second.at >= first.taken[-1].second.at + 90
     assert tuple(third.taken) == world.recorder.recorded("shop-r2")
+
+
+async def test_a_clock_set_back_between_two_controllers_keeps_no_second_from_the_judge(world: World) -> None:
+    world.clock.run_threads_inline()
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.canary()
+        await stage.clock.advance(60)
+    world.clock._now -= timedelta(seconds=50)  # the machine was started again
+    world.metrics = FakeMetrics(world.clock)
+    async with world.controlled() as controller:
+        stage = Stage(world, controller)
+        await stage.clock.advance(20)
+        now_s = stage.clock.now().timestamp()
+        assert now_s - 3 < world.judge.taken[-1].second.at < now_s  # it says itself that it has seen later ones
+        assert stage.rulings()[-1] == ("hold", "too_few")
 
 
 async def test_the_next_controller_says_that_what_was_seen_before_is_lost(world: World) -> None:

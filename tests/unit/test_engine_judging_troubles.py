@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from engine_stage import Stage, World
 
+from hitless.analysis.counts import Second
 from hitless.engine.case import READ_S
 from hitless.testing.judging import WORSE, not_worse
 
@@ -36,6 +37,52 @@ async def test_metrics_that_answer_no_more_hold_a_step_whatever_was_shown_before
     assert stage.rulings()[-1] == ("hold", "no_data")
     view = await stage.rollout()
     assert (view["judgement"]["call"], view["judgement"]["sentence"]) == ("hold", "no second was measured for 10 s")
+
+
+async def test_metrics_that_answer_again_are_heard_again(stage: Stage) -> None:
+    await stage.canary()
+    metrics = stage.world.metrics
+    assert metrics is not None
+    metrics.hangs = True
+    await stage.clock.advance(30)
+    assert "requests are not measured: no answer within 10 s" in await stage.problems()
+    metrics.hangs = False
+    stage.judges.ruling = not_worse(2_500)
+    await stage.until_weight("v2", 2_500, within_s=30)
+    assert "requests are not measured" not in await stage.problems()
+
+
+async def test_metrics_that_hang_from_the_beginning_are_told_and_leave_nobody_unjudged(stage: Stage) -> None:
+    await stage.deploy("v1")
+    await stage.idle()
+    metrics = stage.world.metrics
+    assert metrics is not None
+    metrics.hangs = True
+    await stage.deploy("v2")
+    await stage.until_weight("v2", 100)
+    await stage.clock.advance(READ_S + 5)
+    assert "requests are not measured: no answer within" in await stage.problems()
+    metrics.hangs = False
+    stage.judges.ruling = WORSE
+    await stage.idle()
+    assert (await stage.rollout())["cause"] == WORSE.sentence
+
+
+async def test_a_second_from_the_future_keeps_nothing_shown(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    await stage.canary()
+    metrics, judge = stage.world.metrics, stage.world.judge
+    assert metrics is not None
+    at = int(stage.clock.now().timestamp()) + 3_600
+
+    async def seconds(_service: str, *, after: int) -> tuple[Second, ...]:
+        return (Second(at=at),) if after < at else ()
+
+    monkeypatch.setattr(metrics, "seconds", seconds)
+    stage.judges.ruling = not_worse(2_500)
+    await stage.clock.run_until(lambda: judge.taken[-1].second.at == at, within_s=5)
+    await stage.clock.advance(60)
+    assert stage.world.weight("v2") == 100
+    assert stage.rulings()[-1] == ("hold", "no_data")
 
 
 async def test_metrics_in_trouble_are_told_and_turn_nothing_back(stage: Stage) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +20,7 @@ import pytest
 
 from hitless import bootstrap
 from hitless.adapters.clock import SystemClock
-from hitless.adapters.envoy import files, logs
+from hitless.adapters.envoy import files, logs, process
 from hitless.adapters.envoy.acknowledge import Acknowledgements
 from hitless.adapters.envoy.admin import Admin, Snapshot
 from hitless.adapters.envoy.certificates import Certificates
@@ -27,6 +30,7 @@ from hitless.adapters.envoy.files import FencedFiles, FileDamaged, FilesLocked, 
 from hitless.adapters.envoy.identity import Identity
 from hitless.adapters.envoy.layout import Layout
 from hitless.adapters.envoy.ledger import Ledger, ledger_document
+from hitless.adapters.envoy.process import EnvoyProcess
 from hitless.adapters.envoy.refusals import CertificateUnusable
 from hitless.adapters.envoy.router import EnvoyRouter
 from hitless.adapters.envoy.standing import newest_fence
@@ -244,3 +248,79 @@ def test_behind_a_damaged_fence_nothing_is_written(layout: Layout, content: byte
     with pytest.raises(FileDamaged):
         routes_to("v1", layout, 1)
     assert not layout.routes("shop").exists()
+
+
+LEADERLESS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+print(flush=True)
+ctypes.CDLL(None).syscall({number}, 0)  # exit(2): this thread alone
+"""
+
+
+@pytest.fixture
+def dying() -> Iterator[Identity]:
+    """Have a process whose first thread has ended while another one still holds what is open."""
+    number = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+    code = LEADERLESS.format(number=number)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as started:
+        found = Identity.of(started.pid)
+        assert found is not None
+        assert started.stdout is not None
+        started.stdout.readline()
+        deadline = time.monotonic() + 10
+        while found.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        yield found
+        started.kill()
+
+
+def test_a_process_is_gone_only_with_its_last_thread(dying: Identity) -> None:
+    assert (dying.is_alive(), dying.is_gone()) == (False, False)
+    dying.send(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while not dying.is_gone():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_the_next_envoy_starts_only_when_all_threads_of_the_dead_one_have_ended(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, dying: Identity
+) -> None:
+    files.write_kept(layout.root, layout.process, record_document(Record(current=dying)))
+    was_gone: list[bool] = []
+
+    def spawn(*_: object, **__: object) -> int:
+        was_gone.append(dying.is_gone())
+        return os.getpid()
+
+    def sleep(seconds: float) -> None:
+        dying.send(signal.SIGKILL)
+        time.sleep(seconds)
+
+    monkeypatch.setattr(process, "spawn_orphan", spawn)
+    monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    envoy_of(layout)._spawn()
+    assert was_gone == [True]
+
+
+async def test_nothing_stands_still_while_what_an_envoy_leaves_behind_is_removed(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, loop_turned = threading.Event(), threading.Event()
+
+    def forget(_: set[int]) -> None:
+        begun.set()
+        assert loop_turned.wait(2)
+
+    envoy = envoy_of(layout)
+    monkeypatch.setattr(envoy, "_forget", forget)
+    stopping = asyncio.create_task(envoy.stop())
+    while not begun.is_set():  # noqa: ASYNC110 - another thread sets it
+        await asyncio.sleep(0.005)
+    loop_turned.set()
+    await stopping
+
+
+def envoy_of(layout: Layout) -> EnvoyProcess:
+    return EnvoyProcess(layout, Admin(layout.admin_socket), SystemClock(), program=Path("/envoy"), concurrency=1)

@@ -180,6 +180,9 @@ class Judge:
         if leaning is not None:
             missing = Missing(requests=None, seconds=None)  # more of the same will not do
             more = f"{leaning.name} speaks against it, not enough to decide: {sentence_of(self._weighing, leaning)}"
+        elif missing.requests == 0 and missing.seconds is not None:
+            stays = f"that is shown now, and must stay so for {wording.span(missing.seconds)} more"
+            more = f"{stays}; a second that cannot be read begins this time anew"
         elif missing.requests is None or missing.seconds is None:
             more = "at the present traffic it is not known how many more are needed"
         else:

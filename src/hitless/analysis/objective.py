@@ -43,7 +43,8 @@ class Objective:
         self.success_for_s = success_for_s
         self._evidence = self._began(dispersion)
         self._environment = self._began(dispersion, ceiling=math.log(ENVIRONMENT) + _FORGETTING)
-        self._window: deque[tuple[Fates, Fates]] = deque(maxlen=math.ceil(success_for_s) + 1)
+        seconds = max(_THIRDS, math.ceil(success_for_s) + 1)  # an empty third would never be below
+        self._window: deque[tuple[Fates, Fates]] = deque(maxlen=seconds)
         self.canary, self.baseline = Fates(), Fates()
         self.since: int | None = None
 
@@ -51,10 +52,10 @@ class Objective:
         """Take a second in which regions counted."""
         self._evidence.add(self._increments(canary))
         self._environment.add(self._increments(baseline))
-        if self.baseline_suffers:
-            self._evidence.throw_away_above(0.0)
         self.canary, self.baseline = self.canary + canary, self.baseline + baseline
         self._window.append((canary, baseline))
+        if self.baseline_suffers:
+            self._evidence.throw_away_above(0.0)
         if not self._is_below():
             self.since = None
         elif self.since is None:
@@ -72,8 +73,9 @@ class Objective:
 
     @property
     def baseline_suffers(self) -> bool:
-        """Whether the old version's own test says that it misses the objective."""
-        return float(self._environment.log_value()) >= math.log(ENVIRONMENT)
+        """Whether the old version has traffic, and its own test says that it misses the objective."""
+        serves = any(baseline.total for _, baseline in self._window)
+        return serves and float(self._environment.log_value()) >= math.log(ENVIRONMENT)
 
     @property
     def baseline_does_better(self) -> bool:

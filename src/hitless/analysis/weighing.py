@@ -113,7 +113,9 @@ class Weighing:
             self.lately.note(compared)
             self.split.take({region: (one[0], one[2]) for region, one in compared.items()}, share_bp)
         if sums and self.objective is not None:
-            canary, canary_bad, baseline, baseline_bad = (sum(one[i] for one in sums.values()) for i in range(4))
+            canary, canary_bad = (sum(one[i] for one in sums.values()) for i in (0, 1))
+            # where the new version has all of the traffic, the old one only ends what it had, streams cut off included
+            baseline, baseline_bad = (sum(sums[region][i] for region in regions) for i in (2, 3))
             self.objective.take(
                 second.at,
                 Fates(total=canary, failed=canary_bad),

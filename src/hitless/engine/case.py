@@ -34,7 +34,8 @@ SILENT_AFTER_S = 10
 
 BACKGROUND_S = 2_400
 READ_S = 60.0
-"""A disk that hangs must not keep a new version from being judged. Twenty recordings of an hour take 10 s to read."""
+"""A disk or metrics that hang must not keep a new version from being judged. Twenty recordings of an hour take 10 s to
+read."""
 
 AT_ONCE = 20
 """Seconds taken in one go, about 1 ms each, before others have their turn."""
@@ -87,7 +88,8 @@ class Case:
             return FAILED
         if self.judgement is None:
             return TAKES_UP if self.rollout.ruling is not None else None
-        return SILENT if now.timestamp() - self._taken_to > SILENT_AFTER_S else self.ruling
+        is_silent = abs(now.timestamp() - self._taken_to) > SILENT_AFTER_S  # after one from the future, none is news
+        return SILENT if is_silent else self.ruling
 
     def shows(self, now: datetime) -> Judgement | None:
         """Return the evidence, under what a decision may rest on."""
@@ -116,9 +118,7 @@ class Case:
         recorded = await self._read()
         if recorded is not None:
             await self._compare_versions()
-            settings, seconds = recorded
-            self._taken_to = max([self._taken_to, *(one.second.at for one in seconds[-1:])])
-            return await self._take_up(settings, seconds)
+            return await self._take_up(*recorded)
         settings = await self._settings()
         if self._is_recorded and self.outside.recorder is not None:
             await self._guarded("recording", self.outside.recorder.begin(self.rollout.id, settings))
@@ -183,13 +183,13 @@ class Case:
             return ()
         clear_until = self.clear_until.timestamp()
         after = int(clear_until) - BACKGROUND_S - 1
-        found = await self._guarded("metrics", self.metrics.seconds(self.spec.name, after=after)) or ()
+        found = await self._measured(after, within_s=READ_S)
         return tuple(one for one in found if one.at + 1 <= clear_until)
 
     # What it sees, what it says
 
     async def _look(self, judge: Judge) -> None:
-        seconds = await self._guarded("metrics", self.metrics.seconds(self.spec.name, after=self._taken_to))
+        seconds = await self._measured(self._taken_to, within_s=SILENT_AFTER_S)
         if not seconds:
             return
         taken = []
@@ -210,9 +210,8 @@ class Case:
         except ValueError as error:
             self.troubles["judge"] = f"what was measured makes no sense to the judge: {error}"
             one = replace(one, second=Second(at=one.second.at, gap=str(error)))
-            judge.take(
-                one.second, one.share_bp
-            )  # as it is recorded, or the next controller would judge by something else
+            # as it is recorded, or the next controller would judge by something else
+            judge.take(one.second, one.share_bp)
         return one
 
     def _hear(self, judge: Judge, share_bp: int) -> None:
@@ -224,6 +223,11 @@ class Case:
             self.on_ruling(ruling.call)
 
     # What may go wrong
+
+    async def _measured(self, after: int, *, within_s: float) -> tuple[Second, ...]:
+        """Return seconds later than `after`; none while metrics fail or hang, which is told, and asked again."""
+        asked = self.metrics.seconds(self.spec.name, after=after)
+        return await self._guarded("metrics", self.outside.within(within_s, asked)) or ()
 
     async def _guarded(self, where: str, asked: Awaitable[Wanted]) -> Wanted | None:
         """Await; what goes wrong is told, until it goes well again."""

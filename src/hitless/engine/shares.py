@@ -51,9 +51,14 @@ class Shares:
         return {region: share_bp for region, share_bp in found.items() if share_bp is not None}
 
     def _share_of(self, view: RoutingView | None) -> int | None:
-        if view is None or view.acknowledged is None or view.pending is not None or view.problem is not None:
+        if view is None or view.acknowledged is None or view.pending is not None or _is_silent(view):
             return None
         return view.acknowledged.weight_bp(self.canary)
+
+
+def _is_silent(view: RoutingView) -> bool:
+    """Tell whether the proxy did not answer: it says so and counts nothing. Other trouble moves no weights."""
+    return view.problem is not None and all(one.count is None for one in view.open_requests.values())
 
 
 def _of_second(spans: deque[Span], second: int) -> int | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CONNECT_WITHIN_S = 0.5
+_THREADS, _STARTED = 17, 19  # proc(5): state is field 3, num_threads field 20, starttime field 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,13 @@ class Identity:
         """Tell whether this very process still runs."""
         return _started_ticks(self.pid) == self.started_ticks
 
+    def is_gone(self) -> bool:
+        """Tell whether its last thread has ended too: until then its sockets and their names are taken."""
+        fields = _stat(self.pid)
+        if fields is None or int(fields[_STARTED]) != self.started_ticks:
+            return True
+        return fields[0] == "Z" and int(fields[_THREADS]) <= 1
+
     def send(self, number: signal.Signals) -> None:
         """Signal exactly this process, if it still runs: whoever is compared is whoever is hit (pidfd_open(2))."""
         try:
@@ -38,7 +46,7 @@ class Identity:
         except ProcessLookupError:
             return
         try:
-            if self.is_alive():
+            if not self.is_gone():
                 signal.pidfd_send_signal(descriptor, number)
         except ProcessLookupError:  # it has ended in between
             pass
@@ -112,8 +120,13 @@ def spawn_orphan(argv: list[str], log: Path, *, inherited: tuple[int, ...] = ())
 
 def _started_ticks(pid: int) -> int | None:
     """Read when a process started; None when it has ended."""
+    fields = _stat(pid)
+    return None if fields is None or fields[0] == "Z" else int(fields[_STARTED])
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Read what the kernel says of a process, from its state on; None when there is none."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] == "Z" else int(fields[19])  # proc(5): state is field 3, starttime field 22

@@ -143,7 +143,7 @@ class EnvoyProcess:
             WatchBudgetSpent: it would abort at once.
         """
         self._is_ready = False
-        if self.pid is None and not self.find():
+        if self.pid is None and not await asyncio.to_thread(self.find):
             await asyncio.to_thread(self._spawn)
         try:
             await self._until_it_serves(within_s)
@@ -168,7 +168,7 @@ class EnvoyProcess:
             EnvoyDidNotStart: with the last lines of its log.
         """
         if await self._is_cut_off():
-            self.find()
+            await asyncio.to_thread(self.find)
             await self._admin.close()
             await self.start(within_s=within_s)
         if self.pid is not None and not self._is_ready:
@@ -194,11 +194,7 @@ class EnvoyProcess:
         hung, before = self._identity, await asyncio.to_thread(self._left_in_charge, read_record(self._layout.process))
         if hung is None or before is None or before == hung:
             return False
-        admin = self._layout.admin_socket_of(self._epoch_of(hung))
         await self._end(hung, signal.SIGKILL)
-        deadline = time.monotonic() + _TERM_GRACE_S
-        while not is_refused(admin) and time.monotonic() < deadline:  # noqa: ASYNC110 - its threads end after its first one
-            await asyncio.sleep(_READY_POLL_S)
         self._identity = before
         await asyncio.to_thread(self._record)
         return True
@@ -259,11 +255,14 @@ class EnvoyProcess:
     async def stop(self) -> None:
         """End it and those it has replaced: politely, then by force; forget sockets and record."""
         known = self.identity
-        self.find()
+        await asyncio.to_thread(self.find)
         self._identity = self._identity or known
         base_ids = {found for one in self._all() if (found := self._base_id_of(one)) is not None}
         for how in (signal.SIGTERM, signal.SIGKILL):
             await asyncio.gather(*(self._end(one, how) for one in self._all()))
+        await asyncio.to_thread(self._forget, base_ids)
+
+    def _forget(self, base_ids: set[int]) -> None:
         for base_id in base_ids:
             remove_shared_memory(base_id)
             for epoch in range(GENERATIONS):
@@ -346,6 +345,7 @@ class EnvoyProcess:
         with exclusive(self._layout.root):  # another controller may be at it in this moment
             if self.find():
                 return
+            self._until_the_last_one_is_gone()
             launch = Launch(binary=self.binary, epoch=0, base_id=self._base_id(), concurrency=self._concurrency)
             for path in self._layout.admin_sockets():
                 path.unlink(missing_ok=True)
@@ -355,6 +355,12 @@ class EnvoyProcess:
             self._identity = Identity.of(spawn_orphan(launch.command_line(self._layout), self._layout.log))
             self._layout.lead_to_admin(self._layout.admin_socket_of(0))
             self._record()
+
+    def _until_the_last_one_is_gone(self) -> None:
+        """Wait for the threads of one that has just died: they hold the name that the next one needs to start."""
+        last, deadline = read_record(self._layout.process).current, time.monotonic() + _TERM_GRACE_S
+        while last is not None and not last.is_gone() and time.monotonic() < deadline:
+            time.sleep(_READY_POLL_S)
 
     def _spawn_next(self, launch: Launch) -> Identity:
         with exclusive(self._layout.root):
@@ -418,7 +424,7 @@ class EnvoyProcess:
     async def _end(self, one: Identity, how: signal.Signals) -> None:
         deadline = time.monotonic() + _TERM_GRACE_S
         one.send(how)
-        while one.is_alive() and time.monotonic() < deadline:  # noqa: ASYNC110 - no event: it may not be our child
+        while not one.is_gone() and time.monotonic() < deadline:  # noqa: ASYNC110 - no event: it may not be our child
             await asyncio.sleep(_READY_POLL_S)
 
     def _last_words(self) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ class EnvoyRouter:
             WatchBudgetSpent: it would abort at once.
         """
         await self._restore()
-        if not self._life.process.find():
+        if not await asyncio.to_thread(self._life.process.find):
             await asyncio.to_thread(self._close_taken)
         await self._life.process.start(within_s=START_WITHIN_S)
 
