@@ -16,7 +16,7 @@ the worst eighth. What chance alone would give (a standard deviation) counts as 
 
 Users who try again and fail again come in clusters too, and meet other instances each time. Where there are several
 instances, the comparison over time is made as well, without the worst quarter of the blocks (outages of everybody are
-not what is looked for, and what remains of them is bounded in `background`), and the larger one of both counts.
+not what is looked for, and what remains of them is bounded in `promotion`), and the larger one of both counts.
 
 Measured: with 20 instances that fail half of their requests for five seconds every 10 or 60 minutes, 0 of 1,200
 rollouts of half an hour were taken back (plain evidence: 38 to 99 %). Every 3 hours: 0 to 2 % (plain: 11 to 37 %),
