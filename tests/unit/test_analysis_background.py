@@ -198,3 +198,25 @@ def test_users_who_fail_many_times_at_once_are_allowed_for_as_they_are(at_once: 
     seen = background(seconds, baseline=V1, analysis=SPEC).dispersion
     assert 0.6 * at_once < seen["errors"] < 1.4 * at_once
     assert seen["instances"] < 1.5
+
+
+@pytest.mark.parametrize("in_a_row", [20, 60])
+def test_clients_who_fail_each_second_for_long_are_seen_between_minutes(in_a_row: int) -> None:
+    draw = np.random.default_rng(in_a_row)
+    failing = np.zeros(2_400 + in_a_row, dtype=int)
+    for begin in np.flatnonzero(draw.random(2_400) < 0.1 / in_a_row):
+        failing[begin : begin + in_a_row] += 1
+    seconds = [
+        Second(
+            at=BEGIN + i,
+            cells=(Cell(region=EU, route="/", version=V1, requests=Fates(total=100, failed=int(failing[i]))),),
+        )
+        for i in range(2_400)
+    ]
+    assert background(seconds, baseline=V1, analysis=SPEC).dispersion["errors"] > 6.0
+
+
+def test_single_failures_are_no_clusters_between_minutes() -> None:
+    draw = np.random.default_rng(1)
+    seconds = [second_of(draw, BEGIN + i, share=0.0, old=Behaviour(instances=3)) for i in range(2_400)]
+    assert background(seconds, baseline=V1, analysis=SPEC).dispersion["errors"] < 1.3

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from hitless.analysis.counts import LAST_BUCKET, MOST_MS, Second, bound_ms
-from hitless.analysis.dispersion import dispersion_between_instances, dispersion_over_time
+from hitless.analysis.dispersion import LONG_S, dispersion_between_instances, dispersion_over_time
 from hitless.analysis.onset import onsets
 from hitless.analysis.settings import Background
 from hitless.rollout.spec import AnalysisSpec, Region, Version
@@ -106,9 +106,12 @@ def _dispersion(
 ) -> Mapping[str, float]:
     between = dispersion_between_instances(seconds, version=baseline, warm_up_s=analysis.warm_up_s)
     result = {
-        "errors": dispersion_over_time(counts.errors)
-        if between is None
-        else max(between, dispersion_over_time(counts.errors, with_bursts=False, steady=True)),
+        "errors": max(
+            dispersion_over_time(counts.errors, with_bursts=False, steady=True, window_s=LONG_S),
+            dispersion_over_time(counts.errors)
+            if between is None
+            else max(between, dispersion_over_time(counts.errors, with_bursts=False, steady=True)),
+        ),
         "retried": dispersion_over_time(counts.retried),
         "onset": dispersion_over_time(
             onsets(seconds, version=baseline, failure_rate=counts.failed / counts.total if counts.total else 0.0),
