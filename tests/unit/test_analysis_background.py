@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from judge_support import BEGIN, EU, V1, V2, Behaviour, calls_of, cell_of, second_of
 
-from hitless.analysis.background import MOST_TRIES, background, latency_bounds
+from hitless.analysis.background import background, latency_bounds
 from hitless.analysis.counts import LAST_BUCKET, Cell, Fates, Second, bound_ms
 from hitless.analysis.dispersion import dispersion_over_time
 from hitless.rollout.spec import AnalysisSpec, InstanceId
@@ -30,7 +30,7 @@ def test_rates_bounds_and_instances_are_those_of_the_old_version() -> None:
     assert set(seen.usual_durations_s.values()) == {seen.usual_duration_s}
     assert seen.baseline_instances == 3
     assert set(seen.dispersion) == {
-        *("errors", "retried", "onset", "dependencies.payments"),
+        *("errors", "instances", "retried", "onset", "dependencies.payments"),
         *(f"latency.{name}" for name in ("p50", "p75", "p90", "p95", "p99", "p99.9")),
     }
 
@@ -171,10 +171,52 @@ def test_users_who_fail_again_at_another_instance_make_onsets_come_together(
     assert low <= background(seconds, baseline=V1, analysis=SPEC).dispersion["onset"] <= high
 
 
-def test_an_outage_of_everybody_does_not_blind_the_judge() -> None:
+def test_an_outage_of_everybody_shows_over_time_and_not_between_instances() -> None:
     draw = np.random.default_rng(5)
     down = range(300, 330)
     behaviours = [Behaviour(failing=0.2 if i in down else 0.0, instances=2) for i in range(480)]
     seconds = [second_of(draw, BEGIN + i, share=0.0, old=old) for i, old in enumerate(behaviours)]
-    assert dispersion_over_time([(s.at, s.cells[0].requests.total, s.cells[0].requests.failed) for s in seconds]) > 8
-    assert background(seconds, baseline=V1, analysis=SPEC).dispersion["errors"] <= MOST_TRIES
+    seen = background(seconds, baseline=V1, analysis=SPEC).dispersion
+    assert seen["errors"] > 8
+    assert seen["instances"] < 1.5
+
+
+@pytest.mark.parametrize("at_once", [3, 20])
+def test_users_who_fail_many_times_at_once_are_allowed_for_as_they_are(at_once: int) -> None:
+    draw = np.random.default_rng(at_once)
+    seconds = []
+    for i, users in enumerate(draw.binomial(100, 0.01 / at_once, 2_400)):
+        answers = draw.multinomial(100, [0.1] * 10)
+        failures = draw.multinomial(users * at_once, [0.1] * 10)
+        fates = {
+            InstanceId(f"v1-{k}"): Fates(total=int(good + bad), failed=int(bad))
+            for k, (good, bad) in enumerate(zip(answers, failures, strict=True))
+        }
+        requests = sum(fates.values(), Fates())
+        cell = Cell(region=EU, route="/", version=V1, requests=requests, instances=fates)
+        seconds.append(Second(at=BEGIN + i, cells=(cell,)))
+    seen = background(seconds, baseline=V1, analysis=SPEC).dispersion
+    assert 0.6 * at_once < seen["errors"] < 1.4 * at_once
+    assert seen["instances"] < 1.5
+
+
+@pytest.mark.parametrize("in_a_row", [20, 60])
+def test_clients_who_fail_each_second_for_long_are_seen_between_minutes(in_a_row: int) -> None:
+    draw = np.random.default_rng(in_a_row)
+    failing = np.zeros(2_400 + in_a_row, dtype=int)
+    for begin in np.flatnonzero(draw.random(2_400) < 0.1 / in_a_row):
+        failing[begin : begin + in_a_row] += 1
+    seconds = [
+        Second(
+            at=BEGIN + i,
+            cells=(Cell(region=EU, route="/", version=V1, requests=Fates(total=100, failed=int(failing[i]))),),
+        )
+        for i in range(2_400)
+    ]
+    assert background(seconds, baseline=V1, analysis=SPEC).dispersion["errors"] > 6.0
+
+
+def test_single_failures_are_no_clusters_between_minutes() -> None:
+    draw = np.random.default_rng(1)
+    seconds = [second_of(draw, BEGIN + i, share=0.0, old=Behaviour(instances=3)) for i in range(2_400)]
+    assert background(seconds, baseline=V1, analysis=SPEC).dispersion["errors"] < 1.3

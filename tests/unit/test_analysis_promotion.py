@@ -8,9 +8,11 @@ from judge_support import BEGIN, EU, USUAL, Behaviour, judged, measured, second_
 
 from hitless.analysis.counts import Fates, Second
 from hitless.analysis.judge import LEANING, Judge
+from hitless.analysis.likelihood import Tables
 from hitless.analysis.promotion import SHARES_BP
 from hitless.analysis.ruling import Call, Judgement, Why
 from hitless.analysis.settings import STAY_S
+from hitless.analysis.weighing import Weighing
 from hitless.rollout.spec import AnalysisSpec
 
 NOTHING_FAILS = Behaviour(failing=0.0)
@@ -263,3 +265,22 @@ def test_while_a_row_speaks_against_it_no_number_of_requests_is_promised() -> No
     leaning = [one for one in told if "speaks against it" in one.detail]
     assert leaning
     assert all((one.missing_requests, one.missing_s) == (None, None) for one in leaning)
+
+
+def test_bursts_between_instances_temper_promotions_as_they_were_measured() -> None:
+    """A canary with bursts of its own shows nothing by some quiet minutes; an outage of everybody is bounded."""
+    quiet = [Tables(canary=one(5), canary_bad=one(0), baseline=one(95), baseline_bad=one(0))] * 1_600
+
+    def shown(dispersion: dict[str, float]) -> bool:
+        before = replace(USUAL, failure_rate=0.004, dispersion={**USUAL.dispersion, **dispersion})
+        promotion = Weighing(settings_of(before=before)).promotion
+        for tables in quiet:
+            promotion.take(errors=tables, slow=None, canary=Fates(total=5), seconds=1)
+        return bool(promotion.log_errors()[SHARES_BP.index(2_500)] >= promotion.needed)
+
+    assert shown({"errors": 12.0, "instances": 1.0})
+    assert not shown({"errors": 12.0, "instances": 12.0})
+
+
+def one(count: int) -> np.ndarray:
+    return np.array([count])

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from hitless.analysis.counts import LAST_BUCKET, MOST_MS, Second, bound_ms
-from hitless.analysis.dispersion import dispersion_between_instances, dispersion_over_time
+from hitless.analysis.dispersion import LONG_S, dispersion_between_instances, dispersion_over_time
 from hitless.analysis.onset import onsets
 from hitless.analysis.settings import Background
 from hitless.rollout.spec import AnalysisSpec, Region, Version
@@ -14,10 +14,6 @@ from hitless.rollout.spec import AnalysisSpec, Region, Version
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 USUAL = 0.99
 LATELY_S = 60
-MOST_TRIES = 5.0
-"""So often in a row a user fails at most. More than that in the comparison over time is an outage of everybody, which
-says nothing of either version: without this bound an incident in the 40 minutes before kept promotions waiting for an
-hour."""
 LEAST_ANSWERS = 200
 """With fewer, quantiles are those of a few answers: then nothing is said, and the rollout's own first ones count."""
 
@@ -33,7 +29,8 @@ def background(seconds: Sequence[Second], *, baseline: Version, analysis: Analys
         analysis: names the dependencies, and how long an instance warms up.
 
     Returns:
-        With `dispersion` by test: `errors`, `retried`, `onset`, `latency.p50` and so on, `dependencies.<name>`.
+        With `dispersion` by test: `errors`, `retried`, `onset`, `latency.p50` and so on, `dependencies.<name>`; and
+        `instances`: of failures between instances alone, where there are several, which no outage of everybody raises.
     """
     read = [second for second in seconds if second.gap is None]
     counts = _Counts(read, baseline)
@@ -109,9 +106,12 @@ def _dispersion(
 ) -> Mapping[str, float]:
     between = dispersion_between_instances(seconds, version=baseline, warm_up_s=analysis.warm_up_s)
     result = {
-        "errors": dispersion_over_time(counts.errors)
-        if between is None
-        else max(between, min(MOST_TRIES, dispersion_over_time(counts.errors, with_bursts=False, steady=True))),
+        "errors": max(
+            dispersion_over_time(counts.errors, with_bursts=False, steady=True, window_s=LONG_S),
+            dispersion_over_time(counts.errors)
+            if between is None
+            else max(between, dispersion_over_time(counts.errors, with_bursts=False, steady=True)),
+        ),
         "retried": dispersion_over_time(counts.retried),
         "onset": dispersion_over_time(
             onsets(seconds, version=baseline, failure_rate=counts.failed / counts.total if counts.total else 0.0),
@@ -119,6 +119,8 @@ def _dispersion(
             steady=True,
         ),
     }
+    if between is not None:
+        result["instances"] = between
     for name, bound in zip(QUANTILES, bounds, strict=False):
         result[f"latency.{name}"] = dispersion_over_time(counts.slow(bound), with_bursts=False)
     for dependency in analysis.dependencies:

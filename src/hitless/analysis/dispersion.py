@@ -16,7 +16,11 @@ the worst eighth. What chance alone would give (a standard deviation) counts as 
 
 Users who try again and fail again come in clusters too, and meet other instances each time. Where there are several
 instances, the comparison over time is made as well, without the worst quarter of the blocks (outages of everybody are
-not what is looked for, and what remains of them is bounded in `background`), and the larger one of both counts.
+not what is looked for, and what remains of them is bounded in `promotion`), and the larger one of both counts. Whoever
+fails for longer than a window is in both neighbours alike, so it is also made between windows of a minute: a client
+that asks once a second and fails 20 times in a row shows as 2.9 between those of ten seconds and as 12.6 between those
+of a minute (medians of 12), and 62 of 200 good versions were taken back within an hour by the former alone, 1 by both;
+60 times in a row 25 and 4 of 100. What is cut into single failures shows as 1 in both.
 
 Measured: with 20 instances that fail half of their requests for five seconds every 10 or 60 minutes, 0 of 1,200
 rollouts of half an hour were taken back (plain evidence: 38 to 99 %). Every 3 hours: 0 to 2 % (plain: 11 to 37 %),
@@ -37,7 +41,7 @@ from hitless.rollout.spec import InstanceId, Region, Version
 BLOCK_S = 300
 WINDOW_S = 60
 WARM_UP_S = 120
-NEIGHBOUR_S = 10
+NEIGHBOUR_S, LONG_S = 10, 60
 LEAST_BLOCKS = 4
 SETTLED_S = 10
 """Whoever has served by then was there before."""
@@ -136,7 +140,11 @@ def _close(window: _Window, block: _Block) -> None:
 
 
 def dispersion_over_time(
-    counts: Sequence[tuple[int, int, int]], *, with_bursts: bool = True, steady: bool = False
+    counts: Sequence[tuple[int, int, int]],
+    *,
+    with_bursts: bool = True,
+    steady: bool = False,
+    window_s: int = NEIGHBOUR_S,
 ) -> float:
     """Return the dispersion between neighbouring windows of one series.
 
@@ -144,16 +152,17 @@ def dispersion_over_time(
         counts: second, how many, how many of them bad; ascending.
         with_bursts: see above; not for slow answers, which come and go with the load of the whole machine.
         steady: look for what is there all the time, such as users who try again, and not for outages.
+        window_s: how long the windows are that are compared.
     """
     windows: dict[int, tuple[int, int]] = {}
     for at, total, bad in counts:
-        before = windows.get(at // NEIGHBOUR_S, (0, 0))
-        windows[at // NEIGHBOUR_S] = before[0] + total, before[1] + bad
+        before = windows.get(at // window_s, (0, 0))
+        windows[at // window_s] = before[0] + total, before[1] + bad
     blocks: dict[int, _Block] = {}
     for number, (total, bad) in windows.items():
         if number % 2 == 0 and number + 1 in windows:
             others, others_bad = windows[number + 1]
-            _compare(total, bad, others, others_bad, blocks.setdefault(number * NEIGHBOUR_S // BLOCK_S, _Block()))
+            _compare(total, bad, others, others_bad, blocks.setdefault(number * window_s // BLOCK_S, _Block()))
     return fano(blocks.values(), with_bursts=with_bursts, steady=steady)
 
 

@@ -47,8 +47,10 @@ PARTS = ("errors", "latency")
 """Both must be shown."""
 
 MOST_DISPERSION = 5.0
-"""Evidence for a promotion is tempered by no more: measured over time, dispersion also holds what both versions suffer
-alike (a busy machine, an outage of everybody), and one such minute kept good versions waiting for an hour."""
+"""Evidence for a promotion is tempered by no more of what is measured over time: that also holds what both versions
+suffer alike (a busy machine, an outage of everybody), and one such minute kept good versions waiting for an hour. What
+is measured between instances holds no such thing and is not bounded: where each of 20 instances had bursts of 12
+failures, and the canary, one of them, was just at the margin, 10 of 60 were promoted within an hour by the bound."""
 GIVEN_BACK = 2.0
 KEPT = 2.0
 _FRACTIONS: Floats = np.array([0.02, 0.1, 0.3, 0.6])

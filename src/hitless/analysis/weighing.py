@@ -71,7 +71,9 @@ class Weighing:
             error_margin=analysis.error_margin,
             false_promotion=analysis.false_promotion,
             failure_rate=_careful_rate(before),
-            errors_dispersion=min(errors_dispersion, MOST_DISPERSION),
+            errors_dispersion=max(
+                min(errors_dispersion, MOST_DISPERSION), allowed_for(before.dispersion.get("instances", 1.0))
+            ),
             latency_dispersion=min(allowed_for(dispersion[f"latency.{PROMOTED_BY}"]), MOST_DISPERSION),
         )
 
