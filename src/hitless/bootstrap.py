@@ -41,6 +41,8 @@ from hitless.engine.service import ServiceLoop
 from hitless.engine.taking_up import standing_line
 from hitless.errors import HitlessError, LeaseHeld
 from hitless.ports import Clock, Lease
+from hitless.rollout.spec import MetricsSpec
+from hitless.rollout.state import ServiceState
 from hitless.rollout.world import Phase
 from hitless.system_faults import in_words
 from hitless.view.models import ControlPlaneView, EarlierEnvoyView, EnvoyView
@@ -306,6 +308,7 @@ async def _targets(fleet: ProcessFleet, loops: Loops) -> list[Target]:
     found: list[Target] = []
     for service, loop in tuple(loops.items()):  # a deploy may add one meanwhile
         specs = {version: spec.metrics for version, spec in loop.state.specs.items() if spec.metrics is not None}
+        wanted = _wanted(loop.state)
         found += [
             Target(
                 service=service,
@@ -314,11 +317,19 @@ async def _targets(fleet: ProcessFleet, loops: Loops) -> list[Target]:
                 version=one.version,
                 address=one.address,
                 path=specs[one.version].path,
+                wanted=wanted or specs[one.version],
             )
             for one in (await fleet.observe(service) if specs else ())
             if one.phase is Phase.READY and one.version in specs
         ]
     return found
+
+
+def _wanted(state: ServiceState) -> MetricsSpec | None:
+    """Return what is read of all versions' figures: what the newest settings say, as its judge compares that."""
+    versions = [state.rollout.candidate] if state.rollout is not None and state.rollout.outcome is None else []
+    found = (state.specs.get(version) for version in (*versions, state.stable) if version is not None)
+    return next((spec.metrics for spec in found if spec is not None), None)
 
 
 def _surroundings(directory: Path, file: ProjectFile, keeper: Keeper) -> Surroundings:

@@ -1,7 +1,7 @@
-"""Memory, descriptors and processor time: a few series of a few instances, for which no theorem gives a bound.
+"""Memory, descriptors, processor time, pools: a few series of a few instances, for which no theorem gives a bound.
 
 So they only hold a rollout, with a sentence that says what was seen and against what; they never take one back. What
-each rule is, and what was measured of it, stands in `growth` and `processor`.
+each rule is, and what was measured of it, stands in `growth`, `processor` and `pools`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from zlib import crc32
 
 from hitless.analysis.counts import Second
 from hitless.analysis.growth import BLOCK_S, Growth, GrowthWatch, Rule
+from hitless.analysis.pools import Pools
 from hitless.analysis.processor import FEWEST_BATCHES, MARGIN, ProcessorWatch
 from hitless.analysis.ruling import Call, Estimate, RowReport
 from hitless.analysis.settings import JudgeSettings
@@ -68,24 +69,26 @@ class Resources:
             warm_up_s=warm_up_s,
             offset_s=offset_s,
         )
+        self._pools = Pools(settings)
         self._since: dict[str, int] = {}
         self._reports = self._report()
 
     def take(self, second: Second) -> None:
         """Take what was read in one second; seconds come in order."""
+        self._pools.take(second)
         ended = [watch.take(second) for watch in (self._memory, self._descriptors, self._processor)]
         if any(ended):
             self._note_since(second.at)
             self._reports = self._report()
 
     def reports(self) -> tuple[RowReport, ...]:
-        """Return a row for memory, descriptors and processor time; none of them is in the sum of the judge."""
-        return self._reports
+        """Return a row for memory, descriptors, processor time, each pool; none of them is in the sum of the judge."""
+        return (*self._reports, *self._pools.reports())
 
     def problem(self) -> str | None:
         """Say what holds the rollout, without figures, which are in the rows; None = nothing does."""
         found = [_PROBLEMS[one.name] for one in self._reports if one.since is not None]
-        return "; ".join(found) or None
+        return "; ".join(filter(None, (*found, self._pools.problem()))) or None
 
     def _note_since(self, at: int) -> None:
         troubled = {

@@ -7,7 +7,7 @@ import math
 from hitless.analysis.odds import Tally, allowed_for
 from hitless.analysis.onset import LEAST_INSTANCES
 from hitless.analysis.ruling import Estimate
-from hitless.analysis.settings import JudgeSettings
+from hitless.analysis.settings import RATIOS, JudgeSettings
 from hitless.rollout.spec import ALL_TRAFFIC_BP
 
 _FAR = 20.0
@@ -74,11 +74,20 @@ def odds_sentence(
             f"{of_all(tally.canary)} times an instance of {canary} began to fail, {of_all(tally.baseline)} one of "
             f"{baseline}"
         )
+    elif name.startswith(RATIOS):
+        what = name.removeprefix(RATIOS)
+        mine, its = with_share(tally.canary, f"{what} of {canary}"), with_share(tally.baseline, f"of {baseline}")
+        counted = f"{mine} were bad, {its}"
     else:
         what, at, verb = _NAMES.get(name, (f"calls to {name.partition('.')[2]}", "by", "failed"))
         mine = with_share(tally.canary, f"{what} {at} {canary}")
         counted = f"{mine} {verb}, {with_share(tally.baseline, f'{at} {baseline}')}"
-    return f"{counted}: {odds_words(estimate)}"
+    return f"{counted}: {odds_words(estimate)}{_margin_words(settings, name)}"
+
+
+def _margin_words(settings: JudgeSettings, name: str) -> str:
+    rule = settings.ratios.get(name.removeprefix(RATIOS)) if name.startswith(RATIOS) else None
+    return f", {1.0 + rule.margin:.6g} times is allowed" if rule is not None and rule.margin else ""
 
 
 _NAMES = {

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from typing import Protocol
 from hitless.adapters.metrics.calls import CallMeter, Reading
 from hitless.adapters.metrics.history import History
 from hitless.adapters.metrics.scrape import Scraper, Target
-from hitless.analysis.counts import Call, Second, Usage
+from hitless.analysis.counts import Call, PoolReading, Second, Usage
 from hitless.ports import Clock
 from hitless.rollout.spec import InstanceId
 
@@ -67,6 +67,7 @@ class _Figures:
 
     calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
     usage: Mapping[str, Sequence[Usage]] = field(default_factory=dict)
+    pools: Mapping[str, tuple[PoolReading, ...]] = field(default_factory=dict)
 
 
 class LocalMetrics:
@@ -179,7 +180,7 @@ class LocalMetrics:
             replace(one, requests=self._answered.get(one.instance, 0)) for one in found.usage.get(service, ())
         )
         calls = found.calls.get(service, ()) if second.gap is None else ()
-        return replace(second, usage=usage, calls=calls)
+        return replace(second, usage=usage, calls=calls, pools=found.pools.get(service, ()))
 
     async def _ask(self, at: int) -> _Figures:
         """Ask for what stands beside requests; what cannot be read is missing, and keeps no request from being told."""
@@ -204,6 +205,15 @@ class LocalMetrics:
         for silent in set(self._meters) - set(readings):
             del self._meters[silent]
         found.calls = {service: self._meters[service].read(told, at=at) for service, told in readings.items()}
+        found.pools = {service: tuple(_pools(told)) for service, told in readings.items()}
 
     def _now_s(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _pools(readings: Sequence[Reading]) -> Iterator[PoolReading]:
+    for one in readings:
+        for pool, (used, size) in one.pools.items():
+            yield PoolReading(
+                instance=one.instance, region=one.region, version=one.version, pool=pool, used=used, size=size
+            )

@@ -8,7 +8,10 @@ digest tells a hitless that knows other settings that it would not go on as it w
   from the bucket before, count), which is two or three characters less for every bucket; instances
   `{id: [total, failed]}`,
 * `k` calls: `[region, version, dependency, total, failed]`,
-* `u` usage: `[instance, region, version, age_s, cpu_s, memory_bytes, descriptors, requests]`.
+* `u` usage: `[instance, region, version, age_s, cpu_s, memory_bytes, descriptors, requests]`,
+* `p` pools: `[instance, region, version, pool, used, size]`; recordings from before pools were watched have none.
+
+Ratios stand among the calls, `ratios:` before their name.
 
 Nothing is rounded: what is read is equal to what was written. A second of one route with two versions at 200
 requests/s takes about 600 bytes.
@@ -22,7 +25,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hitless.analysis.counts import Call, Cell, Fates, Second, Usage
+from hitless.analysis.counts import Call, Cell, Fates, PoolReading, Second, Usage
 from hitless.analysis.settings import JudgeSettings
 from hitless.ports import Recorded
 from hitless.rollout.spec import InstanceId, Region, Version
@@ -79,6 +82,7 @@ def second_parts(recorded: Recorded) -> dict[str, Any]:
         "c": [_cell(cell) for cell in second.cells],
         "k": [[one.region, one.version, one.dependency, one.fates.total, one.fates.failed] for one in second.calls],
         "u": [_usage(usage) for usage in second.usage],
+        "p": [[one.instance, one.region, one.version, one.pool, one.used, one.size] for one in second.pools],
     }
     return parts | {name: row for name, row in rows.items() if row}
 
@@ -99,6 +103,7 @@ def read_parts(parts: Any) -> Recorded | None:
             cells=tuple(_read_cell(*row) for row in parts.get("c", ())),
             calls=tuple(_read_call(*row) for row in parts.get("k", ())),
             usage=tuple(_read_usage(*row) for row in parts.get("u", ())),
+            pools=tuple(_read_pool(*row) for row in parts.get("p", ())),
             gap=parts.get("g"),
         )
         return Recorded(second=second, share_bp={Region(name): int(share) for name, share in parts["s"].items()})
@@ -150,6 +155,14 @@ def _read_cell(  # noqa: PLR0917 - the columns of one row
 def _read_call(region: str, version: str, dependency: str, total: int, failed: int) -> Call:
     fates = Fates(total=total, failed=failed)
     return Call(region=Region(region), version=Version(version), dependency=dependency, fates=fates)
+
+
+def _read_pool(  # noqa: PLR0917 - the columns of one row
+    instance: str, region: str, version: str, pool: str, used: float, size: float
+) -> PoolReading:
+    return PoolReading(
+        instance=InstanceId(instance), region=Region(region), version=Version(version), pool=pool, used=used, size=size
+    )
 
 
 def _usage(one: Usage) -> list[Any]:
