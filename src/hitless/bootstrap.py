@@ -21,6 +21,7 @@ from hitless.adapters.envoy.standing import newest_fence, read_standing
 from hitless.adapters.envoy.traffic import EnvoyTraffic
 from hitless.adapters.machine.surroundings import LOOK_S, ProjectFile, Surroundings
 from hitless.adapters.metrics.local import LocalMetrics
+from hitless.adapters.metrics.prometheus import Asked
 from hitless.adapters.metrics.scrape import Target
 from hitless.adapters.processes.checker import HttpChecker
 from hitless.adapters.processes.fleet import ProcessFleet
@@ -300,7 +301,13 @@ def local_metrics(
         loops: of all services, as they are at the moment.
     """
     traffic = EnvoyTraffic(directory / ENVOY, clock, state=lambda: router.state, names=router.names)
-    return LocalMetrics(clock, traffic, usage=fleet.usage, targets=lambda: _targets(fleet, loops()))
+    return LocalMetrics(
+        clock,
+        traffic,
+        usage=fleet.usage,
+        targets=lambda: _targets(fleet, loops()),
+        asked=lambda: _asked(loops()),
+    )
 
 
 async def _targets(fleet: ProcessFleet, loops: Loops) -> list[Target]:
@@ -322,6 +329,18 @@ async def _targets(fleet: ProcessFleet, loops: Loops) -> list[Target]:
             for one in (await fleet.observe(service) if specs else ())
             if one.phase is Phase.READY and one.version in specs
         ]
+    return found
+
+
+async def _asked(loops: Loops) -> list[Asked]:
+    """List services whose ratios a Prometheus tells."""
+    found: list[Asked] = []
+    for service, loop in tuple(loops.items()):
+        wanted = _wanted(loop.state)
+        ratios = tuple(one for one in wanted.ratios if one.is_query) if wanted is not None else ()
+        if wanted is not None and wanted.prometheus is not None and ratios:
+            versions = frozenset(loop.state.specs)
+            found.append(Asked(service=service, prometheus=wanted.prometheus, ratios=ratios, versions=versions))
     return found
 
 

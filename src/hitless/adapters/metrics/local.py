@@ -19,6 +19,7 @@ from typing import Protocol
 
 from hitless.adapters.metrics.calls import CallMeter, Reading
 from hitless.adapters.metrics.history import History
+from hitless.adapters.metrics.prometheus import AskedLister, PrometheusReader, nobody_asked
 from hitless.adapters.metrics.scrape import Scraper, Target
 from hitless.analysis.counts import Call, PoolReading, Second, Usage
 from hitless.ports import Clock
@@ -67,6 +68,7 @@ class _Figures:
 
     calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
     usage: Mapping[str, Sequence[Usage]] = field(default_factory=dict)
+    lumps: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
     pools: Mapping[str, tuple[PoolReading, ...]] = field(default_factory=dict)
 
 
@@ -78,16 +80,24 @@ class LocalMetrics:
         traffic: the requests of all services.
         usage: what instances use.
         targets: whom to ask for figures of their own.
+        asked: which Prometheus to ask for what, by service.
     """
 
     def __init__(
-        self, clock: Clock, traffic: Traffic, *, usage: UsageReader, targets: TargetLister = no_targets
+        self,
+        clock: Clock,
+        traffic: Traffic,
+        *,
+        usage: UsageReader,
+        targets: TargetLister = no_targets,
+        asked: AskedLister = nobody_asked,
     ) -> None:
         self._clock = clock
         self._traffic = traffic
         self._usage = usage
         self._targets = targets
         self._scraper = Scraper()
+        self._prometheus = PrometheusReader(clock, asked)
         # one of its own: in the loop's threads, the store's commits wait
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hitless-history")
         self._meters: defaultdict[str, CallMeter] = defaultdict(CallMeter)
@@ -104,6 +114,7 @@ class LocalMetrics:
         self._began_at = math.ceil(self._now_s())
         await self._guarded("what users met", self._traffic.open())
         self._reading = asyncio.create_task(self._read_forever(), name="metrics")
+        self._prometheus.start()
 
     async def close(self) -> None:
         """Read no more."""
@@ -113,6 +124,7 @@ class LocalMetrics:
                 await self._reading
             self._reading = None
         self._thread.shutdown(wait=False, cancel_futures=True)
+        await self._prometheus.close()
         await self._scraper.close()
         await self._traffic.close()
 
@@ -179,7 +191,7 @@ class LocalMetrics:
         usage = tuple(
             replace(one, requests=self._answered.get(one.instance, 0)) for one in found.usage.get(service, ())
         )
-        calls = found.calls.get(service, ()) if second.gap is None else ()
+        calls = (*found.calls.get(service, ()), *found.lumps.get(service, ())) if second.gap is None else ()
         return replace(second, usage=usage, calls=calls, pools=found.pools.get(service, ()))
 
     async def _ask(self, at: int) -> _Figures:
@@ -189,6 +201,7 @@ class LocalMetrics:
             self._usage_read_at = at
             await self._guarded("what instances use", self._read_usage(found))
         await self._guarded("what instances tell", self._read_calls(found, at))
+        found.lumps = self._prometheus.tell(at=at)
         return found
 
     async def _read_usage(self, found: _Figures) -> None:
