@@ -1,4 +1,4 @@
-"""What a Prometheus tells: from answers to counts of both versions at once, and that lumps take no good version back."""
+"""What a Prometheus tells: from answers to counts of both versions at once; lumps take no good version back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from hitless.adapters.metrics.lumps import (
     LONGEST_S,
     SILENT_S,
-    WINDOW_S,
     Counted,
     LumpMeter,
     NotAVector,
@@ -80,52 +79,63 @@ def test_what_is_no_vector_of_counters_is_missing_with_its_reason(told: Any, why
         read_vector(told, version_label="version")
 
 
-def test_both_versions_are_told_at_once_and_what_came_before_the_first_answer_is_nobodys() -> None:
+def settled(*versions: Version, **labels: str) -> Asking:
+    """Return a meter that counts from 100 orders, 10 of them bad, on."""
     asking = Asking()
-    asking.read([counted(V1, 1_000), counted(V2, 50)], [counted(V1, 90), counted(V2, 5)])
-    asking.read([counted(V1, 1_100), counted(V2, 50)], [counted(V1, 95), counted(V2, 5)])
+    for total in (40, 100):
+        found = [both(total, 10, version, **labels) for version in versions]
+        asking.read([one for pair in found for one in pair[0]], [one for pair in found for one in pair[1]])
+    return asking
+
+
+def test_both_versions_are_told_at_once_and_what_came_before_their_second_scrape_is_nobodys() -> None:
+    asking = settled(V1, V2)
+    asking.read([counted(V1, 200), counted(V2, 100)], [counted(V1, 15), counted(V2, 10)])
     assert asking.told() == {}
-    for _ in range(5):
-        asking.read([counted(V1, 1_200), counted(V2, 60)], [counted(V1, 99), counted(V2, 8)])
+    for _ in range(4):
+        asking.read([counted(V1, 300), counted(V2, 110)], [counted(V1, 19), counted(V2, 13)])
     assert asking.told() == {V1: (200, 9), V2: (10, 3)}
     assert asking.told() == {}
 
 
 def test_a_window_waits_for_the_lump_of_a_version_that_is_there_but_not_for_ever() -> None:
-    asking = Asking()
-    asking.read([counted(V1, 0), counted(V2, 0)], [counted(V1, 0), counted(V2, 0)])
-    for _ in range(WINDOW_S // EVERY_S):
-        asking.read([counted(V1, 50), counted(V2, 0)], [counted(V1, 1), counted(V2, 0)])
-    assert asking.told() == {}
+    asking = settled(V1, V2)
     while asking.at < 1_000 + EVERY_S + LONGEST_S:
         assert asking.told() == {}
-        asking.read([counted(V1, 70), counted(V2, 0)], [counted(V1, 1), counted(V2, 0)])
-    assert asking.told() == {V1: (70, 1)}
+        asking.read([counted(V1, 150), counted(V2, 100)], [counted(V1, 11), counted(V2, 10)])
+    assert asking.told() == {V1: (50, 1)}
 
 
 def test_a_counter_that_fell_and_what_stands_beside_it_is_not_counted_in_this_reading() -> None:
-    asking = Asking()
-    for total, bad in ((100, 10), (5, 11), (9, 12)):
+    asking = settled(V1, instance="a")
+    for total, bad in ((5, 11), (9, 12)):
         asking.read(*both(total, bad, instance="a"))
     asking.read(*both(9, 12, instance="a"), after_s=25)
     assert asking.told() == {V1: (4, 1)}
 
 
-def test_a_series_beside_others_of_its_instance_counts_from_zero_and_another_instance_from_its_first_reading() -> None:
-    asking = Asking()
-    asking.read([counted(V1, 100, instance="a")], [counted(V1, 0, instance="a")])
-    later = [counted(V1, 110, instance="a"), counted(V1, 7, instance="a", outcome="x"), counted(V1, 900, instance="b")]
-    asking.read(later, [counted(V1, 0, instance="a")])
-    asking.read(later, [counted(V1, 0, instance="a")], after_s=25)
-    assert asking.told() == {V1: (17, 0)}
+def test_a_series_beside_others_of_its_instance_counts_from_zero_and_another_instance_once_it_has_changed() -> None:
+    asking = settled(V1, instance="a")
+    bad = [counted(V1, 10, instance="a")]
+    for new in (900, 950, 953):
+        later = [
+            counted(V1, 110, instance="a"),
+            counted(V1, 7, instance="a", outcome="x"),
+            counted(V1, new, instance="b"),
+        ]
+        asking.read(later, bad)
+    asking.read(later, bad, after_s=25)
+    assert asking.told() == {V1: (20, 0)}
 
 
 def test_a_ratio_is_missing_until_both_of_its_parts_were_there() -> None:
     asking = Asking()
-    asking.read([counted(V1, 100)], [])
+    for total in (80, 90, 100):
+        asking.read([counted(V1, total)], [])
     asking.read([counted(V1, 110)], [counted(V1, 3)])
-    asking.read([counted(V1, 120)], [counted(V1, 4)], after_s=30)
-    assert asking.told() == {V1: (10, 4 - 3)}
+    asking.read([counted(V1, 120)], [counted(V1, 4)])
+    asking.read([counted(V1, 130)], [counted(V1, 5)], after_s=30)
+    assert asking.told() == {V1: (10, 1)}
 
 
 def test_other_services_versions_are_ignored() -> None:
@@ -135,14 +145,14 @@ def test_other_services_versions_are_ignored() -> None:
     assert asking.told() == {}
 
 
-def test_after_a_silence_counting_begins_anew_and_what_was_not_told_is_dropped() -> None:
-    asking = Asking()
-    asking.read(*both(0, 0))
+def test_after_a_silence_counting_begins_anew_and_neither_old_counts_nor_an_old_scrape_are_told() -> None:
+    asking = settled(V1)
     asking.read(*both(500, 100))
     assert asking.told(at=asking.at + SILENT_S + 1) == {}
-    asking.read(*both(9_000, 4_000), after_s=SILENT_S + 1)
-    asking.read(*both(9_010, 4_001))
-    asking.read(*both(9_010, 4_001), after_s=25)
+    asking.read(*both(500, 100), after_s=SILENT_S + 1)  # as of its last scrape before it was gone
+    for total, bad in ((9_000, 4_000), (9_010, 4_001), (9_010, 4_001)):
+        asking.read(*both(total, bad))
+    asking.read(*both(9_010, 4_001), after_s=20)
     assert asking.told() == {V1: (10, 1)}
 
 

@@ -10,10 +10,11 @@ yet lasts longer, up to `LONGEST_S`; whether it does depends on when scrapes com
 Measured (1,000 rollouts of half an hour that are alike, scraped every 15 s, bound 1 %): see
 `tests/unit/test_metrics_lumps.py`.
 
-Rules, those of `calls`: a series' first reading is where it is counted from; one that appears beside others of its
-instance counts from zero. Where one series of an instance falls, nothing of that instance is counted in this reading. A
-ratio is counted between two readings in which both of its parts are there. After `SILENT_S` without an answer counting
-begins anew, and what was not told yet is dropped.
+Rules, those of `calls`: an instance is counted from its first reading on that differs from one before: what a
+Prometheus that has just come back has of it may be minutes old, and the first scrape then holds all of them. A series
+that appears beside others of its instance counts from zero. Where one series of an instance falls, nothing of that
+instance is counted in this reading. A ratio is counted between two readings in which both of its parts are there. After
+`SILENT_S` without an answer counting begins anew, and what was not told yet is dropped.
 """
 
 from __future__ import annotations
@@ -108,6 +109,7 @@ class _Ratio:
     began_at: int | None = None
     sums: defaultdict[Version, Fates] = field(default_factory=lambda: defaultdict(Fates))
     present: set[Version] = field(default_factory=set)
+    settled: set[tuple[str, ...]] = field(default_factory=set)
     carried: defaultdict[Version, Carry] = field(default_factory=lambda: defaultdict(lambda: Carry(for_s=KEPT_S)))
 
     def read(self, parts: Mapping[str, Iterable[Counted]], *, at: int) -> None:
@@ -124,9 +126,12 @@ class _Ratio:
 
     def _count(self, now: Mapping[_Key, Counted], adds: Mapping[str, tuple[int, int]]) -> None:
         known = {one.instance for one, _ in self.before.values()}
+        changed = {one.instance for key, one in now.items() if one.value != self._earlier(key)}
         fallen = {one.instance for key, one in now.items() if key in self.before and one.value < self._earlier(key)}
+        counts = (self.settled & known) - fallen
+        self.settled |= known & changed
         for key, one in now.items():
-            if one.instance in known and one.instance not in fallen:
+            if one.instance in counts:
                 grown = round(one.value - self._earlier(key))
                 total, failed = adds[key[0]]
                 self.sums[one.version] += Fates(total=grown * total, failed=grown * failed)
@@ -137,6 +142,7 @@ class _Ratio:
     def forget(self) -> None:
         """Begin anew: what was counted before is too old to be compared."""
         self.before.clear()
+        self.settled.clear()
         self.sums.clear()
         self.began_at = None
 
