@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from hitless.analysis.ruling import Call, Ruling, Why
-from hitless.engine.case import READ_S
+from hitless.analysis.ruling import Call, RowReport, Ruling, Why
+from hitless.analysis.settings import RatioRule
+from hitless.engine.case import READ_S, UNTOLD_AFTER_S
 from hitless.engine.controller import Controller
 from hitless.engine.judging import is_judged
 from hitless.engine.keeper import LEASE_S, Keeper
@@ -27,6 +28,9 @@ from hitless.rollout.spec import (
     CanarySpec,
     CanaryStep,
     DrainSpec,
+    MetricsSpec,
+    PoolSpec,
+    RatioSpec,
     RunSpec,
     ServiceSpec,
     SloSpec,
@@ -381,6 +385,31 @@ async def test_a_second_that_makes_no_sense_is_a_gap_and_is_told(stage: Stage) -
     assert gap in stage.world.judge.taken  # as the next controller will show it
     assert stage.world.judge.taken[-1].second.at > senseless
     assert await stage.problems() == ""
+
+
+async def test_a_figure_that_nobody_tells_is_a_problem_and_logged_once_until_it_is_told(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = RowReport(name="ratios.orders", title="", acts=Call.ROLLBACK, untold="nothing was told of it by v2")
+    stage.judges.rows = (row,)
+    await stage.canary()
+    assert await stage.problems() == ""
+    await stage.clock.advance(UNTOLD_AFTER_S + 10)
+    assert await stage.problems() == "ratios.orders: nothing was told of it by v2"
+    await stage.clock.advance(60)
+    assert caplog.text.count("ratios.orders: nothing was told of it by v2") == 1
+    stage.judges.rows = (replace(row, untold=""),)
+    await stage.clock.advance(5)
+    assert await stage.problems() == ""
+
+
+async def test_a_judge_is_told_which_ratios_and_pools_there_are(stage: Stage) -> None:
+    ratio = RatioSpec(name="orders", good="paid_total", total="orders_total", margin=0.1)
+    pool = PoolSpec(name="database", used="in_use", size=20.0)
+    stage.world.spec = replace(SHOP, metrics=MetricsSpec(ratios=(ratio,), pools=(pool,)))
+    await stage.canary()
+    settings = stage.world.judge.settings
+    assert (settings.ratios, settings.pools) == ({"orders": RatioRule(margin=0.1)}, ("database",))
 
 
 async def test_a_judge_that_breaks_shows_nothing_and_a_person_may_go_on(

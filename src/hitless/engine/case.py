@@ -80,7 +80,6 @@ class Case:
     _asked_bp: int = 0
     _taken_to: int = 0
     _began_at: int = 0
-    _untold_is_logged: bool = False
     _is_recorded: bool = False
     _has_failed: bool = False
 
@@ -229,9 +228,6 @@ class Case:
         untold = [f"{row.name}: {row.untold}" for row in judgement.rows if row.untold]
         if untold:
             self.troubles["untold"] = "; ".join(untold)
-            if not self._untold_is_logged:
-                self._untold_is_logged = True
-                log.warning("%s: %s", self.rollout.id, self.troubles["untold"])
 
     # What may go wrong
 
