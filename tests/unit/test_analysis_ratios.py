@@ -66,6 +66,12 @@ def test_a_ratio_shares_the_weight_of_what_users_do_not_see_with_dependencies_of
     assert row(rows, "ratios.orders").acts is Call.ROLLBACK
 
 
+def test_what_is_promised_names_the_ratios_and_what_each_allows() -> None:
+    judge = Judge(settings({"orders": RatioRule(), "cache": RatioRule(margin=0.1)}))
+    promise = judge.judgement(next_share_bp=5_000).promise
+    assert "(no more failures, no more bad ones of orders, cache (up to 1.1 times the odds), answers not" in promise
+
+
 def test_what_is_cold_only_is_forgiven_in_the_warm_up() -> None:
     told = seconds((V1, 50, 0.0), (V2, 20, 0.9), count=50)
     last, _ = judged(settings(warm_up_s=60.0), told)

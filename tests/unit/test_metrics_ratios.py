@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hitless.adapters.metrics.calls import CARRIED_FOR_S, CallMeter, Carry, Reading
+from hitless.adapters.metrics.calls import CARRIED_FOR_S, NOTHING_EVERY_S, CallMeter, Carry, Reading
 from hitless.adapters.metrics.wanted import Figures, parse_figures
 from hitless.analysis.counts import Call, Fates
 from hitless.rollout.selectors import NotASelector, read_selector
@@ -180,6 +180,15 @@ def test_a_silent_instance_makes_its_versions_ratio_missing_until_it_answers() -
     shop.second(a=orders(0, 0), b=orders(0, 0))
     assert shop.second(a=orders(5, 1), b=None) == {}
     assert shop.second(a=orders(6, 1), b=orders(2, 0)) == {"ratios:orders": (9, 1)}
+
+
+def test_that_nothing_was_counted_is_told_now_and_then_so_it_is_not_taken_for_a_ratio_that_nobody_tells() -> None:
+    shop = Service(ORDERS)
+    shop.at = NOTHING_EVERY_S - 3
+    told = [shop.second(a=orders(5, 0)) for _ in range(4)]
+    assert told == [{}, {}, {"ratios:orders": (0, 0)}, {}]
+    shop.at = 2 * NOTHING_EVERY_S - 1
+    assert shop.second(a="other_total 5\n") == {}
 
 
 def test_calls_to_dependencies_are_read_beside_ratios_and_cannot_pass_for_one() -> None:

@@ -112,11 +112,21 @@ def promise(settings: JudgeSettings, *, latency_is_known: bool) -> str:
 
 def _rollback_words(settings: JudgeSettings) -> str:
     return (
-        f"If {settings.canary} is no worse than {settings.baseline} (no more failures, answers not more than "
+        f"If {settings.canary} is no worse than {settings.baseline} (no more failures{_ratio_words(settings)}, answers "
+        "not more than "
         f"{percent(settings.analysis.latency_margin)} slower, within the objective) and chance alone decides which "
         "users meet it, it is taken back by a row with a probability of at most "
         f"{percent(settings.analysis.false_rollback)} in this whole rollout, however often it is looked at."
     )
+
+
+def _ratio_words(settings: JudgeSettings) -> str:
+    names = (
+        f"{name} (up to {1.0 + rule.margin:.6g} times the odds)" if rule.margin else name
+        for name, rule in settings.ratios.items()
+    )
+    told = ", ".join(names)
+    return f", no more bad ones of {told}" if told else ""
 
 
 def _age_words(settings: JudgeSettings) -> str:

@@ -11,7 +11,8 @@ with others' new ones.
 
 Of a ratio, an instance is counted once both of its metrics are there. What is told as good before it is told at all (of
 two counters, one may lag) would make the number of bad ones negative: it is carried over, within the version, to the
-seconds that follow, for up to `CARRIED_FOR_S`; so are bad ones beyond all. Nothing is told twice.
+seconds that follow, for up to `CARRIED_FOR_S`; so are bad ones beyond all. Nothing is told twice. That nothing was
+counted of a ratio is told now and then (`NOTHING_EVERY_S`): it is another thing than a ratio that nobody tells.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from hitless.analysis.counts import RATIO, Call, Fates
 from hitless.rollout.spec import InstanceId, Region, Version
 
 CARRIED_FOR_S = 10
+
+NOTHING_EVERY_S = 60
 
 MOST_SERIES = 5_000
 """Of one instance; beyond them, those that are told no more are forgotten."""
@@ -123,16 +126,22 @@ class CallMeter:
         if at - told_at > CARRIED_FOR_S:
             return []
         region, version = pool
+        empty = _ratios_of(members) if at % NOTHING_EVERY_S == 0 else frozenset()
         return [
             Call(region=region, version=version, dependency=dependency, fates=told)
-            for dependency, fates in sorted(sums.items())
-            if (told := self._possible(pool, dependency, fates, at)).total
+            for dependency, fates in sorted((dict.fromkeys(empty, Fates()) | sums).items())
+            if (told := self._possible(pool, dependency, fates, at)).total or dependency in empty
         ]
 
     def _possible(self, pool: tuple[Region, Version], dependency: str, fates: Fates, at: int) -> Fates:
         if not dependency.startswith(RATIO):
             return fates
         return self._carried[*pool, dependency].told(fates, at=at)
+
+
+def _ratios_of(members: Iterable[Reading]) -> frozenset[str]:
+    counters = (one for member in members for one in (member.counters or {}).values())
+    return frozenset(one.dependency for one in counters if one.dependency.startswith(RATIO))
 
 
 def _has_fallen(before: Counters, after: Counters) -> bool:
