@@ -7,8 +7,8 @@ time. So all versions' counts of a ratio are told at once, every `WINDOW_S`: the
 lumps, and what both suffer lies in both windows but for its ends. A window in which a version that is there has no lump
 yet lasts longer, up to `LONGEST_S`; whether it does depends on when scrapes come, not on what they say.
 
-Measured: of 1,000 rollouts of half an hour that are alike (scraped every 15 s, a rate of bad that swings by half every 5
-minutes, a bound of 1 %) 2 were taken back.
+Measured: of 1,000 rollouts of half an hour that are alike (scraped every 15 s, a rate of bad that swings by half every
+5 minutes, a bound of 1 %) 2 were taken back.
 
 Rules, those of `calls`: an instance is counted from its first reading on that differs from one before: what a
 Prometheus that has just come back has of it may be minutes old, and the first scrape then holds all of them. A series
