@@ -322,6 +322,13 @@ def test_probable_slips_are_warned_of(tmp_path: Path) -> None:
     ]
 
 
+def test_a_prometheus_of_which_nothing_is_asked_is_warned_of(tmp_path: Path) -> None:
+    text = f"{SMALLEST}metrics: {{prometheus: {{url: 'http://127.0.0.1:9090'}}"
+    assert warned(f"{text}}}\n", tmp_path)[-1:] == [(5, "there is a Prometheus, and nothing is asked of it")]
+    asked = "ratios: {a: {good: {query: x}, bad: {query: y}}}"
+    assert "there is a Prometheus" not in str(warned(f"{text}, {asked}}}\n", tmp_path))
+
+
 def test_dependencies_of_which_nobody_tells_are_warned_of(tmp_path: Path) -> None:
     text = f"{SMALLEST}analysis: {{dependencies: [payments]}}\n"
     message = "calls to dependencies are compared by what the instances tell, and nothing says where they do"

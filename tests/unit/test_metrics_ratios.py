@@ -127,6 +127,16 @@ def test_a_ratio_counts_from_the_moment_at_which_both_metrics_are_there() -> Non
     assert shop.second(a="cache_lookups_total 120\ncache_misses_total 31\n") == {"ratios:cache": (10, 1)}
 
 
+def test_other_settings_of_a_ratio_count_from_their_first_reading_and_not_all_that_ever_was() -> None:
+    shop = Service(RatioSpec(name="orders", good="paid_total", total="orders_total"))
+    text = "orders_total {n}\npaid_total {n}\nbegun_total {n}\n"
+    for n in (1_000, 1_010):
+        shop.second(a=text.format(n=n))
+    shop.ratios = (RatioSpec(name="orders", good="paid_total", total="begun_total"),)
+    assert shop.second(a=text.format(n=1_020)) == {}
+    assert shop.second(a=text.format(n=1_025)) == {"ratios:orders": (5, 0)}
+
+
 @pytest.mark.parametrize("kind", ["gauge", "histogram", "summary"])
 def test_what_is_no_counter_is_refused_in_a_sentence(kind: str) -> None:
     name = {"histogram": "mails_sent_total_count", "summary": "mails_sent_total_count"}.get(kind, "mails_sent_total")

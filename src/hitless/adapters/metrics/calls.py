@@ -150,10 +150,10 @@ def _has_fallen(before: Counters, after: Counters) -> bool:
 
 def _difference(before: Counters, after: Counters) -> dict[str, Fates]:
     calls: dict[str, Fates] = {}
-    known = {counter.dependency for counter in before.values()}
+    known = {(counter.dependency, counter.selected_by) for counter in before.values()}
     for series, counter in after.items():
-        if counter.dependency.startswith(RATIO) and counter.dependency not in known:
-            continue  # of a ratio both parts count from the same moment on
+        if counter.dependency.startswith(RATIO) and (counter.dependency, counter.selected_by) not in known:
+            continue  # of a ratio both parts count from the same moment on, and from the same settings on
         earlier = before[series].value if series in before else 0.0
         grown = round(counter.value - earlier)
         if grown:

@@ -50,11 +50,17 @@ class NotExposition(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallCounter:
-    """One counter of calls, as it stands; `adds`: what one more adds to all calls, and to those that failed."""
+    """One counter of calls, as it stands.
+
+    Attributes:
+        adds: what one more adds to all calls, and to those that failed.
+        selected_by: of a ratio, by which settings.
+    """
 
     dependency: str
     value: float
     adds: tuple[int, int] = (1, 0)
+    selected_by: str = ""
 
     @property
     def is_failure(self) -> bool:

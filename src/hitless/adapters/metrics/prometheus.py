@@ -54,6 +54,10 @@ async def nobody_asked() -> Sequence[Asked]:
     return ()
 
 
+def _is_same(asked: Asked, before: Asked | None) -> bool:
+    return before is not None and (asked.prometheus, asked.ratios) == (before.prometheus, before.ratios)
+
+
 class PrometheusReader:
     """Ratios of all services that a Prometheus tells."""
 
@@ -61,6 +65,7 @@ class PrometheusReader:
         self._clock = clock
         self._asked = asked
         self._meters: defaultdict[str, LumpMeter] = defaultdict(LumpMeter)
+        self._settings: dict[str, Asked] = {}
         self._session: aiohttp.ClientSession | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hitless-prometheus")
         self._asking: asyncio.Task[None] | None = None
@@ -89,8 +94,10 @@ class PrometheusReader:
     async def ask(self) -> None:
         """Ask once for everything."""
         asked = await self._asked()
-        for gone in set(self._meters) - {one.service for one in asked}:
+        same = {one.service for one in asked if _is_same(one, self._settings.get(one.service))}
+        for gone in set(self._meters) - same:  # what other queries have told is nothing to count from
             del self._meters[gone]
+        self._settings = {one.service: one for one in asked}
         await asyncio.gather(*(self._ask(one) for one in asked))
 
     async def _ask_forever(self) -> None:
@@ -141,7 +148,7 @@ class PrometheusReader:
                     raise NotAVector(f"the answer is longer than {MOST_BYTES >> 20} MiB")
         try:
             return await self._apart(partial(json.loads, body))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise NotAVector(f"status {response.status}, and no JSON") from None
 
     async def _headers(self, spec: PrometheusSpec) -> dict[str, str]:

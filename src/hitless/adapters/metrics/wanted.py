@@ -103,18 +103,23 @@ def _keeper(names: Iterable[str]) -> Callable[[str], bool]:
 
 def _ratio(ratio: RatioSpec, families: Sequence[Metric], missing: list[str]) -> dict[Series, CallCounter]:
     name, adds = f"{RATIO}{ratio.name}", ADDS[frozenset(ratio.parts)]
+    settings = repr(ratio.parts)
     read = {
         part: _samples(text, families, kinds=_COUNTERS, what=f"ratio {ratio.name}", wants="counters")
         for part, text in ratio.parts.items()
     }
     # both metrics are there, whatever they have counted so far
-    counters: dict[Series, CallCounter] = {(name, ()): CallCounter(dependency=name, value=0.0, adds=(0, 0))}
+    counters: dict[Series, CallCounter] = {
+        (f"{name}:{settings}", ()): CallCounter(dependency=name, value=0.0, adds=(0, 0), selected_by=settings)
+    }
     for part, samples in read.items():
         if not samples:
             missing.append(f"ratio {ratio.name}: no series fits `{ratio.parts[part]}` yet, which counts as none")
         for sample in samples:
             series = f"{name}:{part}:{sample.name}", tuple(sorted(sample.labels.items()))
-            counters[series] = CallCounter(dependency=name, value=float(sample.value), adds=adds[part])
+            counters[series] = CallCounter(
+                dependency=name, value=float(sample.value), adds=adds[part], selected_by=settings
+            )
     return counters
 
 
