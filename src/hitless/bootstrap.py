@@ -21,6 +21,7 @@ from hitless.adapters.envoy.standing import newest_fence, read_standing
 from hitless.adapters.envoy.traffic import EnvoyTraffic
 from hitless.adapters.machine.surroundings import LOOK_S, ProjectFile, Surroundings
 from hitless.adapters.metrics.local import LocalMetrics
+from hitless.adapters.metrics.prometheus import Asked
 from hitless.adapters.metrics.scrape import Target
 from hitless.adapters.processes.checker import HttpChecker
 from hitless.adapters.processes.fleet import ProcessFleet
@@ -41,6 +42,8 @@ from hitless.engine.service import ServiceLoop
 from hitless.engine.taking_up import standing_line
 from hitless.errors import HitlessError, LeaseHeld
 from hitless.ports import Clock, Lease
+from hitless.rollout.spec import MetricsSpec
+from hitless.rollout.state import ServiceState
 from hitless.rollout.world import Phase
 from hitless.system_faults import in_words
 from hitless.view.models import ControlPlaneView, EarlierEnvoyView, EnvoyView
@@ -298,7 +301,13 @@ def local_metrics(
         loops: of all services, as they are at the moment.
     """
     traffic = EnvoyTraffic(directory / ENVOY, clock, state=lambda: router.state, names=router.names)
-    return LocalMetrics(clock, traffic, usage=fleet.usage, targets=lambda: _targets(fleet, loops()))
+    return LocalMetrics(
+        clock,
+        traffic,
+        usage=fleet.usage,
+        targets=lambda: _targets(fleet, loops()),
+        asked=lambda: _asked(loops()),
+    )
 
 
 async def _targets(fleet: ProcessFleet, loops: Loops) -> list[Target]:
@@ -306,6 +315,7 @@ async def _targets(fleet: ProcessFleet, loops: Loops) -> list[Target]:
     found: list[Target] = []
     for service, loop in tuple(loops.items()):  # a deploy may add one meanwhile
         specs = {version: spec.metrics for version, spec in loop.state.specs.items() if spec.metrics is not None}
+        wanted = _wanted(loop.state)
         found += [
             Target(
                 service=service,
@@ -314,11 +324,31 @@ async def _targets(fleet: ProcessFleet, loops: Loops) -> list[Target]:
                 version=one.version,
                 address=one.address,
                 path=specs[one.version].path,
+                wanted=wanted or specs[one.version],
             )
             for one in (await fleet.observe(service) if specs else ())
             if one.phase is Phase.READY and one.version in specs
         ]
     return found
+
+
+async def _asked(loops: Loops) -> list[Asked]:
+    """List services whose ratios a Prometheus tells."""
+    found: list[Asked] = []
+    for service, loop in tuple(loops.items()):
+        wanted = _wanted(loop.state)
+        ratios = tuple(one for one in wanted.ratios if one.is_query) if wanted is not None else ()
+        if wanted is not None and wanted.prometheus is not None and ratios:
+            versions = frozenset(loop.state.specs)
+            found.append(Asked(service=service, prometheus=wanted.prometheus, ratios=ratios, versions=versions))
+    return found
+
+
+def _wanted(state: ServiceState) -> MetricsSpec | None:
+    """Return what is read of all versions' figures: what the newest settings say, as its judge compares that."""
+    versions = [state.rollout.candidate] if state.rollout is not None and state.rollout.outcome is None else []
+    found = (state.specs.get(version) for version in (*versions, state.stable) if version is not None)
+    return next((spec.metrics for spec in found if spec is not None), None)
 
 
 def _surroundings(directory: Path, file: ProjectFile, keeper: Keeper) -> Surroundings:

@@ -42,7 +42,9 @@ health: {{ready: /health, interval: 200ms}}
 drain: {{requests: 1s, streams: 5s}}
 traffic: {{keep_alive: 30s}}
 preflight: off
-metrics: /metrics
+metrics:
+  path: /metrics
+  ratios: {{orders: {{good: 'orders_total{{outcome="paid"}}', total: orders_total}}}}
 slo: {{success_rate: {{at_least: 99%, for: 5s}}}}
 analysis:
   {{error_rate: {{margin: 0.3pp}}, dependencies: [catalogue], warm_up: {warm_up}, undecided: {undecided},
@@ -194,6 +196,15 @@ def test_a_version_that_is_worse_is_taken_back_by_the_row_that_tells_why(
     assert court.client.service("shop")["stable"] == before
     if fault == "hangs":
         time.sleep(UNANSWERED_S)
+
+
+@pytest.mark.acceptance
+def test_a_version_whose_requests_all_succeed_and_whose_orders_fail_is_taken_back(court: Court) -> None:
+    rollout, _, harmed = court.tried("unpaid", expect=3)
+    said = rollout["judgement"]
+    assert (said["call"], said["why"], said["row"]) == ("rollback", "worse", "ratios.orders")
+    assert rollout["cause"].startswith("ratios.orders: ")
+    assert harmed.failures == 0
 
 
 @pytest.mark.acceptance

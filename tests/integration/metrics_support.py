@@ -43,8 +43,11 @@ class Moody(Upstream):
         await web.TCPSite(self._runner, self.address.host, self.address.port).start()
 
     async def _figures(self, _request: web.Request) -> web.Response:
-        """Tell one call to a dependency per page."""
-        return web.Response(text=f'hitless_dependency_calls_total{{dependency="db",outcome="ok"}} {self.seen}\n')
+        """Tell one call to a dependency per page, one order of which each third fails, and a pool."""
+        return web.Response(
+            text=f'hitless_dependency_calls_total{{dependency="db",outcome="ok"}} {self.seen}\n'
+            f"orders_total {self.seen}\norders_failed_total {self.seen // 3}\npool_in_use 3\n"
+        )
 
     async def _fail(self, _request: web.Request) -> web.Response:
         return web.Response(status=500)

@@ -22,7 +22,7 @@ from hitless.adapters.envoy.traffic import EnvoyTraffic
 from hitless.adapters.metrics.local import LocalMetrics
 from hitless.adapters.metrics.scrape import Target
 from hitless.analysis.counts import LAST_BUCKET, Fates, Second, Transfer, Usage, bucket_of
-from hitless.rollout.spec import LOCAL, OverrideSpec
+from hitless.rollout.spec import LOCAL, MetricsSpec, OverrideSpec, PoolSpec, RatioSpec
 
 GRPC = {"content-type": "application/grpc", "te": "trailers"}
 
@@ -385,10 +385,19 @@ async def test_the_log_of_an_earlier_release_is_read_and_replaced_without_cuttin
         assert '"told"' in (tmp_path / LOCAL / "logs/shop.jsonl").read_text()
 
 
-async def test_requests_calls_and_usage_of_one_second_are_told_together(tmp_path: Path) -> None:
+async def test_requests_calls_ratios_pools_and_usage_of_one_second_are_told_together(tmp_path: Path) -> None:
     async with moody(tmp_path, "v1") as (built, listen, (v1,)), aiohttp.ClientSession() as client:
         target = Target(
-            service="shop", instance=v1.name, region=LOCAL, version=v1.version, address=v1.address, path="/metrics"
+            service="shop",
+            instance=v1.name,
+            region=LOCAL,
+            version=v1.version,
+            address=v1.address,
+            path="/metrics",
+            wanted=MetricsSpec(
+                ratios=(RatioSpec(name="orders", bad="orders_failed_total", total="orders_total"),),
+                pools=(PoolSpec(name="workers", used="pool_in_use", size=4.0),),
+            ),
         )
 
         async def usage() -> Mapping[str, Sequence[Usage]]:
@@ -412,8 +421,12 @@ async def test_requests_calls_and_usage_of_one_second_are_told_together(tmp_path
         await until(lambda: has_seen(7))
         await metrics.close()
         requests = sum(cell.requests.total for one in seen for cell in one.cells)
-        calls = sum(call.fates.total for one in seen for call in one.calls)
-        assert calls > requests / 2 > 10
-        assert {call.dependency for one in seen for call in one.calls} == {"db"}
+        told = {"db": Fates(), "ratios:orders": Fates()}
+        for call in (call for one in seen for call in one.calls):
+            told[call.dependency] += call.fates
+        assert told["db"].total > requests / 2 > 10
+        assert told["ratios:orders"].total == told["db"].total
+        assert told["ratios:orders"].failed == pytest.approx(told["db"].total / 3, abs=1)
+        assert {(pool.pool, pool.used, pool.size) for one in seen for pool in one.pools} == {("workers", 3.0, 4.0)}
         assert any(one.usage and one.usage[0].requests for one in seen)
         assert [one.at for one in seen] == list(range(seen[0].at, seen[0].at + len(seen)))

@@ -16,10 +16,10 @@ from aiohttp import web
 from envoy_stage import free_address
 from processes_support import WEB_1, fleet_at, settled, start, web_spec
 
-from hitless.adapters.metrics.scrape import MOST_BYTES, Scraper, Target
+from hitless.adapters.metrics.scrape import MISSING_AFTER, MOST_BYTES, Scraper, Target
 from hitless.adapters.processes.identity import MARK, read_stat
 from hitless.adapters.processes.usage import Subject, read_usage
-from hitless.rollout.spec import LOCAL, Address, InstanceId, Version
+from hitless.rollout.spec import LOCAL, Address, InstanceId, MetricsSpec, RatioSpec, Version
 from hitless.rollout.world import Phase
 
 FIGURES = '# TYPE x_total counter\nx_total{dependency="db",outcome="ok"} 5\n'
@@ -66,6 +66,24 @@ async def test_figures_are_read_and_what_cannot_be_read_is_missing_and_told_once
     assert [one.value for one in read.counters.values()] == [5.0]
     assert silent.counters is None
     assert caplog.text.count("nobody listens") == 1
+
+
+async def test_a_ratio_that_no_instance_of_a_version_tells_is_logged_once_after_some_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def good(_request: web.Request) -> web.Response:
+        return web.Response(text=FIGURES)
+
+    wanted = MetricsSpec(ratios=(RatioSpec(name="cache", bad="cache_mises_total", total="x_total"),))
+    sentence = "figures of shop v1 at /metrics: ratio cache: there is no metric `cache_mises_total`"
+    scraper = Scraper()
+    async with telling(good) as address:
+        for number in range(3 * MISSING_AFTER):
+            (found,) = await scraper.read([replace(target(address), wanted=wanted)])
+            assert (sentence in caplog.text) is (number + 1 >= MISSING_AFTER)
+    await scraper.close()
+    assert caplog.text.count(sentence) == 1
+    assert [one.dependency for one in (found.counters or {}).values()] == ["db"]
 
 
 async def test_slow_huge_wrong_and_refusing_instances_are_missing() -> None:

@@ -16,8 +16,8 @@ from hitless import __version__
 from hitless.adapters.recordings.files import RecordingFiles, in_order, seconds_of, service_of
 from hitless.adapters.recordings.form import header_line, read_header, read_second, read_version, second_line
 from hitless.adapters.recordings.recorder import MOST_WAITING, FileRecorder
-from hitless.analysis.counts import LAST_BUCKET, Call, Cell, Fates, Second, Transfer, Usage
-from hitless.analysis.settings import Background, JudgeSettings
+from hitless.analysis.counts import LAST_BUCKET, Call, Cell, Fates, PoolReading, Second, Transfer, Usage
+from hitless.analysis.settings import Background, JudgeSettings, RatioRule
 from hitless.ports import Recorded, Recorder
 from hitless.rollout.spec import (
     AnalysisSpec,
@@ -40,6 +40,8 @@ SETTINGS = JudgeSettings(
         seconds=1800, requests_per_s=99.7, failure_rate=0.001, latency_bounds=(5, 9), dispersion={"errors": 1.25}
     ),
     salt="checkout-r7",
+    ratios={"orders": RatioRule(margin=0.1, lag_s=90)},
+    pools=("database",),
 )
 ROLLOUT = "checkout-r7"
 
@@ -60,7 +62,8 @@ def cell(version: Version = V2, *, failed: int = 1) -> Cell:
 def a_second(at: int, *, failed: int = 1) -> Recorded:
     usage = Usage(instance=InstanceId("a"), region=LOCAL, version=V2, age_s=1 / 3, memory_bytes=10**9)
     calls = (Call(region=LOCAL, version=V2, dependency="payments", fates=Fates(total=3)),)
-    seen = Second(at=at, cells=(cell(V1), cell(failed=failed)), calls=calls, usage=(usage,))
+    pool = PoolReading(instance=InstanceId("a"), region=LOCAL, version=V2, pool="database", used=7.0, size=10.0)
+    seen = Second(at=at, cells=(cell(V1), cell(failed=failed)), calls=calls, usage=(usage,), pools=(pool,))
     return Recorded(second=seen, share_bp={LOCAL: 500})
 
 
@@ -351,6 +354,17 @@ async def test_a_recording_with_settings_that_this_hitless_does_not_know_is_not_
     assert await recorder.read(ROLLOUT) is None
     await recorder.begin(ROLLOUT, SETTINGS)
     assert await recorder.read(ROLLOUT) == (SETTINGS, ())
+
+
+def test_a_recording_from_before_there_were_ratios_and_pools_is_read_as_this_rollouts() -> None:
+    older = replace(SETTINGS, ratios={}, pools=())
+    told = json.loads(header_line(ROLLOUT, older))
+    del told["settings"]["ratios"], told["settings"]["pools"]
+    told["digest"] = "427a165c1821"  # as it was written then
+    assert read_header(json.dumps(told), as_written=True) == older
+    second = read_second('{"t":5,"s":{"local":500},"k":[["local","v2","payments",3,1]]}')
+    assert second is not None
+    assert (len(second.second.calls), second.second.pools) == (1, ())
 
 
 def test_a_second_of_one_route_takes_a_few_hundred_bytes() -> None:

@@ -28,6 +28,9 @@ from hitless.rollout.spec import (
     LatencyObjective,
     MetricsSpec,
     OverrideSpec,
+    PoolSpec,
+    PrometheusSpec,
+    RatioSpec,
     RollingSpec,
     RunSpec,
     ServiceSpec,
@@ -84,7 +87,16 @@ analysis:
   warm_up: 60s
   undecided: ask
   patience: 1h
-metrics: {path: /internal/metrics}
+metrics:
+  path: /internal/metrics
+  ratios:
+    orders: {good: 'orders_total{outcome="paid"}', total: orders_total}
+    cache: {bad: cache_misses_total, total: cache_lookups_total, margin: 10%}
+    mails: {good: {query: "mails_total{ok='1'}"}, bad: {query: mails_total}}
+  pools:
+    database: {used: 'db_pool{state="busy"}', size: db_pool_size}
+    workers: {used: busy_workers, size: 8}
+  prometheus: {url: "https://metrics.example/prometheus/", version: release, token_file: secrets/prometheus}
 """
 
 
@@ -166,7 +178,23 @@ def test_every_setting_reaches_its_place(tmp_path: Path) -> None:
             undecided=Undecided.ASK,
             patience_s=3600,
         ),
-        metrics=MetricsSpec(path="/internal/metrics"),
+        metrics=MetricsSpec(
+            path="/internal/metrics",
+            ratios=(
+                RatioSpec(name="orders", good='orders_total{outcome="paid"}', total="orders_total"),
+                RatioSpec(name="cache", bad="cache_misses_total", total="cache_lookups_total", margin=0.1),
+                RatioSpec(name="mails", good="mails_total{ok='1'}", bad="mails_total", is_query=True),
+            ),
+            pools=(
+                PoolSpec(name="database", used='db_pool{state="busy"}', size="db_pool_size"),
+                PoolSpec(name="workers", used="busy_workers", size=8.0),
+            ),
+            prometheus=PrometheusSpec(
+                url="https://metrics.example/prometheus",
+                version="release",
+                token_file=str(tmp_path / "secrets/prometheus"),
+            ),
+        ),
     )
     assert project.services["checkout"].strategy.canary.steps == (
         CanaryStep(weight_bp=100, hold_s=600),
@@ -292,6 +320,13 @@ def test_probable_slips_are_warned_of(tmp_path: Path) -> None:
         (5, "a rollout is taken back before an instance may be late (1m to start)"),
         (6, "this token is the documentation's, anyone knows it"),
     ]
+
+
+def test_a_prometheus_of_which_nothing_is_asked_is_warned_of(tmp_path: Path) -> None:
+    text = f"{SMALLEST}metrics: {{prometheus: {{url: 'http://127.0.0.1:9090'}}"
+    assert warned(f"{text}}}\n", tmp_path)[-1:] == [(5, "there is a Prometheus, and nothing is asked of it")]
+    asked = "ratios: {a: {good: {query: x}, bad: {query: y}}}"
+    assert "there is a Prometheus" not in str(warned(f"{text}, {asked}}}\n", tmp_path))
 
 
 def test_dependencies_of_which_nobody_tells_are_warned_of(tmp_path: Path) -> None:

@@ -131,9 +131,28 @@ def services(draw: st.DrawFn, number: int = 0) -> dict[str, Any]:
         progress_deadline=durations,
         slo=section(success_rate=st.one_of(shares, success_rates), latency=latencies()),
         analysis=st.one_of(st.sampled_from(["on", "off"]), analyses),
-        metrics=st.one_of(paths, section(path=paths)),
+        metrics=st.one_of(
+            paths,
+            section(
+                path=paths,
+                ratios=st.dictionaries(figures, ratios(), max_size=2),
+                pools=st.dictionaries(figures, st.fixed_dictionaries({"used": metrics, "size": metrics}), max_size=2),
+                prometheus=st.fixed_dictionaries({"url": st.just("http://127.0.0.1:9090")}),
+            ),
+        ),
     )
     return {**required, **draw(optional)}
+
+
+figures = st.from_regex(r"\A[a-z][a-z0-9_-]{0,8}\Z")
+metrics = st.from_regex(r"\A[a-z_]{1,12}\Z")
+
+
+@st.composite
+def ratios(draw: st.DrawFn) -> dict[str, str]:
+    first, second = draw(st.sampled_from([("good", "bad"), ("good", "total"), ("bad", "total")]))
+    more = draw(section(margin=margins.map(write_share)))
+    return {first: draw(metrics), second: f'{draw(metrics)}{{outcome=~"a|b"}}', **more}
 
 
 NAMES = st.from_regex(r"\A[A-Z_][A-Z0-9_]{0,8}\Z")
@@ -168,7 +187,8 @@ def places(node: Any) -> list[tuple[Any, str | int]]:
     if isinstance(node, dict):
         for key, child in node.items():
             found.append((node, key))
-            found += places(child) if key != "environment" else []
+            parts = list(child.values()) if key in NAMED else [child]
+            found += [place for part in parts for place in places(part)] if key != "environment" else []
     elif isinstance(node, list):
         for child in node:
             found += places(child)
@@ -177,6 +197,9 @@ def places(node: Any) -> list[tuple[Any, str | int]]:
 
 WRONG = (["", [[]]], {"no such key": {}}, -1, {"": None})
 """Values that no setting takes but these texts, for which a number is as good as a word."""
+
+NAMED = ("ratios", "pools")
+"""Names below them are the user's."""
 
 TEXTS = ("contains", "header", "cookie")
 

@@ -20,6 +20,9 @@ from hitless.rollout.spec import (
     AnalysisSpec,
     LatencyObjective,
     MetricsSpec,
+    PoolSpec,
+    PrometheusSpec,
+    RatioSpec,
     RunSpec,
     ServiceSpec,
     SloSpec,
@@ -109,7 +112,11 @@ def test_the_commented_file_loads_with_every_setting_uncommented(tmp_path: Path)
         latency=(LatencyObjective(quantile=0.5, at_most_ms=80), LatencyObjective(quantile=0.99, at_most_ms=300)),
     )
     assert service.analysis == AnalysisSpec(dependencies=("payments", "postgres"))
-    assert service.metrics == MetricsSpec()
+    assert service.metrics == MetricsSpec(
+        ratios=(RatioSpec(name="orders", good='orders_total{outcome="paid"}', total="orders_total"),),
+        pools=(PoolSpec(name="database", used="db_pool_in_use", size="db_pool_size"),),
+        prometheus=PrometheusSpec(url="http://127.0.0.1:9090", token_file=str(tmp_path / "secrets/prometheus")),
+    )
 
 
 def test_uncommenting_a_default_changes_nothing() -> None:

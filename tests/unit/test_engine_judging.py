@@ -10,10 +10,11 @@ import pytest
 from engine_stage import SHOP, SLOW_S, Stage, World
 
 from hitless.analysis.ruling import Call, Ruling, Why
+from hitless.analysis.settings import RatioRule
 from hitless.engine.case import READ_S
 from hitless.engine.judging import is_judged
 from hitless.rollout.inputs import Abort, Deploy, Undo
-from hitless.rollout.spec import LOCAL, AnalysisSpec, StrategyName, Version
+from hitless.rollout.spec import LOCAL, AnalysisSpec, MetricsSpec, PoolSpec, RatioSpec, StrategyName, Version
 from hitless.testing.judging import TOO_FEW, WORSE, not_worse
 from hitless.testing.simulation import Simulation
 
@@ -231,3 +232,12 @@ async def test_the_view_has_the_evidence_and_its_moment(stage: Stage) -> None:
     shown = stage.clock.now() - timedelta(seconds=3)
     assert view["at"] is not None
     assert view["at"] >= shown.isoformat()
+
+
+async def test_a_judge_is_told_which_ratios_and_pools_there_are(stage: Stage) -> None:
+    ratio = RatioSpec(name="orders", good="paid_total", total="orders_total", margin=0.1)
+    pool = PoolSpec(name="database", used="in_use", size=20.0)
+    stage.world.spec = replace(SHOP, metrics=MetricsSpec(ratios=(ratio,), pools=(pool,)))
+    await stage.canary()
+    settings = stage.world.judge.settings
+    assert (settings.ratios, settings.pools) == ({"orders": RatioRule(margin=0.1)}, ("database",))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from engine_stage import Stage, World
 
 from hitless.analysis.counts import Second
-from hitless.engine.case import READ_S
+from hitless.analysis.ruling import Call, RowReport
+from hitless.engine.case import READ_S, UNTOLD_AFTER_S
 from hitless.testing.judging import WORSE, not_worse
 
 
@@ -137,6 +139,22 @@ async def test_a_second_that_makes_no_sense_is_a_gap_and_is_told(stage: Stage) -
     assert gap.second.gap == f"second {senseless}: more failures than requests"
     assert gap in stage.world.judge.taken  # as the next controller will show it
     assert stage.world.judge.taken[-1].second.at > senseless
+    assert await stage.problems() == ""
+
+
+async def test_a_figure_that_nobody_tells_is_a_problem_and_logged_once_until_it_is_told(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = RowReport(name="ratios.orders", title="", acts=Call.ROLLBACK, untold="nothing was told of it by v2")
+    stage.judges.rows = (row,)
+    await stage.canary()
+    assert await stage.problems() == ""
+    await stage.clock.advance(UNTOLD_AFTER_S + 10)
+    assert await stage.problems() == "ratios.orders: nothing was told of it by v2"
+    await stage.clock.advance(60)
+    assert caplog.text.count("ratios.orders: nothing was told of it by v2") == 1
+    stage.judges.rows = (replace(row, untold=""),)
+    await stage.clock.advance(5)
     assert await stage.problems() == ""
 
 

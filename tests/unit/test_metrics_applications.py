@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hitless.adapters.metrics.calls import CARRIED_FOR_S, CallMeter, Counters, Reading
-from hitless.adapters.metrics.exposition import MOST_DEPENDENCIES, NotExposition, is_failure, parse_calls
+from hitless.adapters.metrics.calls import CARRIED_FOR_S, CallMeter, Reading
+from hitless.adapters.metrics.exposition import MOST_DEPENDENCIES, Counters, NotExposition, is_failure, parse_calls
 from hitless.adapters.metrics.history import KEPT_S, History
 from hitless.analysis.counts import Call, Cell, Fates, Second
 from hitless.rollout.spec import LOCAL, InstanceId, Version

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from hitless.analysis.counts import LAST_BUCKET, MOST_MS, Second, bound_ms
-from hitless.analysis.dispersion import LONG_S, dispersion_between_instances, dispersion_over_time
+from hitless.analysis.counts import LAST_BUCKET, MOST_MS, RATIO, Second, bound_ms
+from hitless.analysis.dispersion import LONG_S, NEIGHBOUR_S, dispersion_between_instances, dispersion_over_time
 from hitless.analysis.onset import onsets
-from hitless.analysis.settings import Background
+from hitless.analysis.settings import RATIOS, Background
 from hitless.rollout.spec import AnalysisSpec, Region, Version
 
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
@@ -29,8 +29,9 @@ def background(seconds: Sequence[Second], *, baseline: Version, analysis: Analys
         analysis: names the dependencies, and how long an instance warms up.
 
     Returns:
-        With `dispersion` by test: `errors`, `retried`, `onset`, `latency.p50` and so on, `dependencies.<name>`; and
-        `instances`: of failures between instances alone, where there are several, which no outage of everybody raises.
+        With `dispersion` by test: `errors`, `retried`, `onset`, `latency.p50` and so on, `dependencies.<name>`,
+        `ratios.<name>` of every ratio that was told of; and `instances`: of failures between instances alone, where
+        there are several, which no outage of everybody raises.
     """
     read = [second for second in seconds if second.gap is None]
     counts = _Counts(read, baseline)
@@ -125,7 +126,17 @@ def _dispersion(
         result[f"latency.{name}"] = dispersion_over_time(counts.slow(bound), with_bursts=False)
     for dependency in analysis.dependencies:
         result[f"dependencies.{dependency}"] = dispersion_over_time(_calls(seconds, baseline, dependency))
+    for ratio in {call.dependency for second in seconds for call in second.calls if call.dependency.startswith(RATIO)}:
+        told = _neighbours(_calls(seconds, baseline, ratio))
+        result[f"{RATIOS}{ratio.removeprefix(RATIO)}"] = dispersion_over_time(told)
     return result
+
+
+def _neighbours(series: _Series) -> _Series:
+    """Bring windows together between which nothing was told: figures that are told now and then have no others."""
+    windows = dict.fromkeys(at // NEIGHBOUR_S for at, total, _ in series if total)
+    number = {window: place for place, window in enumerate(windows)}
+    return [(number[at // NEIGHBOUR_S] * NEIGHBOUR_S, total, bad) for at, total, bad in series if total]
 
 
 def _calls(seconds: Sequence[Second], baseline: Version, dependency: str) -> _Series:

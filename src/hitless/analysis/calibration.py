@@ -24,7 +24,7 @@ from hitless.analysis.counts import Second
 from hitless.analysis.judge import Judge
 from hitless.analysis.proposals import LATENCY_MARGIN, Proposal, propose_latency_margin, propose_margin, propose_warm_up
 from hitless.analysis.ruling import Call, Judgement, Why
-from hitless.analysis.settings import Background, JudgeSettings
+from hitless.analysis.settings import Background, JudgeSettings, RatioRule
 from hitless.analysis.splitting import LEAST_INSTANCES, By, Deal, Splitter, deal, instances_of, share_bp
 from hitless.rollout.spec import ALL_TRAFFIC_BP, AnalysisSpec, CanaryStep, Region, SloSpec, Version
 
@@ -137,6 +137,7 @@ class Settings:
     analysis: AnalysisSpec
     slo: SloSpec | None
     steps: tuple[CanaryStep, ...]
+    ratios: Mapping[str, RatioRule] = field(default_factory=dict)
 
 
 def calibrate(
@@ -260,6 +261,7 @@ class _Trials:
             slo=self.settings.slo,
             background=self._backgrounds[judged],
             salt=salt,
+            ratios=self.settings.ratios,
         )
 
     def _count(self, judgement: Judgement, by: By) -> None:

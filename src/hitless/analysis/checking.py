@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any
@@ -35,6 +36,11 @@ def check_second(second: Second) -> None:
     for call in second.calls:
         if not _is_possible(call.fates):
             raise ValueError(f"second {second.at}: calls of {call.version} to {call.dependency}: {call.fates}")
+    for pool in second.pools:
+        if not (0 <= pool.used < math.inf and 0 < pool.size < math.inf):
+            raise ValueError(
+                f"second {second.at}: pool {pool.pool} of instance {pool.instance}: {pool.used} of {pool.size}"
+            )
     _check_durations(second)
 
 

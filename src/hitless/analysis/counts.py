@@ -95,9 +95,16 @@ class Cell:
     transfer: Transfer | None = None
 
 
+RATIO = "ratios:"
+"""Begins the name of what is no dependency but a ratio; no dependency's name that can be configured has a colon."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What one version's calls to one of its dependencies came to in one second, as its instances count them."""
+    """What one version's calls to one of its dependencies came to in one second, as its instances count them.
+
+    Or what else they count of good and bad: a ratio, whose name stands in `dependency` behind `RATIO`.
+    """
 
     region: Region
     version: Version
@@ -128,6 +135,18 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PoolReading:
+    """How much of one of its pools an instance used, as it told at the end of this second."""
+
+    instance: InstanceId
+    region: Region
+    version: Version
+    pool: str
+    used: float
+    size: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Second:
     """Everything that was seen in one second; without traffic `cells` is empty, which is not the same as a gap.
 
@@ -140,4 +159,5 @@ class Second:
     cells: tuple[Cell, ...] = ()
     calls: tuple[Call, ...] = ()
     usage: tuple[Usage, ...] = ()
+    pools: tuple[PoolReading, ...] = ()
     gap: str | None = None

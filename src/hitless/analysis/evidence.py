@@ -48,13 +48,13 @@ class Evidence:
 
         Args:
             shape: of the processes.
-            log_weights: logarithms of the alternatives' weights, shape (g,), their sum is 1; minus infinity for one
-                that is only watched.
+            log_weights: logarithms of the alternatives' weights, shape (g,), or (*shape, g) where processes look for
+                different ones; their sum is 1; minus infinity for one that is only watched.
             dispersion: at least 1, broadcast to `shape`.
             ceiling: more is not kept, so that what has ended is forgotten; evidence thrown away harms no bound.
         """
-        self.sums = np.zeros((*shape, len(log_weights)))
-        self._log_weights = log_weights
+        self.sums = np.zeros((*shape, log_weights.shape[-1]))
+        self._log_weights = np.broadcast_to(log_weights, self.sums.shape)
         self._left: Floats = np.broadcast_to(np.log(FIRST) + log_weights, self.sums.shape).copy()
         self._dispersion = np.broadcast_to(np.maximum(1.0, dispersion), shape)[..., None]
         self._ceiling = ceiling
@@ -81,7 +81,7 @@ class Evidence:
     def renew(self, which: int) -> None:
         """Begin one of the processes anew, for a hypothesis about what comes from now on."""
         self.sums[which] = 0.0
-        self._left[which] = np.log(FIRST) + self._log_weights
+        self._left[which] = np.log(FIRST) + self._log_weights[which]
 
     def _restart(self) -> None:
         self._restarts += 1

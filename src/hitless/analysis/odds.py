@@ -1,7 +1,8 @@
 """All tests that compare odds, side by side: one look at the likelihoods serves every one of them.
 
-`ODDS` are the ratios that are looked for. Null hypothesis of each test: the new version's odds are no higher.
-Seconds are strata, so what both versions suffer at once tells nothing about either.
+`ODDS` are the ratios that are looked for. Null hypothesis of each test: the new version's odds are no higher, or not
+higher than a margin allows; ratios within the margin are not looked for then, and their weight goes to the others in
+proportion. Seconds are strata, so what both versions suffer at once tells nothing about either.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hitless.analysis.evidence import Evidence, Floats, log_sum
-from hitless.analysis.likelihood import Tables, log_ratios
+from hitless.analysis.likelihood import Counts, Tables, log_ratios
 from hitless.analysis.ruling import Estimate
 
 ODDS: Floats = np.exp2([-3.0, -2.0, -1.0, 0.5, 1.0, 1.5, 2.5, 3.5, 4.5, 6.0, 8.0, 10.0])
@@ -39,6 +40,12 @@ class Tally:
     baseline: tuple[int, int]
 
 
+def log_weights_above(log_null: float) -> Floats:
+    """Return the alternatives' weights where odds of `log_null` are allowed; what is not above them gets none."""
+    kept = np.where(log_null < LOG_ODDS, LOG_WEIGHTS, -np.inf)
+    return np.asarray(kept - log_sum(kept))
+
+
 def allowed_for(dispersion: float) -> float:
     """Return the dispersion that evidence is tempered by."""
     return dispersion * DISPERSION_ALLOWANCE if dispersion > 1.0 else 1.0
@@ -47,17 +54,26 @@ def allowed_for(dispersion: float) -> float:
 class OddsTests:
     """Tests by name."""
 
-    def __init__(self, dispersion: Mapping[str, float], *, level: float) -> None:
+    def __init__(
+        self, dispersion: Mapping[str, float], *, level: float, log_nulls: Mapping[str, float] | None = None
+    ) -> None:
         """Begin without evidence.
 
         Args:
             dispersion: by name of a test, in the order in which they are kept.
             level: of the confidence sequences, 0.01 for 99 %.
+            log_nulls: logarithm of the odds ratio that a test allows, at least 0 and less than that of the greatest
+                of `ODDS`; 0 where none is named.
         """
         self.names = tuple(dispersion)
         self._place = {name: place for place, name in enumerate(self.names)}
         tempering = np.array([allowed_for(dispersion[name]) for name in self.names])
-        self._evidence = Evidence((len(self.names),), LOG_WEIGHTS, dispersion=tempering)
+        allowed = np.array([(log_nulls or {}).get(name, 0.0) for name in self.names])
+        weights = np.array([log_weights_above(one) if one else LOG_WEIGHTS for one in allowed])
+        self._evidence = Evidence((len(self.names),), weights, dispersion=tempering)
+        self._nulls, self._null_of = np.unique(allowed, return_inverse=True)
+        self._at_one = np.zeros(len(self.names))
+        self._tempering = tempering
         self._tallies = np.zeros((len(self.names), 4), dtype=np.int64)
         self._mantel = np.zeros((len(self.names), 2))
         self._level = level
@@ -73,7 +89,7 @@ class OddsTests:
         together = _joined([tables for _, tables in parts])
         increments = np.zeros((len(self.names), len(ODDS)))
         telling = together.tell_something
-        np.add.at(increments, owner[telling], log_ratios(together.where(telling), LOG_ODDS))
+        np.add.at(increments, owner[telling], self._ratios(together.where(telling), owner[telling]))
         self._evidence.add(increments)
         self._count(owner, together)
 
@@ -84,6 +100,7 @@ class OddsTests:
     def renew(self, name: str) -> None:
         """Begin a test anew."""
         self._evidence.renew(self._place[name])
+        self._at_one[self._place[name]] = 0.0
 
     def tally(self, name: str) -> Tally:
         """Return what a test has counted."""
@@ -97,7 +114,8 @@ class OddsTests:
         ratios of the grid the likelihood is no higher than its concavity allows (`_end`).
         """
         up, down = self._mantel[self._place[name]]
-        sums = np.insert(self._evidence.sums[self._place[name]], 3, 0.0)
+        place = self._place[name]
+        sums = np.insert(self._evidence.sums[place], 3, self._at_one[place])  # all against what the test allows
         limit = float(log_sum(sums) - np.log(len(sums)) + np.log(self._level))
         low, high = _end(_CANDIDATES, sums, limit), _end(-_CANDIDATES[::-1], sums[::-1], limit)
         return Estimate(
@@ -105,6 +123,15 @@ class OddsTests:
             low=None if low is None else float(np.exp(low)),
             high=None if high is None else float(np.exp(-high)),
         )
+
+    def _ratios(self, tables: Tables, owner: Counts) -> Floats:
+        """Return the log likelihood ratios against what each table's test allows, shape (n, g)."""
+        if not self._nulls.any():
+            return log_ratios(tables, LOG_ODDS)
+        found = log_ratios(tables, np.concatenate([LOG_ODDS, self._nulls]))
+        at_null = found[np.arange(len(owner)), len(LOG_ODDS) + self._null_of[owner]]
+        np.add.at(self._at_one, owner, -at_null / self._tempering[owner])
+        return found[:, : len(LOG_ODDS)] - at_null[:, None]
 
     def _count(self, owner: np.ndarray, tables: Tables) -> None:
         counted = (tables.canary > 0) & (tables.baseline > 0)

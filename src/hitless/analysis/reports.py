@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from hitless.analysis.rows import Row
+from hitless.analysis.rows import Row, counted_as
 from hitless.analysis.ruling import Call, Estimate, RowReport
+from hitless.analysis.settings import RATIOS
 from hitless.analysis.weighing import Weighing
 from hitless.analysis.wording import odds_sentence, share_words, with_share
+
+NOTHING = "nothing to compare yet"
 
 
 def row_reports(weighing: Weighing, *, since: Mapping[str, int], next_share_bp: int) -> tuple[RowReport, ...]:
@@ -54,6 +57,7 @@ def _limits_ms(weighing: Weighing, name: str) -> tuple[float, float] | None:
 def _of_row(weighing: Weighing, row: Row, since: int | None) -> RowReport:
     canary, baseline, estimate = _counted(weighing, row)
     compared = canary[1] > 0 and (row.name == "objective" or baseline[1] > 0)
+    untold = _untold(weighing, row)
     return RowReport(
         name=row.name,
         title=row.title,
@@ -66,8 +70,17 @@ def _of_row(weighing: Weighing, row: Row, since: int | None) -> RowReport:
         coverage=weighing.lately.coverage,
         estimate=estimate if compared else None,
         since=since,
-        detail=sentence_of(weighing, row) if compared else "nothing to compare yet",
+        detail=sentence_of(weighing, row) if compared else "; ".join(filter(None, (NOTHING, untold))),
+        untold=untold if row.name.startswith(RATIOS) else "",
     )
+
+
+def _untold(weighing: Weighing, row: Row) -> str:
+    """Say who has told nothing of what only applications can tell."""
+    name = counted_as(row.name)
+    versions = weighing.settings.canary, weighing.settings.baseline
+    silent = [version for version in versions if name is not None and (name, version) not in weighing.told]
+    return f"nothing was told of it by {' and '.join(silent)}" if silent else ""
 
 
 def _counted(weighing: Weighing, row: Row) -> tuple[tuple[int, int], tuple[int, int], Estimate | None]:

@@ -1,8 +1,8 @@
-"""Memory, descriptors and processor time: a few series of a few instances, for which no theorem gives a bound.
+"""Memory, descriptors, processor time, pools: a few series of a few instances, for which no theorem gives a bound.
 
 So they only hold a rollout, with a sentence that says what was seen and against what; they never take one back. What
-each rule is, and what was measured of it, stands in `growth` and `processor`. What answers carry over the `network`
-stands beside them, and holds nothing.
+each rule is, and what was measured of it, stands in `growth`, `processor` and `pools`. What answers carry over the
+`network` stands beside them, and holds nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from zlib import crc32
 from hitless.analysis.counts import Second
 from hitless.analysis.growth import BLOCK_S, Growth, GrowthWatch, Rule
 from hitless.analysis.network import NetworkWatch
+from hitless.analysis.pools import Pools
 from hitless.analysis.processor import FEWEST_BATCHES, MARGIN, ProcessorWatch
 from hitless.analysis.ruling import Call, Estimate, RowReport
 from hitless.analysis.settings import JudgeSettings
@@ -71,12 +72,14 @@ class Resources:
             offset_s=offset_s,
         )
         self._network = NetworkWatch(canary=canary, baseline=baseline)
+        self._pools = Pools(settings)
         self._since: dict[str, int] = {}
         self._reports = self._report()
 
     def take(self, second: Second) -> None:
         """Take what was read in one second; seconds come in order."""
         self._network.take(second)
+        self._pools.take(second)
         ended = [watch.take(second) for watch in (self._memory, self._descriptors, self._processor)]
         if any(ended):
             self._note_since(second.at)
@@ -85,12 +88,12 @@ class Resources:
     def reports(self) -> tuple[RowReport, ...]:
         """Return a row for each; none of them is in the sum of the judge."""
         network = self._row("network", "bytes of an answer", self._network.detail, self._network_estimate())
-        return *self._reports, network
+        return *self._reports, network, *self._pools.reports()
 
     def problem(self) -> str | None:
         """Say what holds the rollout, without figures, which are in the rows; None = nothing does."""
         found = [_PROBLEMS[one.name] for one in self._reports if one.since is not None]
-        return "; ".join(found) or None
+        return "; ".join(filter(None, (*found, self._pools.problem()))) or None
 
     def _note_since(self, at: int) -> None:
         troubled = {

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hitless.analysis.counts import RATIO
 from hitless.analysis.evidence import Floats, log_sum
 from hitless.analysis.odds import OddsTests
 from hitless.analysis.onset import LEAST_INSTANCES
-from hitless.analysis.settings import WEIGHTS, JudgeSettings
+from hitless.analysis.settings import RATIOS, WEIGHTS, JudgeSettings
 from hitless.analysis.thresholds import Thresholds
 
 PLACEBOS = ("placebo.first", "placebo.second")
@@ -76,10 +77,25 @@ def _wanted(settings: JudgeSettings, thresholds: Thresholds) -> Iterator[tuple[s
     yield "latency", "slow answers", WEIGHTS["latency"], latency
     if has_objective_row(settings):
         yield "objective", "success rate against the objective", WEIGHTS["objective"], {}
-    hidden = ("retried", *(f"dependencies.{name}" for name in settings.analysis.dependencies))
-    for name in hidden:
-        title = "requests that needed another attempt" if name == "retried" else f"calls to {name.partition('.')[2]}"
+    hidden = {
+        "retried": "requests that needed another attempt",
+        **{f"dependencies.{name}": f"calls to {name}" for name in settings.analysis.dependencies},
+        **{f"{RATIOS}{name}": f"bad ones of {name}" for name in settings.ratios},
+    }
+    for name, title in hidden.items():
         yield name, title, WEIGHTS["dependencies"] / len(hidden), {name: 0.0}
+
+
+def counted_as(test: str) -> str | None:
+    """Return the name under which a test's counts are in `Call`; None = they are none."""
+    if test.startswith(RATIOS):
+        return f"{RATIO}{test.removeprefix(RATIOS)}"
+    return test.removeprefix("dependencies.") if test.startswith("dependencies.") else None
+
+
+def log_nulls(settings: JudgeSettings) -> dict[str, float]:
+    """Return the logarithm of the odds ratio that is allowed, by test; those that allow none are left out."""
+    return {f"{RATIOS}{name}": math.log1p(rule.margin) for name, rule in settings.ratios.items() if rule.margin}
 
 
 def has_objective_row(settings: JudgeSettings) -> bool:

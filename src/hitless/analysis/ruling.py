@@ -86,6 +86,7 @@ class RowReport:
         coverage: share of the canary's requests that had something to be compared with.
         since: second in which it first reached its bound; None = not.
         detail: what it saw, one sentence.
+        untold: figures that were to be told and were not, by whom; empty = none.
     """
 
     name: str
@@ -100,6 +101,7 @@ class RowReport:
     estimate: Estimate | None = None
     since: int | None = None
     detail: str = ""
+    untold: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

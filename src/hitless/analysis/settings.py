@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from hitless.analysis.counts import HANGS_AFTER_S
-from hitless.rollout.spec import AnalysisSpec, SloSpec, Version
+from hitless.rollout.spec import AnalysisSpec, MetricsSpec, SloSpec, Version
 
 Row = str
 
@@ -21,6 +21,9 @@ WEIGHTS: Mapping[Row, float] = {
 }
 """Shares of the false rollbacks that each row may cause; a row that a service has not gives its share to the others."""
 
+RATIOS = "ratios."
+"""Begins the rows of the application's ratios."""
+
 STAY_S = int(HANGS_AFTER_S) + 1
 """What is shown must stay so for so long before it is promoted to: requests that hang are known that late."""
 
@@ -29,6 +32,9 @@ LATENCY_MARGIN = 0.5
 
 USUALLY_SLOW = 0.05
 """Above p95."""
+
+QUERY_WINDOW_S, QUERY_LONGEST_S, QUERY_SCRAPE_S = 30, 60, 30
+"""What a Prometheus tells is compared for so long together; for so long at most; what it has is so old at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +63,34 @@ class Background:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RatioRule:
+    """How one of the application's ratios is compared.
+
+    Attributes:
+        margin: so much greater the new version's odds of bad may be, 0.1 for a tenth.
+        lag_s: what is told in a second may have happened so long before it.
+    """
+
+    margin: float = 0.0
+    lag_s: int = 0
+
+
+def ratio_rules(metrics: MetricsSpec | None) -> Mapping[str, RatioRule]:
+    """Return how each configured ratio is compared."""
+    return {
+        one.name: RatioRule(margin=one.margin, lag_s=QUERY_LONGEST_S + QUERY_SCRAPE_S if one.is_query else 0)
+        for one in (metrics.ratios if metrics is not None else ())
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeSettings:
     """One rollout's judge, frozen.
 
     Attributes:
         salt: the rollout's id: decides how the placebo halves the old version.
+        ratios: by name.
+        pools: names of pools that are watched.
     """
 
     canary: Version
@@ -70,9 +99,13 @@ class JudgeSettings:
     slo: SloSpec | None
     background: Background
     salt: str
+    ratios: Mapping[str, RatioRule] = field(default_factory=dict)
+    pools: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
-        """Hash of all of it, 12 hexadecimal digits."""
-        text = json.dumps(asdict(self), sort_keys=True, default=str)
+        """Hash of all of it, 12 hexadecimal digits; of what came later, what is set: older recordings stay ours."""
+        told = asdict(self)
+        told = {name: value for name, value in told.items() if value or name not in {"ratios", "pools"}}
+        text = json.dumps(told, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]

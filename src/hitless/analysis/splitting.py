@@ -133,7 +133,7 @@ class Splitter:
             for (region, route), both in parts.items()
             for part, version in zip(both, (self._other, self._version), strict=True)
         )
-        return replace(second, cells=cells, calls=tuple(self._calls(second.calls, deals)), usage=())
+        return replace(second, cells=cells, calls=tuple(self._calls(second.calls, deals)), usage=(), pools=())
 
     def _part(self, cell: Cell, deal: Deal, new: _Part, old: _Part) -> None:
         for instance, fates in _by_instance(cell):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from hitless.analysis.admission import Admission
-from hitless.analysis.counts import Cell, Fates, Second
+from hitless.analysis.counts import RATIO, Call, Cell, Fates, Second
 from hitless.analysis.lately import Lately, Sums
 from hitless.analysis.likelihood import Tables
 from hitless.analysis.objective import objective_of
@@ -21,12 +21,20 @@ from hitless.analysis.onset import Onset
 from hitless.analysis.placebo import INCIDENT_S, TOO_MANY, Halves, swapped
 from hitless.analysis.pooling import Batch, Pool
 from hitless.analysis.promotion import MOST_DISPERSION, Promotion
-from hitless.analysis.rows import PLACEBOS, Row, dispersion_of, has_objective_row, rows_of
+from hitless.analysis.rows import (
+    PLACEBOS,
+    Row,
+    counted_as,
+    dispersion_of,
+    has_objective_row,
+    log_nulls,
+    rows_of,
+)
 from hitless.analysis.settings import Background, JudgeSettings
 from hitless.analysis.split import Split
 from hitless.analysis.strata import FAILED, RETRIED, Reader, Strata, tables_of_calls
 from hitless.analysis.thresholds import PROMOTED_BY, Thresholds
-from hitless.rollout.spec import ALL_TRAFFIC_BP, Region
+from hitless.rollout.spec import ALL_TRAFFIC_BP, Region, Version
 
 
 class Weighing:
@@ -45,7 +53,7 @@ class Weighing:
         self._by_instance = any(row.name == "onset" for row in self.rows)
         dispersion = dispersion_of(settings, self.rows)
         errors_dispersion = allowed_for(dispersion["errors"])
-        self.tests = OddsTests(dispersion, level=analysis.false_rollback)
+        self.tests = OddsTests(dispersion, level=analysis.false_rollback, log_nulls=log_nulls(settings))
         self.values = self.tests.log_values()
         self.admission = Admission(
             usual_duration_s=before.usual_duration_s,
@@ -61,6 +69,11 @@ class Weighing:
             failure_rate=before.failure_rate or 0.0,
             salt=settings.salt,
         )
+        self._called = {test: name for test in self.tests.names if (name := counted_as(test)) is not None}
+        self._lag_s = {f"{RATIO}{name}": rule.lag_s for name, rule in settings.ratios.items()}
+        self._warm_since: dict[Region, int] = {}
+        self.told: set[tuple[str, Version]] = set()
+        """What was ever told of, by its name in `Call` and version, compared or not."""
         self.halves = Halves(baseline=settings.baseline, salt=settings.salt)
         self.alarms = 0
         self._incident_until = 0
@@ -80,7 +93,12 @@ class Weighing:
     def take(self, second: Second, share_bp: Mapping[Region, int]) -> None:
         """Take one second that is news."""
         regions = self.admission.admit(second, share_bp)
-        second = replace(second, cells=self.admission.settled(second.cells, at=second.at))
+        self.told.update((call.dependency, call.version) for call in second.calls)
+        second = replace(
+            second,
+            cells=self.admission.settled(second.cells, at=second.at),
+            calls=self._calls_of_now(second) if any(self._lag_s.values()) else second.calls,
+        )
         if second.gap is not None or self.admission.broke:
             self.promotion.interrupt()
         self._watch(second, regions, share_bp)
@@ -102,6 +120,18 @@ class Weighing:
         if row.name == "objective":
             return self.objective.log_value if self.objective else 0.0
         return row.log_value(self.tests, self.values)
+
+    def _calls_of_now(self, second: Second) -> tuple[Call, ...]:
+        """Leave out what may have happened before a region was warm: some figures are told late."""
+        before, warm = self._warm_since, self.admission.warm
+        if second.gap is None:
+            self._warm_since = {region: before.get(region, second.at) for region in warm}
+        return tuple(
+            call
+            for call in second.calls
+            if not (lag_s := self._lag_s.get(call.dependency))
+            or (call.region in warm and second.at >= self._warm_since[call.region] + lag_s)
+        )
 
     def _learn(self, cells: Iterable[Cell]) -> None:
         self.thresholds.learn(cells)
@@ -141,9 +171,8 @@ class Weighing:
         parts = [("errors", strata.of_fates(FAILED)), ("retried", strata.of_fates(RETRIED))]
         parts += zip(PLACEBOS, (halves, swapped(halves)), strict=True)
         parts += self._slow(warm)
-        for dependency in self.settings.analysis.dependencies:
-            calls = tables_of_calls(batch.calls, dependency, reader=self._reader, regions=batch.warm)
-            parts.append((f"dependencies.{dependency}", calls))
+        for test, name in self._called.items():
+            parts.append((test, tables_of_calls(batch.calls, name, reader=self._reader, regions=batch.warm)))
         if self._by_instance:
             parts.append(("onset", self._onset.take(batch.cells, batch.regions, seconds=batch.seconds)))
         self.tests.take(parts)

@@ -7,7 +7,7 @@ import math
 from hitless.analysis.odds import Tally, allowed_for
 from hitless.analysis.onset import LEAST_INSTANCES
 from hitless.analysis.ruling import Estimate
-from hitless.analysis.settings import JudgeSettings
+from hitless.analysis.settings import RATIOS, JudgeSettings
 from hitless.analysis.thresholds import PROMOTED_BY
 from hitless.rollout.spec import ALL_TRAFFIC_BP
 
@@ -79,11 +79,20 @@ def odds_sentence(
             f"{of_all(tally.canary)} times an instance of {canary} began to fail, {of_all(tally.baseline)} one of "
             f"{baseline}"
         )
+    elif name.startswith(RATIOS):
+        what = name.removeprefix(RATIOS)
+        mine, its = with_share(tally.canary, f"{what} of {canary}"), with_share(tally.baseline, f"of {baseline}")
+        counted = f"{mine} were bad, {its}"
     else:
         what, at, verb = _NAMES.get(name, (f"calls to {name.partition('.')[2]}", "by", "failed"))
         mine = with_share(tally.canary, f"{what} {at} {canary}")
         counted = f"{mine} {verb}, {with_share(tally.baseline, f'{at} {baseline}')}"
-    return f"{counted}: {odds_words(estimate)}"
+    return f"{counted}: {odds_words(estimate)}{_margin_words(settings, name)}"
+
+
+def _margin_words(settings: JudgeSettings, name: str) -> str:
+    rule = settings.ratios.get(name.removeprefix(RATIOS)) if name.startswith(RATIOS) else None
+    return f", {1.0 + rule.margin:.6g} times is allowed" if rule is not None and rule.margin else ""
 
 
 _NAMES = {
@@ -128,11 +137,21 @@ def promise(settings: JudgeSettings, *, latency_is_known: bool) -> str:
 
 def _rollback_words(settings: JudgeSettings) -> str:
     return (
-        f"If {settings.canary} is no worse than {settings.baseline} (no more failures, answers not more than "
+        f"If {settings.canary} is no worse than {settings.baseline} (no more failures{_ratio_words(settings)}, answers "
+        "not more than "
         f"{percent(settings.analysis.latency_margin)} slower, within the objective) and chance alone decides which "
         "users meet it, it is taken back by a row with a probability of at most "
         f"{percent(settings.analysis.false_rollback)} in this whole rollout, however often it is looked at."
     )
+
+
+def _ratio_words(settings: JudgeSettings) -> str:
+    names = (
+        f"{name} (up to {1.0 + rule.margin:.6g} times the odds)" if rule.margin else name
+        for name, rule in settings.ratios.items()
+    )
+    told = ", ".join(names)
+    return f", no more bad ones of {told}" if told else ""
 
 
 def _age_words(settings: JudgeSettings) -> str:

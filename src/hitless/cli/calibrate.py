@@ -15,6 +15,7 @@ from hitless.adapters.recordings.form import read_parts
 from hitless.analysis.calibration import Settings
 from hitless.analysis.calibration import calibrate as try_judge
 from hitless.analysis.replay import without_holes
+from hitless.analysis.settings import ratio_rules
 from hitless.cli.evidence import STDIN, Baseline, read_baseline
 from hitless.cli.faults import PROJECT_FILE, Usage
 from hitless.cli.figures import count, duration
@@ -101,7 +102,12 @@ def _settings(data: Baseline, spec: ServiceSpec | None) -> Settings:
     """Take a service's settings where one is named, else those of the recording, or the usual ones."""
     if spec is None:
         return Settings(analysis=data.analysis, slo=data.slo, steps=CanarySpec().steps)
-    return Settings(analysis=spec.analysis or AnalysisSpec(), slo=spec.slo, steps=spec.strategy.canary.steps)
+    return Settings(
+        analysis=spec.analysis or AnalysisSpec(),
+        slo=spec.slo,
+        steps=spec.strategy.canary.steps,
+        ratios=ratio_rules(spec.metrics),
+    )
 
 
 def _progress(output: Output, runs: int) -> Callable[[int], None]:

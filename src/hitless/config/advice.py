@@ -24,6 +24,7 @@ def advise(service: ServiceSpec, *, directory: Path) -> Iterator[Problem]:
     yield from _impatient(service)
     yield from _well_known_token(service)
     yield from _nobody_tells_of_dependencies(service)
+    yield from _nothing_is_asked(service)
 
 
 def _texts(run: RunSpec) -> tuple[str, ...]:
@@ -78,4 +79,14 @@ def _nobody_tells_of_dependencies(service: ServiceSpec) -> Iterator[Problem]:
             message="calls to dependencies are compared by what the instances tell, and nothing says where they do",
             hint="set `metrics: /metrics`, or where else they answer in Prometheus text",
             at=("analysis", "dependencies"),
+        )
+
+
+def _nothing_is_asked(service: ServiceSpec) -> Iterator[Problem]:
+    metrics = service.metrics
+    if metrics and metrics.prometheus and not any(ratio.is_query for ratio in metrics.ratios):
+        yield Problem(
+            message="there is a Prometheus, and nothing is asked of it",
+            hint="write the parts of a ratio as `{query: ...}`, or remove it",
+            at=("metrics", "prometheus"),
         )

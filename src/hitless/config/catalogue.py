@@ -13,18 +13,21 @@ from ruamel.yaml.error import YAMLError
 
 from hitless.config.schema import json_schema
 
+NAMED = "mapping of names to sections"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """One key of `hitless.yaml`.
 
     Attributes:
-        path: dotted, from the service; elements of lists are not counted: `strategy.canary.steps.weight`.
+        path: dotted, from the service; elements of lists and names of a user's choice are not counted:
+            `strategy.canary.steps.weight`, `metrics.ratios.good`.
         kind: what kind of value, for people.
         default: as it would be written; None = not set.
         example: a value that makes sense; the default where there is one.
         is_section: holds keys of its own.
-        is_in_list: belongs to the elements of a list.
+        is_in_list: belongs to the elements of a list, or of a mapping whose names a user chooses.
     """
 
     path: str
@@ -87,27 +90,34 @@ def _walk(section: Mapping[str, Any], known: Mapping[str, Any], *, path: str, is
             is_required=key in section.get("required", ()),
             default=node.get("default"),
             example=_example(node, children),
-            is_section=children is not None and not _is_list(node),
+            is_section=children is not None and not _is_several(node),
             is_in_list=is_in_list,
         )
         yield setting
         if children:
-            yield from _walk(children, known, path=setting.path, is_in_list=is_in_list or _is_list(node))
+            yield from _walk(children, known, path=setting.path, is_in_list=is_in_list or _is_several(node))
 
 
 def _is_list(node: Mapping[str, Any]) -> bool:
     return node.get("type") == "array"
 
 
+def _is_several(node: Mapping[str, Any]) -> bool:
+    """Tell whether it holds sections one after the other, in a list or by names that the user chooses."""
+    return _is_list(node) or "patternProperties" in node
+
+
 def _reference(node: Mapping[str, Any]) -> str:
     """Name of the section that a property, or an element of it, holds; empty when it holds none."""
-    candidates = [node, node.get("items", {}), *node.get("anyOf", [])]
+    candidates = [node, node.get("items", {}), *node.get("anyOf", []), *node.get("patternProperties", {}).values()]
     return next((one["$ref"].rpartition("/")[2] for one in candidates if "$ref" in one), "")
 
 
 def _kind(node: Mapping[str, Any], children: Mapping[str, Any] | None) -> str:
     if _is_list(node):
         return "list"
+    if "patternProperties" in node and children:
+        return NAMED
     if children:
         return "section"
     if node.get("type") == "integer":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 
 from pydantic_core import ErrorDetails
 
-from hitless.config.catalogue import settings
+from hitless.config.catalogue import NAMED, settings
 from hitless.config.spelling import meant_here, where_it_belongs
 from hitless.config.values import BadValueError, Loc, Problem, shown
 
@@ -124,5 +125,10 @@ def _named(at: Loc) -> str:
 
 
 def _pattern(at: Loc) -> str:
-    """Write a path as the catalogue does: `strategy.canary.steps[].weight`."""
-    return ".".join(str(part) for part in at if isinstance(part, str))
+    """Write a path as the catalogue does: `strategy.canary.steps.weight`, `metrics.ratios.good`."""
+    named = {setting.path for setting in settings() if setting.kind == NAMED}
+    path = ""
+    for before, part in pairwise(("", *at)):
+        if isinstance(part, str) and (path not in named or path.rpartition(".")[2] != before):
+            path = f"{path}.{part}".lstrip(".")
+    return path

@@ -11,8 +11,11 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from hitless.config.spelling import did_you_mean
 from hitless.config.values import (
     MOST_INSTANCES,
+    BadValueError,
+    Problem,
     bad,
     read_address,
     read_amount,
@@ -26,6 +29,8 @@ from hitless.config.values import (
     shown,
     write_share,
 )
+from hitless.rollout.selectors import NAME as METRIC_NAME
+from hitless.rollout.selectors import NotASelector, read_selector
 from hitless.rollout.spec import Address, Amount, Sessions, Undecided
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2; cookie names (RFC 6265) are tokens too
@@ -43,6 +48,17 @@ _COMMAND = {
         {"type": "string", "minLength": 1},
     ]
 }
+_SELECTOR = {"type": "string", "pattern": rf"^\s*{METRIC_NAME}\s*(\{{.*\}})?\s*$"}
+_QUERY = {
+    "type": "object",
+    "description": "A query to the Prometheus in `prometheus`; its answer is a vector of counters.",
+    "properties": {"query": {"type": "string", "description": "In PromQL."}},
+    "required": ["query"],
+    "additionalProperties": False,
+}
+_PART = {"anyOf": [_SELECTOR, _QUERY]}
+_SIZE = {"anyOf": [_SELECTOR, {"type": "number", "exclusiveMinimum": 0}]}
+_LONGEST_QUERY = 2_000
 _AMOUNT = {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MOST_INSTANCES}, _PERCENT]}
 _WIDEST_MARGIN = 0.5
 
@@ -168,6 +184,59 @@ def read_margin(value: object) -> float:
     return fraction
 
 
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query to a Prometheus, as it was written."""
+
+    text: str
+
+
+def read_selector_text(value: object) -> str:
+    """Return a selector of metrics as it was written.
+
+    Raises:
+        BadValueError: it is none.
+    """
+    text = read_text(value)
+    try:
+        read_selector(text)
+    except NotASelector as problem:
+        raise bad(f"{shown(text)} selects no metric: {problem}", problem.hint) from None
+    return text.strip()
+
+
+def read_part(value: object) -> str | Query:
+    """Return a selector, or the query in `{query: ...}`.
+
+    Raises:
+        BadValueError: it is neither.
+    """
+    if not isinstance(value, dict):
+        return read_selector_text(value)
+    for key in value:
+        if key != "query":
+            near = did_you_mean(str(key), ["query"])
+            hint = "did you mean `query`?" if near else "known here: `query`"
+            raise BadValueError(Problem(message=f"unknown key `{key}`", hint=hint, at=(key,)))
+    text = value.get("query")
+    if not isinstance(text, str) or not text.strip() or len(text) > _LONGEST_QUERY:
+        raise bad("there is no query in PromQL here", """write `{query: 'orders_total{outcome="paid"}'}`""")
+    return Query(text.strip())
+
+
+def read_size(value: object) -> str | float:
+    """Return a selector, or how many there are.
+
+    Raises:
+        BadValueError: it is neither.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not 0 < value < float("inf"):
+            raise bad(f"{shown(value)} is no size of a pool", "more than 0")
+        return float(value)
+    return read_selector_text(value)
+
+
 def _quantile(value: object) -> str:
     read_quantile(value)
     return str(value)
@@ -193,6 +262,9 @@ Weight = Annotated[int, Kind(read_weight, "percentage", _PERCENT)]
 Objective = Annotated[float, Kind(read_objective, "percentage", _PERCENT)]
 Budget = Annotated[float, Kind(read_budget, "percentage", _PERCENT)]
 Margin = Annotated[float, Kind(_within(read_share, least=0.0001, most=1.0, why="is no margin"), "percentage", _PERCENT)]
+OddsMargin = Annotated[
+    float, Kind(_within(read_share, least=0.0, most=1.0, why="is no margin"), "percentage", _PERCENT)
+]
 Points = Annotated[float, Kind(read_margin, "percentage points", _POINTS)]
 Quantile = Annotated[str, Kind(_quantile, "quantile", _QUANTILE)]
 AmountField = Annotated[Amount, Kind(read_amount, "count or percentage", _AMOUNT)]
@@ -215,6 +287,21 @@ UndecidedField = Annotated[
 Dependency = Annotated[
     str, _words(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "name of a dependency", "letters, digits and `-_.`: `payments`")
 ]
+FigureName = Annotated[
+    str, _words(r"[A-Za-z][A-Za-z0-9_-]{0,39}", "name of a figure", "a letter, then letters, digits and `-_`: `orders`")
+]
+LabelName = Annotated[str, _words(r"[a-zA-Z_][a-zA-Z0-9_]*", "label", "letters, digits and `_`: `version`")]
+HttpUrl = Annotated[
+    str,
+    _words(
+        r"https?://[^\s/@?#]+(/[^\s@?#]*)?",
+        "address of a Prometheus",
+        "without user, query and `/api/v1`: `http://127.0.0.1:9090`",
+    ),
+]
+SelectorField = Annotated[str, Kind(read_selector_text, "selector", _SELECTOR)]
+PartField = Annotated[str | Query, Kind(read_part, "selector or query", _PART)]
+SizeField = Annotated[str | float, Kind(read_size, "selector or number", _SIZE)]
 FilePath = Annotated[str, _words(r"[^\n]+", "file", "a path, relative to the file's directory")]
 CookieName = Annotated[str, _words(_TOKEN, "cookie name", "letters, digits and `-_.`, without spaces: `hitless`")]
 HeaderName = Annotated[str, _words(_TOKEN, "header name", "letters, digits and dashes: `x-version`")]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hitless.config.values import Problem
-from hitless.rollout.spec import ServiceSpec, TlsSpec
+from hitless.rollout.spec import MetricsSpec, ServiceSpec, TlsSpec
 
 _LONGEST_PEM = 1024 * 1024  # bytes; a chain has a few thousand
 
@@ -41,9 +41,18 @@ def _pem_problem(key: str, name: str, *, directory: Path, holds: bytes, what: st
 
 
 def with_absolute_files(service: ServiceSpec, *, directory: Path) -> ServiceSpec:
-    """Make the certificate's paths independent of any working directory, as the proxy needs them."""
+    """Make paths independent of any working directory: the proxy's, and that of a token."""
+    service = replace(service, metrics=_with_absolute_token(service.metrics, directory=directory))
     tls = service.traffic.tls
     if tls is None:
         return service
     absolute = TlsSpec(cert=str((directory / tls.cert).absolute()), key=str((directory / tls.key).absolute()))
     return replace(service, traffic=replace(service.traffic, tls=absolute))
+
+
+def _with_absolute_token(metrics: MetricsSpec | None, *, directory: Path) -> MetricsSpec | None:
+    asked = metrics.prometheus if metrics is not None else None
+    if metrics is None or asked is None or asked.token_file is None:
+        return metrics
+    absolute = str((directory / asked.token_file).absolute())
+    return replace(metrics, prometheus=replace(asked, token_file=absolute))

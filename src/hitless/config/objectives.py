@@ -11,15 +11,23 @@ from hitless.config.fields import (
     Budget,
     Dependency,
     Duration,
+    FigureName,
     FilePath,
     Given,
+    HttpUrl,
+    LabelName,
     LatencyLimit,
     Margin,
     Objective,
+    OddsMargin,
+    PartField,
     Points,
     PositiveDuration,
     Quantile,
+    Query,
+    SelectorField,
     ShortForm,
+    SizeField,
     UndecidedField,
     UrlPath,
 )
@@ -160,14 +168,93 @@ class Analysis(Section):
         )
 
 
+class Ratio(Section):
+    """What the application counts of good and bad. Exactly two of `good`, `bad` and `total`."""
+
+    good: Annotated[PartField | None, Given()] = setting(
+        "Counter of what went well: a metric, with labels as in PromQL if need be; or `{query: ...}` to `prometheus`.",
+        default=None,
+        example='orders_total{outcome="paid"}',
+    )
+    bad: Annotated[PartField | None, Given()] = setting(
+        "Counter of what went wrong.", default=None, example="cache_misses_total"
+    )
+    total: Annotated[PartField | None, Given()] = setting("Counter of all.", default=None, example="orders_total")
+    margin: OddsMargin = setting(
+        "The new version's odds of bad may be greater than the old one's by this share.", default=write_share(0.0)
+    )
+
+    @model_validator(mode="after")
+    def _is_a_ratio(self) -> Self:
+        raise_if_any(rules.ratio(good=self.good, bad=self.bad, total=self.total))
+        return self
+
+    def to_spec(self, name: str) -> spec.RatioSpec:
+        """Return the value that the rest of hitless works with."""
+        parts = (self.good, self.bad, self.total)
+        good, bad, total = (one.text if isinstance(one, Query) else one for one in parts)
+        is_query = any(isinstance(one, Query) for one in parts)
+        return spec.RatioSpec(name=name, good=good, bad=bad, total=total, margin=self.margin, is_query=is_query)
+
+
+class Pool(Section):
+    """What each instance tells of a pool, as gauges."""
+
+    used: SelectorField = setting("How many are in use.", example="db_pool_in_use")
+    size: SizeField = setting("How many there are: a metric, or a number.", example="db_pool_size")
+
+
+class Prometheus(Section):
+    """A Prometheus that is asked for ratios."""
+
+    url: HttpUrl = setting("Where it answers.", example="http://127.0.0.1:9090")
+    version: LabelName = setting(
+        "Label of its series that holds the version, as `deploy --version` names it.",
+        default=spec.PrometheusSpec(url="").version,
+    )
+    token_file: Annotated[FilePath | None, Given()] = setting(
+        "File that holds a bearer token, relative to this file.", default=None, example="secrets/prometheus"
+    )
+
+    def to_spec(self) -> spec.PrometheusSpec:
+        """Return the value that the rest of hitless works with."""
+        return spec.PrometheusSpec(url=self.url.rstrip("/"), version=self.version, token_file=self.token_file)
+
+
 class Metrics(Section):
-    """Where each instance tells figures of its own: dependencies, business events, caches."""
+    """Where each instance tells figures of its own, and what is read out of them: business events, caches, pools."""
 
     path: UrlPath = setting("Path that answers in Prometheus or OpenMetrics text.", default=_METRICS.path)
+    ratios: dict[FigureName, Ratio] = setting(
+        "Counts of good and bad, by a name of your own: a new version with more bad ones is taken back.",
+        default={},
+        example={"orders": {"good": 'orders_total{outcome="paid"}', "total": "orders_total"}},
+        max_length=16,
+    )
+    pools: dict[FigureName, Pool] = setting(
+        "Pools, by a name of your own: a new version that uses one up while the old one does not is held.",
+        default={},
+        example={"database": {"used": "db_pool_in_use", "size": "db_pool_size"}},
+        max_length=16,
+    )
+    prometheus: Annotated[Prometheus | None, Given()] = setting(
+        "The Prometheus that `{query: ...}` asks. Not set: none.", default=None
+    )
+
+    @model_validator(mode="after")
+    def _knows_whom_to_ask(self) -> Self:
+        asking = [name for name, one in self.ratios.items() if one.to_spec(name).is_query]
+        raise_if_any(rules.asked(asking, is_there=self.prometheus is not None))
+        return self
 
     def to_spec(self) -> spec.MetricsSpec:
         """Return the value that the rest of hitless works with."""
-        return spec.MetricsSpec(path=self.path)
+        return spec.MetricsSpec(
+            path=self.path,
+            ratios=tuple(one.to_spec(name) for name, one in self.ratios.items()),
+            pools=tuple(spec.PoolSpec(name=name, used=one.used, size=one.size) for name, one in self.pools.items()),
+            prometheus=self.prometheus.to_spec() if self.prometheus is not None else None,
+        )
 
 
 PATH_ALONE = ShortForm(lambda path: {"path": path}, {"type": "string", "pattern": "^/"})

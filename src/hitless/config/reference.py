@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hitless.config.catalogue import Setting, as_yaml, settings
+from hitless.config.catalogue import NAMED, Setting, as_yaml, settings
 
 _HEAD = """\
 # Settings
@@ -25,6 +25,7 @@ schema` prints the JSON Schema for editors, `hitless validate` reports every mis
 | count or percentage | `1`, `25%` | of `instances` |
 | address | `127.0.0.1:8080`, `"[::1]:8080"` | an IP address of this machine or `localhost`, and a port |
 | command | `[python, app.py]`, `python app.py` | a list of words, or one line that is split into words; no shell |
+| selector | `orders_total{outcome="paid"}` | as in PromQL (`=`, `!=`, `=~`, `!~`); series that match are summed |
 | text, path, file | `"{port}"` | in quotes where it holds braces or begins with a sign |
 """
 
@@ -58,8 +59,10 @@ def _rows(rows: list[Setting]) -> Iterator[str]:
 
 
 def _shown_path(row: Setting) -> str:
-    """Mark elements of a list, as in `strategy.canary.steps[].weight`."""
-    return f"{row.parent}[].{row.key}" if row.is_in_list else row.path
+    """Mark elements, as in `strategy.canary.steps[].weight` and `metrics.ratios.NAME.good`."""
+    named = {one.path for one in settings() if one.kind == NAMED}
+    between = ".NAME" if row.parent in named else "[]"
+    return f"{row.parent}{between}.{row.key}" if row.is_in_list else row.path
 
 
 def _default(row: Setting) -> str:

@@ -112,6 +112,34 @@ def dependencies(names: Sequence[str]) -> Iterator[Problem]:
             yield Problem(message=f"`{name}` is listed twice", hint="remove one", at=("dependencies", position))
 
 
+def ratio(*, good: object, bad: object, total: object) -> Iterator[Problem]:
+    """Two numbers make a ratio, from one source."""
+    given = {name: part for name, part in (("good", good), ("bad", bad), ("total", total)) if part is not None}
+    if len(given) != 2:  # noqa: PLR2004 - two make a ratio
+        names = ", ".join(f"`{name}`" for name in given) or "none"
+        yield Problem(
+            message=f"a ratio has exactly two of `good`, `bad` and `total`; here is {names}",
+            hint="what is the third follows from the two" if given else "such as `good` and `total`",
+            is_about_key=True,
+        )
+    elif len({isinstance(part, str) for part in given.values()}) > 1:
+        yield Problem(
+            message="one part is read from the instances and the other from a Prometheus: their times differ",
+            hint="make both a metric, or both `{query: ...}`",
+            is_about_key=True,
+        )
+
+
+def asked(ratios: Sequence[str], *, is_there: bool) -> Iterator[Problem]:
+    """Who is asked has an address."""
+    if ratios and not is_there:
+        yield Problem(
+            message="a query needs a Prometheus to answer it",
+            hint="add `prometheus: {url: http://127.0.0.1:9090}` to `metrics`",
+            at=("ratios", ratios[0]),
+        )
+
+
 def placeholders(run: RunSpec) -> Iterator[Problem]:
     """Only what hitless fills in stands in braces."""
     for at, text in _texts(run):

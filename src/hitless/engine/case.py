@@ -17,7 +17,7 @@ from typing import TypeVar
 from hitless import __version__
 from hitless.analysis.counts import Second
 from hitless.analysis.ruling import Call, Judgement, Ruling, Why
-from hitless.analysis.settings import JudgeSettings
+from hitless.analysis.settings import JudgeSettings, ratio_rules
 from hitless.engine.outside import Outside
 from hitless.engine.shares import Shares
 from hitless.errors import HitlessError
@@ -36,6 +36,10 @@ BACKGROUND_S = 2_400
 READ_S = 60.0
 """A disk or metrics that hang must not keep a new version from being judged. Twenty recordings of an hour take 10 s to
 read."""
+
+UNTOLD_AFTER_S = 120
+"""So long a judge waits before it is told what no instance tells: some counters come with their first use, and what a
+Prometheus has read is late."""
 
 AT_ONCE = 20
 """Seconds taken in one go, about 1 ms each, before others have their turn."""
@@ -77,6 +81,7 @@ class Case:
     troubles: dict[str, str] = field(default_factory=dict)
     _asked_bp: int = 0
     _taken_to: int = 0
+    _began_at: int = 0
     _is_recorded: bool = False
     _has_failed: bool = False
 
@@ -114,7 +119,7 @@ class Case:
     # What the judge is told before it begins
 
     async def _open(self) -> Judge:
-        self._taken_to = int(self.outside.clock.now().timestamp())
+        self._taken_to = self._began_at = int(self.outside.clock.now().timestamp())
         recorded = await self._read()
         if recorded is not None:
             await self._compare_versions()
@@ -175,6 +180,8 @@ class Case:
             slo=self.spec.slo,
             background=background,
             salt=rollout.id,
+            ratios=ratio_rules(self.spec.metrics),
+            pools=tuple(pool.name for pool in self.spec.metrics.pools) if self.spec.metrics is not None else (),
         )
 
     async def _seconds_before(self) -> tuple[Second, ...]:
@@ -217,10 +224,20 @@ class Case:
     def _hear(self, judge: Judge, share_bp: int) -> None:
         before, asked_bp = self.ruling, self._asked_bp
         self.judgement, self._asked_bp = judge.judgement(next_share_bp=share_bp), share_bp
+        self._note_untold(self.judgement)
         ruling = self.judgement.ruling
         if before is None or not _decides_the_same(before, ruling, asked_bp=asked_bp, share_bp=share_bp):
             self.ruling = ruling
             self.on_ruling(ruling.call)
+
+    def _note_untold(self, judgement: Judgement) -> None:
+        """Tell which figures of the application nobody tells: one that is misspelt must not look like a good one."""
+        self.troubles.pop("untold", None)
+        if judgement.at - self._began_at < UNTOLD_AFTER_S:
+            return
+        untold = [f"{row.name}: {row.untold}" for row in judgement.rows if row.untold]
+        if untold:
+            self.troubles["untold"] = "; ".join(untold)
 
     # What may go wrong
 

@@ -268,10 +268,66 @@ class AnalysisSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RatioSpec:
+    """What an application counts of good and bad: two of `good`, `bad` and `total` are set.
+
+    Attributes:
+        good, bad, total: a name with matchers of labels, as in PromQL; or a query.
+        margin: so much greater the new version's odds of bad may be, 0.1 for a tenth.
+        is_query: both are queries to a Prometheus.
+    """
+
+    name: str
+    good: str | None = None
+    bad: str | None = None
+    total: str | None = None
+    margin: float = 0.0
+    is_query: bool = False
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """The two that are set, by name."""
+        found = {"good": self.good, "bad": self.bad, "total": self.total}
+        return {part: text for part, text in found.items() if text is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSpec:
+    """What an instance tells of one of its pools, as gauges: a name with matchers; `size` may be a number."""
+
+    name: str
+    used: str
+    size: str | float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusSpec:
+    """A Prometheus that is asked.
+
+    Attributes:
+        url: where it answers, without `/api/v1`.
+        version: label that holds the version.
+        token_file: holds a bearer token.
+    """
+
+    url: str
+    version: str = "version"
+    token_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSpec:
-    """Where each instance tells figures of its own: Prometheus or OpenMetrics text."""
+    """Where each instance tells figures of its own, and what is read out of them.
+
+    Attributes:
+        path: answers in Prometheus or OpenMetrics text.
+        prometheus: None = none is asked.
+    """
 
     path: str = "/metrics"
+    ratios: tuple[RatioSpec, ...] = ()
+    pools: tuple[PoolSpec, ...] = ()
+    prometheus: PrometheusSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

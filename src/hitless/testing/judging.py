@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hitless.analysis.counts import Second
-from hitless.analysis.ruling import Call, Judgement, Ruling, Why
+from hitless.analysis.ruling import Call, Judgement, RowReport, Ruling, Why
 from hitless.analysis.settings import Background, JudgeSettings
 from hitless.ports import Recorded
 from hitless.rollout.spec import AnalysisSpec, Region, Version
@@ -53,6 +53,7 @@ class FakeJudge:
             at=self.taken[-1].second.at if self.taken else 0,
             ruling=self.court.ruling,
             detail=f"{self.court.ruling.sentence}, after {len(self.taken)} seconds",
+            rows=self.court.rows,
         )
 
 
@@ -62,6 +63,7 @@ class FakeJudges:
 
     Attributes:
         ruling: what every judge says from now on.
+        rows: its evidence.
         senseless: seconds that a judge refuses.
         fault: breaks every judge that is shown a second.
         made: every judge, oldest first.
@@ -69,6 +71,7 @@ class FakeJudges:
     """
 
     ruling: Ruling = TOO_FEW
+    rows: tuple[RowReport, ...] = ()
     senseless: set[int] = field(default_factory=set)
     fault: Exception | None = None
     made: list[FakeJudge] = field(default_factory=list)

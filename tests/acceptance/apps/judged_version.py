@@ -1,7 +1,8 @@
 """A service whose versions differ in one thing, read off the version's name: what a judge must find, or let pass.
 
-It calls a dependency for every page and counts the calls in `/metrics`. `SHARED` in the environment names a file; while
-it exists every instance fails one request in five, whichever its version: something that both depend on is down.
+It calls a dependency for every page and counts the calls in `/metrics`, and the orders that came of pages. `SHARED` in
+the environment names a file; while it exists every instance fails one request in five, whichever its version: something
+that both depend on is down.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ USUAL_S, SIGMA = 0.004, 0.5
 
 draw = random.Random(os.environ["HITLESS_INSTANCE"])
 calls: Counter[str] = Counter()
+orders: Counter[str] = Counter(paid=0, failed=0)
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -38,6 +40,7 @@ async def page(path: str, send: Send) -> None:
         return
     is_down = "dependency" in VERSION and draw.random() < 0.2
     calls["error" if is_down else "ok"] += 1
+    orders["failed" if "unpaid" in VERSION and draw.random() < 0.2 else "paid"] += 1
     await answer(send, 200, f"{path} {'without' if is_down else 'with'} recommendations")
 
 
@@ -67,7 +70,10 @@ def figures() -> str:
         f'hitless_dependency_calls_total{{dependency="catalogue",outcome="{name}"}} {calls[name]}'
         for name in ("ok", "error")
     ]
-    return "\n".join(["# TYPE hitless_dependency_calls_total counter", *lines, ""])
+    bought = [f'orders_total{{outcome="{name}"}} {count}' for name, count in orders.items()]
+    return "\n".join(
+        ["# TYPE hitless_dependency_calls_total counter", *lines, "# TYPE orders_total counter", *bought, ""]
+    )
 
 
 async def app(scope: Message, receive: Any, send: Send) -> None:

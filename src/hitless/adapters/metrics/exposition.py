@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 from prometheus_client.samples import Sample
+
+from hitless.analysis.counts import RATIO
 
 CONVENTION = "hitless_dependency_calls_total"
 NAMES = ("dependency", "upstream", "target", "service")
@@ -48,11 +50,25 @@ class NotExposition(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallCounter:
-    """One counter of calls, as it stands."""
+    """One counter of calls, as it stands.
+
+    Attributes:
+        adds: what one more adds to all calls, and to those that failed.
+        selected_by: of a ratio, by which settings.
+    """
 
     dependency: str
-    is_failure: bool
     value: float
+    adds: tuple[int, int] = (1, 0)
+    selected_by: str = ""
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it counts what failed."""
+        return self.adds[1] > 0
+
+
+Counters = Mapping[Series, CallCounter]
 
 
 def parse_calls(text: str, *, content_type: str = "") -> Mapping[Series, CallCounter]:
@@ -65,18 +81,31 @@ def parse_calls(text: str, *, content_type: str = "") -> Mapping[Series, CallCou
     Raises:
         NotExposition: it cannot be read.
     """
-    parse = parse_openmetrics if content_type.startswith(_OPENMETRICS) else parse_prometheus
-    try:
-        families = list(parse(_relevant(text)))
-    except (ValueError, KeyError, IndexError) as error:
-        raise NotExposition(str(error)) from error
+    return parse_calls_of(families_of(text, content_type=content_type, keep=is_about_a_dependency))
+
+
+def parse_calls_of(families: Iterable[Metric]) -> dict[Series, CallCounter]:
+    """Find the counters of calls to dependencies among families that were read."""
     return _one_source_each(dict(_counters(families)))
 
 
-def _relevant(text: str) -> str:
-    """Leave out what names no dependency: parsing costs 10 us a line, and there may be 100,000 of them."""
-    lines = (line for line in text.split("\n") if line.startswith("#") or _RELEVANT.search(line))
-    return "\n".join(lines) + "\n"
+def families_of(text: str, *, content_type: str, keep: Callable[[str], bool]) -> list[Metric]:
+    """Read families; of samples, the lines to keep: parsing costs 10 us a line, and there may be 100,000 of them.
+
+    Raises:
+        NotExposition: it cannot be read.
+    """
+    parse = parse_openmetrics if content_type.startswith(_OPENMETRICS) else parse_prometheus
+    lines = (line for line in text.split("\n") if line.startswith("#") or keep(line))
+    try:
+        return list(parse("\n".join(lines) + "\n"))
+    except (ValueError, KeyError, IndexError) as error:
+        raise NotExposition(str(error)) from error
+
+
+def is_about_a_dependency(line: str) -> bool:
+    """Tell whether a line's labels name what is called."""
+    return _RELEVANT.search(line) is not None
 
 
 def _counters(families: Iterable[Metric]) -> Iterator[tuple[Series, CallCounter]]:
@@ -93,9 +122,9 @@ def _counter(sample: Sample, *, is_typed: bool) -> CallCounter | None:
         return None
     dependency = next((sample.labels[name] for name in NAMES if sample.labels.get(name)), None)
     outcome = next((sample.labels[name] for name in OUTCOMES if name in sample.labels), None)
-    if dependency is None or outcome is None or not math.isfinite(sample.value):
+    if dependency is None or outcome is None or not math.isfinite(sample.value) or dependency.startswith(RATIO):
         return None
-    return CallCounter(dependency=dependency, is_failure=is_failure(outcome), value=float(sample.value))
+    return CallCounter(dependency=dependency, value=float(sample.value), adds=(1, int(is_failure(outcome))))
 
 
 def is_failure(outcome: str) -> bool:

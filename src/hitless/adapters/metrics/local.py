@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,8 +19,9 @@ from typing import Protocol
 
 from hitless.adapters.metrics.calls import CallMeter, Reading
 from hitless.adapters.metrics.history import History
+from hitless.adapters.metrics.prometheus import AskedLister, PrometheusReader, nobody_asked
 from hitless.adapters.metrics.scrape import Scraper, Target
-from hitless.analysis.counts import Call, Second, Usage
+from hitless.analysis.counts import Call, PoolReading, Second, Usage
 from hitless.ports import Clock
 from hitless.rollout.spec import InstanceId
 
@@ -67,6 +68,8 @@ class _Figures:
 
     calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
     usage: Mapping[str, Sequence[Usage]] = field(default_factory=dict)
+    lumps: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)
+    pools: Mapping[str, tuple[PoolReading, ...]] = field(default_factory=dict)
 
 
 class LocalMetrics:
@@ -77,16 +80,24 @@ class LocalMetrics:
         traffic: the requests of all services.
         usage: what instances use.
         targets: whom to ask for figures of their own.
+        asked: which Prometheus to ask for what, by service.
     """
 
     def __init__(
-        self, clock: Clock, traffic: Traffic, *, usage: UsageReader, targets: TargetLister = no_targets
+        self,
+        clock: Clock,
+        traffic: Traffic,
+        *,
+        usage: UsageReader,
+        targets: TargetLister = no_targets,
+        asked: AskedLister = nobody_asked,
     ) -> None:
         self._clock = clock
         self._traffic = traffic
         self._usage = usage
         self._targets = targets
         self._scraper = Scraper()
+        self._prometheus = PrometheusReader(clock, asked)
         # one of its own: in the loop's threads, the store's commits wait
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hitless-history")
         self._meters: defaultdict[str, CallMeter] = defaultdict(CallMeter)
@@ -103,6 +114,7 @@ class LocalMetrics:
         self._began_at = math.ceil(self._now_s())
         await self._guarded("what users met", self._traffic.open())
         self._reading = asyncio.create_task(self._read_forever(), name="metrics")
+        self._prometheus.start()
 
     async def close(self) -> None:
         """Read no more."""
@@ -112,6 +124,7 @@ class LocalMetrics:
                 await self._reading
             self._reading = None
         self._thread.shutdown(wait=False, cancel_futures=True)
+        await self._prometheus.close()
         await self._scraper.close()
         await self._traffic.close()
 
@@ -178,8 +191,8 @@ class LocalMetrics:
         usage = tuple(
             replace(one, requests=self._answered.get(one.instance, 0)) for one in found.usage.get(service, ())
         )
-        calls = found.calls.get(service, ()) if second.gap is None else ()
-        return replace(second, usage=usage, calls=calls)
+        calls = (*found.calls.get(service, ()), *found.lumps.get(service, ())) if second.gap is None else ()
+        return replace(second, usage=usage, calls=calls, pools=found.pools.get(service, ()))
 
     async def _ask(self, at: int) -> _Figures:
         """Ask for what stands beside requests; what cannot be read is missing, and keeps no request from being told."""
@@ -188,6 +201,7 @@ class LocalMetrics:
             self._usage_read_at = at
             await self._guarded("what instances use", self._read_usage(found))
         await self._guarded("what instances tell", self._read_calls(found, at))
+        found.lumps = self._prometheus.tell(at=at)
         return found
 
     async def _read_usage(self, found: _Figures) -> None:
@@ -204,6 +218,15 @@ class LocalMetrics:
         for silent in set(self._meters) - set(readings):
             del self._meters[silent]
         found.calls = {service: self._meters[service].read(told, at=at) for service, told in readings.items()}
+        found.pools = {service: tuple(_pools(told)) for service, told in readings.items()}
 
     def _now_s(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _pools(readings: Sequence[Reading]) -> Iterator[PoolReading]:
+    for one in readings:
+        for pool, (used, size) in one.pools.items():
+            yield PoolReading(
+                instance=one.instance, region=one.region, version=one.version, pool=pool, used=used, size=size
+            )

@@ -12,6 +12,9 @@ is a gap, and what is not empty of
 * `u` usage: `[instance, region, version, age_s, cpu_s, memory_bytes, descriptors, requests]`,
 * `b` bytes of the bodies of each of the cells, in their order: `[answers, received, sent]`, null where nothing told
   them; a column of its own, because a reader of rows takes no longer one.
+* `p` pools: `[instance, region, version, pool, used, size]`; recordings from before pools were watched have none.
+
+Ratios stand among the calls, `ratios:` before their name.
 
 Nothing is rounded: what is read is equal to what was written. A second of one route with two versions at 200
 requests/s takes about 650 bytes.
@@ -26,7 +29,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from hitless import __version__
-from hitless.analysis.counts import Call, Cell, Fates, Second, Transfer, Usage
+from hitless.analysis.counts import Call, Cell, Fates, PoolReading, Second, Transfer, Usage
 from hitless.analysis.settings import JudgeSettings
 from hitless.ports import Recorded
 from hitless.rollout.spec import InstanceId, Region, Version
@@ -92,6 +95,7 @@ def second_parts(recorded: Recorded) -> dict[str, Any]:
         "k": [[one.region, one.version, one.dependency, one.fates.total, one.fates.failed] for one in second.calls],
         "u": [_usage(usage) for usage in second.usage],
         "b": [_transfer(cell.transfer) for cell in second.cells] if any(one.transfer for one in second.cells) else [],
+        "p": [[one.instance, one.region, one.version, one.pool, one.used, one.size] for one in second.pools],
     }
     return parts | {name: row for name, row in rows.items() if row}
 
@@ -116,6 +120,7 @@ def read_parts(parts: Any) -> Recorded | None:
             ),
             calls=tuple(_read_call(*row) for row in parts.get("k", ())),
             usage=tuple(_read_usage(*row) for row in parts.get("u", ())),
+            pools=tuple(_read_pool(*row) for row in parts.get("p", ())),
             gap=parts.get("g"),
         )
         return Recorded(second=second, share_bp={Region(name): int(share) for name, share in parts["s"].items()})
@@ -181,6 +186,14 @@ def _read_transfer(found: list[int] | None) -> Transfer | None:
 def _read_call(region: str, version: str, dependency: str, total: int, failed: int) -> Call:
     fates = Fates(total=total, failed=failed)
     return Call(region=Region(region), version=Version(version), dependency=dependency, fates=fates)
+
+
+def _read_pool(  # noqa: PLR0917 - the columns of one row
+    instance: str, region: str, version: str, pool: str, used: float, size: float
+) -> PoolReading:
+    return PoolReading(
+        instance=InstanceId(instance), region=Region(region), version=Version(version), pool=pool, used=used, size=size
+    )
 
 
 def _usage(one: Usage) -> list[Any]:
