@@ -118,7 +118,7 @@ def test_pools_stand_beside_memory_and_processor_time() -> None:
     for second in seconds(reading(V1, 2), reading(V2, 20)):
         resources.take(second)
     assert resources.problem() == HELD
-    assert [row.name for row in resources.reports()] == ["memory", "descriptors", "cpu", "pools.database"]
+    assert [row.name for row in resources.reports()] == ["memory", "descriptors", "cpu", "network", "pools.database"]
 
 
 @pytest.mark.parametrize("used", [-1.0, float("nan"), float("inf")])
