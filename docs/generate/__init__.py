@@ -15,6 +15,7 @@ from hitless.cli.reference import reference as command_line
 from hitless.config import reference as settings
 from hitless.doctor.reference import reference as checks
 from hitless.explain.reference import reference as errors
+from hitless.view.rules import reference as rules
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = "ARCHITECTURE.md"
@@ -32,6 +33,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/errors.md": errors,
     "docs/reference/cli.md": command_line,
     "docs/reference/doctor.md": checks,
+    "docs/reference/lint-rules.md": rules,
     "docs/reference/events.md": events.page,
     "docs/reference/api.md": api.page,
     "docs/reference/rollout-machine.md": machine.page,

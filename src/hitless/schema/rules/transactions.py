@@ -1,0 +1,120 @@
+"""Rules about transactions: what may not run in one, what must not share one, what is left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hitless.schema.actions.session import Boundary, TransactionStep
+from hitless.schema.actions.tables import AddConstraint, ValidateConstraint
+from hitless.schema.rules.rule import Family, FileEnd, Rule, Severity, Step, Trouble
+from hitless.schema.rules.writing import script
+
+
+def not_in_transaction(step: Step) -> Iterator[Trouble]:
+    """What PostgreSQL refuses in a transaction block."""
+    if not step.effect.outside_transaction or not step.session.in_block or step.action is not step.siblings[0]:
+        return
+    begun = (
+        "whoever runs the file wraps it in one"
+        if step.session.is_wrapped
+        else f"BEGIN in line {step.session.began_line}"
+    )
+    yield Trouble(
+        message=f"PostgreSQL refuses this in a transaction block ({begun})",
+        fix=script("-- in a file of its own, run without a transaction:", step.statement.text),
+    )
+
+
+def validated_at_once(step: Step) -> Iterator[Trouble]:
+    """VALIDATE in the transaction that added the constraint: the lock of ADD is still held."""
+    action = step.action
+    if not isinstance(action, ValidateConstraint) or not step.is_in_use(action.table):
+        return
+    table = step.before.resolve(action.table)
+    for done in step.session.in_transaction:
+        added = done.action
+        if isinstance(added, AddConstraint) and step.before.resolve(added.table) == table:
+            name = added.constraint.named_for(table.name)
+            if name == action.name:
+                yield Trouble(
+                    message=f"{action.name} was added in line {done.line} of the same transaction: its lock is held "
+                    f"while all of {action.table} is read",
+                    fix=script("COMMIT", "BEGIN", step.statement.text),
+                    severity=step.gravity(action.table),
+                )
+
+
+def nested(step: Step) -> Iterator[Trouble]:
+    """BEGIN in a transaction, COMMIT outside of one."""
+    action = step.action
+    if not isinstance(action, TransactionStep):
+        return
+    if action.boundary is Boundary.BEGIN and step.session.in_block:
+        where = "the file is wrapped in" if step.session.is_wrapped else f"line {step.session.began_line} began"
+        yield Trouble(
+            message=f"BEGIN does nothing in the transaction that {where}; the first COMMIT ends it",
+            fix="-- leave out this BEGIN and its COMMIT; SAVEPOINT marks a place to go back to",
+        )
+    if action.boundary in {Boundary.COMMIT, Boundary.ROLLBACK} and not step.session.in_block:
+        yield Trouble(
+            message=f"{action.boundary.upper()} ends a transaction that nobody began",
+            fix="-- leave it out, or write BEGIN before the statements that belong together",
+        )
+    if action.boundary in {Boundary.COMMIT, Boundary.ROLLBACK} and step.session.is_wrapped:
+        yield Trouble(
+            message=f"{action.boundary.upper()} ends the transaction that whoever runs the file began; what follows "
+            "runs without one",
+            fix="-- leave it out",
+        )
+
+
+def left_open(end: FileEnd) -> Iterator[Trouble]:
+    """BEGIN without an end."""
+    last = next(reversed(end.session.done), None)
+    if end.session.in_block and not end.session.is_wrapped and last is not None:
+        yield Trouble(
+            message=f"the transaction that line {end.session.began_line} began is not ended: nothing of it is kept, "
+            "and its locks stay until the connection ends",
+            fix="COMMIT;",
+            at=last,
+        )
+
+
+RULES = (
+    Rule(
+        id="not-in-transaction",
+        family=Family.TRANSACTIONS,
+        severity=Severity.ERROR,
+        summary="A statement stands in a transaction that PostgreSQL only takes outside of one.",
+        why="CREATE INDEX CONCURRENTLY and its kin commit on their way; PostgreSQL refuses them in a block.",
+        safe="A file of its own, run without a transaction.",
+        on_action=not_in_transaction,
+    ),
+    Rule(
+        id="validated-at-once",
+        family=Family.TRANSACTIONS,
+        severity=Severity.ERROR,
+        summary="A constraint is added NOT VALID and validated in one transaction.",
+        why="The lock of ADD CONSTRAINT is held until the end, so validating keeps everybody waiting after all.",
+        safe="VALIDATE in another transaction.",
+        on_action=validated_at_once,
+    ),
+    Rule(
+        id="transaction-nested",
+        family=Family.TRANSACTIONS,
+        severity=Severity.ERROR,
+        summary="BEGIN stands in a transaction, or COMMIT outside of one.",
+        why="PostgreSQL has no nested transactions: the first COMMIT ends all.",
+        safe="One BEGIN and one COMMIT; SAVEPOINT for less.",
+        on_action=nested,
+    ),
+    Rule(
+        id="transaction-left-open",
+        family=Family.TRANSACTIONS,
+        severity=Severity.ERROR,
+        summary="A transaction is begun and not ended.",
+        why="It is rolled back when the connection ends, and holds its locks until then.",
+        safe="COMMIT.",
+        on_file=left_open,
+    ),
+)
