@@ -31,8 +31,10 @@ def texts(script: str) -> list[str]:
         ("COPY t FROM stdin;\r\n1\r\n\\.\r\nSELECT 2;\r\n", ["COPY t FROM stdin", "SELECT 2"]),
         ("COPY t FROM stdin;\n1\n", ["COPY t FROM stdin"]),
         (
-            "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC "
-            "SELECT CASE WHEN true THEN 1 END; SELECT 2; END; SELECT 3;",
+            (
+                "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC "
+                "SELECT CASE WHEN true THEN 1 END; SELECT 2; END; SELECT 3;"
+            ),
             None,
         ),
         ("BEGIN; SELECT 1; END; SELECT 2;", ["BEGIN", "SELECT 1", "END", "SELECT 2"]),
