@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hitless.schema.actions.objects import CreateIndex
 from hitless.schema.actions.tables import AddConstraint, TableAction
 from hitless.schema.actions.values import Column
@@ -78,3 +80,13 @@ def size_of(table: Name, catalog: Catalog) -> str:
     """Say how large a table is, where that is known."""
     rows = catalog.rows_of(table)
     return "" if rows is None else f" of about {rows:,} rows"
+
+
+def contract(change: tuple[str, ...], statement: str) -> str:
+    """Write what takes something away, as the last part of a change that is named."""
+    name = "-".join(re.sub(r"[^a-z0-9]+", "-", one.lower()).strip("-") for one in change)
+    return script(
+        "-- after the last version that uses it, the one that a rollback returns to included; in a file of its own:",
+        f"-- hitless: contract {name}",
+        statement,
+    )
