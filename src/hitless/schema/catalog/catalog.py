@@ -124,6 +124,7 @@ class Catalog:
         enums: values of enums, in their order.
         functions: volatility of functions.
         domains: constraints of domains.
+        statistics: the tables of extended statistics.
         rows: what somebody said of tables that are not known otherwise.
     """
 
@@ -137,6 +138,7 @@ class Catalog:
     domains: Mapping[Name, tuple[Constraint, ...]] = field(default_factory=dict)
     sequences: Mapping[Name, Name | None] = field(default_factory=dict)
     triggers: Mapping[tuple[Name, str], Trigger] = field(default_factory=dict)
+    statistics: Mapping[Name, Name] = field(default_factory=dict)
     rows: Mapping[Name, int] = field(default_factory=dict)
     new_types: Mapping[Name, int] = field(default_factory=dict)
 

@@ -16,6 +16,7 @@ from hitless.schema.actions.objects import (
     CreateEnum,
     CreateFunction,
     CreateIndex,
+    CreateStatistics,
     CreateTrigger,
     CreateType,
     CreateView,
@@ -151,6 +152,13 @@ def _sequence(catalog: Catalog, action: ChangeSequence) -> Catalog:
     return replace(catalog, sequences={**catalog.sequences, name: owner})
 
 
+def _statistics(catalog: Catalog, action: CreateStatistics) -> Catalog:
+    if action.name is None or not action.tables:
+        return catalog
+    name = catalog.resolve(action.name)
+    return replace(catalog, statistics={**catalog.statistics, name: catalog.resolve(action.tables[0])})
+
+
 def _block(catalog: Catalog, action: Block) -> Catalog:
     """What a program may do is taken as done."""
     for inner in action.actions:
@@ -179,6 +187,7 @@ _CHANGES: Mapping[type[Action], Callable[[Catalog, Any], Catalog]] = {
     CreateDomain: _create_domain,
     AlterDomain: _alter_domain,
     ChangeSequence: _sequence,
+    CreateStatistics: _statistics,
     Drop: drop,
     Rename: rename,
     SetSchema: set_schema,
