@@ -70,8 +70,11 @@ def _within_reach(folder: Path, directory: Path, user: int) -> Path:
     try:
         subprocess.run([folder / "postgres", "--version"], check=True, capture_output=True, user=user, group=user)
     except OSError:
-        shutil.copytree(folder.parents[1], directory / "programs")
-        return directory / "programs" / folder.relative_to(folder.parents[1])
+        install, package = folder.parent, folder.parents[1]
+        libraries = package.with_name(f"{package.name}.libs")  # found by a path from the programs
+        shutil.copytree(install, directory / package.name / install.name)
+        shutil.copytree(libraries, directory / libraries.name)
+        return directory / package.name / install.name / folder.name
     return folder
 
 
