@@ -138,6 +138,7 @@ class _FileRun:
             effect=effect,
             statement=one.statement,
             siblings=one.actions,
+            number=len(self.statements),
             before=self.catalog,
             session=begun,
             settings=self.settings,

@@ -17,6 +17,8 @@ class Done:
     Attributes:
         line, column: where it stands.
         transaction: number of the transaction; statements on their own have one each.
+        in_block: it is a transaction that was begun.
+        statement: number of its statement in the file.
     """
 
     action: Action

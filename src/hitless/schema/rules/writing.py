@@ -5,7 +5,6 @@ from __future__ import annotations
 from hitless.schema.actions.objects import CreateIndex
 from hitless.schema.actions.tables import AddConstraint, TableAction
 from hitless.schema.actions.values import Column
-from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.names import Name, derived, quoted
 
 
@@ -72,9 +71,3 @@ def index_name(action: CreateIndex) -> str:
 def build_index(name: str, table: Name, definition: str, *, unique: bool = False) -> str:
     """Write CREATE INDEX CONCURRENTLY."""
     return f"CREATE {'UNIQUE ' if unique else ''}INDEX CONCURRENTLY {quoted(name)} ON {table} {definition}"
-
-
-def size_of(table: Name, catalog: Catalog) -> str:
-    """Say how large a table is, where that is known."""
-    rows = catalog.rows_of(table)
-    return "" if rows is None else f" of about {rows:,} rows"
