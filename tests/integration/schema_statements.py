@@ -35,6 +35,7 @@ CREATE MATERIALIZED VIEW ages AS SELECT id, age FROM pets;
 CREATE UNIQUE INDEX ages_id ON ages (id);
 CREATE TYPE mood AS ENUM ('good', 'bad');
 CREATE DOMAIN positive AS integer;
+CREATE DOMAIN percent AS integer CHECK (VALUE < 101);
 CREATE TABLE moods (id integer PRIMARY KEY, mood mood, score positive);
 CREATE SEQUENCE numbers;
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
@@ -79,6 +80,8 @@ IN_TRANSACTION: list[Tried] = [
         "ALTER TABLE users ADD COLUMN a integer UNIQUE",
         "ALTER TABLE orders ADD COLUMN a bigint REFERENCES users (id)",
         "ALTER TABLE users ADD COLUMN a positive",
+        "ALTER TABLE users ADD COLUMN a percent",
+        "ALTER TABLE users ADD COLUMN a percent DEFAULT 4",
         "ALTER TABLE users DROP COLUMN age",
         "ALTER TABLE users DROP COLUMN IF EXISTS nothing",
         "ALTER TABLE orders DROP COLUMN user_id",

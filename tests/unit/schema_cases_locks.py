@@ -91,6 +91,7 @@ LOCKS: dict[str, Cases] = {
             case("ALTER TABLE users ALTER COLUMN price TYPE numeric(12, 2)", schema=USERS),
             case("ALTER TABLE users ALTER COLUMN price TYPE numeric", schema=USERS),
             case("ALTER TABLE users ALTER COLUMN at TYPE timestamp(6)", schema=USERS),
+            case("SET timezone = 'UTC'; ALTER TABLE users ALTER COLUMN at TYPE timestamptz;", schema=USERS),
             NEW + "ALTER TABLE t ALTER COLUMN a TYPE bigint;",
         ],
     ),

@@ -16,6 +16,8 @@ TRANSACTIONS: dict[str, Cases] = {
             "CREATE INDEX CONCURRENTLY i ON t (a)",
             "BEGIN; SELECT 1; COMMIT; CREATE INDEX CONCURRENTLY i ON t (a);",
             "BEGIN; CREATE INDEX i ON t (a); COMMIT;",
+            case("-- migrate:up transaction:false\nCREATE INDEX CONCURRENTLY i ON t (a)", in_transaction=True),
+            case("-- +goose NO TRANSACTION\nCREATE INDEX CONCURRENTLY i ON t (a)", in_transaction=True),
         ],
     ),
     "validated-at-once": cases(

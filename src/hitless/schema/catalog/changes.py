@@ -26,7 +26,7 @@ from hitless.schema.actions.objects import (
     RenameEnumValue,
     SetSchema,
 )
-from hitless.schema.actions.session import SetVariable
+from hitless.schema.actions.session import Boundary, SetVariable, TransactionStep
 from hitless.schema.actions.tables import CreateTable, TableAction
 from hitless.schema.catalog.catalog import Catalog, Index, Trigger, View
 from hitless.schema.catalog.removals import drop, rename, set_schema
@@ -169,8 +169,17 @@ def _block(catalog: Catalog, action: Block) -> Catalog:
 def _variable(catalog: Catalog, action: SetVariable) -> Catalog:
     if action.name not in {"search_path", "all"}:
         return catalog
-    path = tuple(one for one in action.values if one and not one.startswith(("$", "pg_")))
-    return replace(catalog, search_path=path or (PUBLIC,))
+    path = tuple(one for one in action.values if one and not one.startswith(("$", "pg_"))) or (PUBLIC,)
+    if action.is_local:
+        return replace(catalog, local_path=path)
+    return replace(catalog, session_path=path)
+
+
+def _boundary(catalog: Catalog, action: TransactionStep) -> Catalog:
+    return replace(catalog, local_path=None) if action.boundary in _ENDS else catalog
+
+
+_ENDS = {Boundary.COMMIT, Boundary.ROLLBACK, Boundary.PREPARE}
 
 
 _CHANGES: Mapping[type[Action], Callable[[Catalog, Any], Catalog]] = {
@@ -193,4 +202,5 @@ _CHANGES: Mapping[type[Action], Callable[[Catalog, Any], Catalog]] = {
     SetSchema: set_schema,
     Block: _block,
     SetVariable: _variable,
+    TransactionStep: _boundary,
 }

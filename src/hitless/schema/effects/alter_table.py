@@ -57,10 +57,15 @@ NOT_NULL_NOT_VALID = 18
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What the effect of a statement depends on, beside the statement."""
+    """What the effect of a statement depends on, beside the statement.
+
+    Attributes:
+        time_zone_is_utc: the session has said so: only then do timestamps with and without time zone look the same.
+    """
 
     catalog: Catalog
     postgres: int
+    time_zone_is_utc: bool = False
 
 
 def locking(action: TableAction, ground: Ground, mode: LockMode, work: Work = Work.NONE) -> Lock:
@@ -115,7 +120,7 @@ def _drop_column(action: DropColumn, ground: Ground) -> Effect:
 
 
 def _column_type(action: AlterColumnType, ground: Ground) -> Effect:
-    own = locking(action, ground, LockMode.ACCESS_EXCLUSIVE, type_work(action, ground.catalog))
+    own = locking(action, ground, LockMode.ACCESS_EXCLUSIVE, type_work(action, ground))
     return Effect(
         locks=(own, *_at_other_ends(action, ground)),
         phase=Phase.DESTRUCTIVE,
@@ -139,12 +144,13 @@ def _at_other_ends(action: AlterColumnType, ground: Ground) -> Iterator[Lock]:
             yield Lock(relation=other.name, mode=LockMode.ACCESS_EXCLUSIVE, work=work)
 
 
-def type_work(action: AlterColumnType, catalog: Catalog) -> Work:
+def type_work(action: AlterColumnType, ground: Ground) -> Work:
     """Return what a change of type does to the rows: nothing only where the old type is known and fits."""
+    catalog = ground.catalog
     column = catalog.column(action.table, action.column)
     if column is None or (action.using is not None and not _is_plain(action)):
         return Work.REWRITE
-    if not keeps_rows(column.stored_type, action.type):
+    if not keeps_rows(column.stored_type, action.type, time_zone_is_utc=ground.time_zone_is_utc):
         return Work.REWRITE
     table = catalog.table(action.table)
     is_checked = any(one.check for _, one in table.constraints_on(action.column)) if table else False

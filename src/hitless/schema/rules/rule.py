@@ -73,6 +73,15 @@ class Settings:
     chosen: frozenset[str] = frozenset()
 
 
+def ground_of(catalog: Catalog, session: Session, settings: Settings) -> Ground:
+    """Return what effects depend on."""
+    zone = (session.setting("timezone") or "").lower()
+    return Ground(catalog=catalog, postgres=settings.postgres, time_zone_is_utc=zone in _UTC)
+
+
+_UTC = {"utc", "etc/utc", "gmt", "0", "universal", "zulu"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One action, and everything that is known before it.
@@ -96,7 +105,7 @@ class Step:
     @property
     def ground(self) -> Ground:
         """What effects depend on."""
-        return Ground(catalog=self.before, postgres=self.settings.postgres)
+        return ground_of(self.before, self.session, self.settings)
 
     def is_in_use(self, table: Name) -> bool:
         """Tell whether others may use a table: this file has not created it."""
