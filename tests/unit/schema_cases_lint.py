@@ -46,4 +46,5 @@ LINT: dict[str, Cases] = {
         [Bytes(("SELECT 'é'",))],
         [Bytes(("SET client_encoding = 'LATIN1'; SELECT 'é'",)), Bytes(("SELECT 'e'",)), "SELECT 'é'"],
     ),
+    "included-not-read": cases(["\\i other.sql", "SELECT 1;\n\\ir ../other.sql\n"], ["\\echo \\i", "-- \\i other.sql"]),
 }

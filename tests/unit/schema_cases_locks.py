@@ -91,6 +91,7 @@ LOCKS: dict[str, Cases] = {
             case("ALTER TABLE users ALTER COLUMN price TYPE numeric(12, 2)", schema=USERS),
             case("ALTER TABLE users ALTER COLUMN price TYPE numeric", schema=USERS),
             case("ALTER TABLE users ALTER COLUMN at TYPE timestamp(6)", schema=USERS),
+            case("SET timezone = 'UTC'; ALTER TABLE users ALTER COLUMN at TYPE timestamptz;", schema=USERS),
             NEW + "ALTER TABLE t ALTER COLUMN a TYPE bigint;",
         ],
     ),
@@ -263,5 +264,48 @@ LOCKS: dict[str, Cases] = {
     "explicit-lock": cases(
         ["BEGIN; LOCK TABLE t; COMMIT;", "BEGIN; LOCK t IN SHARE MODE; COMMIT;"],
         ["BEGIN; LOCK t IN ROW EXCLUSIVE MODE; COMMIT;", "BEGIN; " + NEW + "LOCK TABLE t; COMMIT;"],
+    ),
+    "lock-timeout-missing": cases(
+        [
+            "ALTER TABLE t ADD COLUMN a integer",
+            "SET lock_timeout = '1s'; RESET lock_timeout; ALTER TABLE t ADD COLUMN a integer;",
+            "BEGIN; SET LOCAL lock_timeout = '1s'; COMMIT; ALTER TABLE t ADD COLUMN a integer;",
+        ],
+        [
+            "SET lock_timeout = '100ms'; ALTER TABLE t ADD COLUMN a integer;",
+            NEW + "ALTER TABLE t ADD COLUMN b integer;",
+            "CREATE INDEX CONCURRENTLY i ON t (a)",
+            "UPDATE t SET a = 1 WHERE id = 1",
+        ],
+    ),
+    "lock-timeout-long": cases(
+        [
+            "SET lock_timeout = '5s'; ALTER TABLE t ADD COLUMN a integer;",
+            "SET lock_timeout = 2000; ALTER TABLE t ADD COLUMN a integer;",
+            "SET lock_timeout = 0; ALTER TABLE t ADD COLUMN a integer;",
+        ],
+        [
+            "SET lock_timeout = 1000; ALTER TABLE t ADD COLUMN a integer;",
+            "SET lock_timeout = '10s'; CREATE INDEX CONCURRENTLY i ON t (a);",
+            "ALTER TABLE t ADD COLUMN a integer",
+        ],
+    ),
+    "statement-timeout-missing": cases(
+        [case("ALTER TABLE t ADD COLUMN a integer", enable="statement-timeout-missing")],
+        [
+            "ALTER TABLE t ADD COLUMN a integer",
+            case("SET statement_timeout = '3s'; ALTER TABLE t ADD a integer;", enable="statement-timeout-missing"),
+        ],
+    ),
+    "other-end-locked": cases(
+        [
+            case("DROP TABLE orders", schema=USERS),
+            case("ALTER TABLE orders DROP CONSTRAINT orders_user_id_fkey", schema=USERS),
+        ],
+        [
+            case("DROP TABLE users", schema=USERS),
+            case("ALTER TABLE users DROP CONSTRAINT users_age_check", schema=USERS),
+            case("CREATE TABLE t (a bigint REFERENCES users); DROP TABLE t;", schema=USERS),
+        ],
     ),
 }

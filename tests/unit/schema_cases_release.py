@@ -51,20 +51,6 @@ RELEASE: dict[str, Cases] = {
             case(small("t") + EXPAND + "UPDATE t SET full_name = name;"),
         ],
     ),
-    "several-tables-locked": cases(
-        [
-            "BEGIN; ALTER TABLE a ADD COLUMN x text; ALTER TABLE b ADD COLUMN x text; COMMIT;",
-            case("ALTER TABLE a ADD COLUMN x text; DROP TABLE b;", in_transaction=True),
-            "BEGIN; SELECT 1; COMMIT; BEGIN; TRUNCATE a; ALTER TABLE b ADD x int; COMMIT;",
-        ],
-        [
-            "ALTER TABLE a ADD COLUMN x text; ALTER TABLE b ADD COLUMN x text;",
-            "BEGIN; ALTER TABLE a ADD COLUMN x text; ALTER TABLE a ADD COLUMN y text; COMMIT;",
-            "BEGIN; ALTER TABLE a ADD COLUMN x text; COMMIT; BEGIN; ALTER TABLE b ADD COLUMN x text; COMMIT;",
-            "BEGIN; CREATE TABLE b (id int); ALTER TABLE b ADD y int; ALTER TABLE a ADD COLUMN x text; COMMIT;",
-            "BEGIN; ALTER TABLE a ADD CONSTRAINT f FOREIGN KEY (b) REFERENCES b NOT VALID; COMMIT;",
-        ],
-    ),
     "whole-table-written": cases(
         ["UPDATE t SET a = 1", "DELETE FROM t", "WITH x AS (UPDATE t SET a = 1 RETURNING id) SELECT * FROM x"],
         [

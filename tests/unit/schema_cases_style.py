@@ -147,7 +147,11 @@ OPTIONAL: dict[str, Cases] = {
             ["CREATE VIEW v AS SELECT 1"],
         ),
         ("function-options-changed", ["ALTER FUNCTION f() IMMUTABLE"], ["SELECT f()"]),
-        ("view-options-changed", ["ALTER VIEW v SET (security_barrier = true)"], ["ALTER TABLE t SET (fillfactor = 9)"]),
+        (
+            "view-options-changed",
+            ["ALTER VIEW v SET (security_barrier = true)"],
+            ["ALTER TABLE t SET (fillfactor = 9)"],
+        ),
         ("inheritance-changed", ["ALTER TABLE t NO INHERIT p"], [NEW + "ALTER TABLE t INHERIT p"]),
         (
             "sequence-altered",

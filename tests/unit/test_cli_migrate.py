@@ -12,7 +12,7 @@ from cli_support import Shell, a_shell
 
 from hitless.cli.migrations import natural
 
-UNSAFE = "-- an index\nCREATE INDEX i ON orders (tier);\n"
+UNSAFE = "SET lock_timeout = '100ms';\nCREATE INDEX i ON orders (tier);\n"
 WARNED = "CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();\n"
 SAFE = "CREATE INDEX CONCURRENTLY i ON orders (tier);\n"
 FINDING = {
@@ -51,7 +51,7 @@ def test_a_finding_names_place_rule_sentence_fix_and_the_next_command(shell: She
     assert told.out.splitlines() == [
         "a.sql:2:1: error index-blocks-writes: building the index keeps all writers of orders waiting",
         "    CREATE INDEX CONCURRENTLY i ON orders (tier);",
-        "1 file, 1 statement: 1 error, 0 warnings",
+        "1 file, 2 statements: 1 error, 0 warnings",
     ]
     assert "hint: hitless explain index-blocks-writes" in told.err
 
@@ -63,6 +63,7 @@ def test_json_has_findings_and_the_classification_of_every_statement(shell: Shel
     assert json.loads(told.out)["schema"] == "hitless.lint/v1"
     assert told.data["findings"] == [FINDING]
     assert [one["locks"] for one in told.data["statements"]] == [
+        [],
         [
             {
                 "relation": "public.orders",
@@ -124,7 +125,7 @@ def test_a_dump_says_what_is_there(shell: Shell) -> None:
 
 
 def test_a_comment_allows_with_its_reason(shell: Shell) -> None:
-    write(shell, a=f"-- hitless: allow index-blocks-writes: nobody writes at night\n{UNSAFE}")
+    write(shell, a=f"{UNSAFE.strip()} -- hitless: allow index-blocks-writes: nobody writes at night\n")
     told = shell("migrate", "lint", "a.sql", "--json")
     assert told.code == 0
     assert [one["reason"] for one in told.data["allowed"]] == ["nobody writes at night"]
@@ -149,10 +150,10 @@ def test_sarif_has_what_its_schema_requires(shell: Shell) -> None:
 
 
 def test_github_annotations_are_one_line_each(shell: Shell) -> None:
-    write(shell, a="ALTER TABLE t ALTER COLUMN a SET NOT NULL;")
+    write(shell, a="SET lock_timeout = 1; ALTER TABLE t ALTER a SET NOT NULL;")
     told = shell("migrate", "lint", "a.sql", "--format", "github")
     (line,) = told.out.splitlines()
-    assert line.startswith("::error file=a.sql,line=1,col=1,title=not-null-scans::NOT NULL on a reads every row of t")
+    assert line.startswith("::error file=a.sql,line=1,col=23,title=not-null-scans::NOT NULL on a reads every row of t")
     assert "%0A" in line
 
 

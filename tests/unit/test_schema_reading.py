@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hitless.schema.actions.data import Block
 from hitless.schema.parser import DEEPEST, SyntaxProblemError, parse_statement
 from hitless.schema.reading.cutting import cut
 from hitless.schema.reading.script import LONGEST, Read, Unreadable, read_script
@@ -128,3 +129,24 @@ def test_every_kind_of_statement_has_actions() -> None:
         "ALTER SYSTEM SET a = 1",
     ):
         assert len(actions_of(text)) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "kinds", "is_dynamic"),
+    [
+        ("BEGIN ALTER TABLE t ADD a integer; DROP TABLE u; END", ["AddColumn", "Drop"], False),
+        ("BEGIN IF x THEN -- now\n DROP TABLE u; ELSE DROP TABLE v; END IF; END", ["Drop", "Drop"], False),
+        ("BEGIN FOR r IN SELECT 1 LOOP UPDATE t SET a = 1; END LOOP; END", ["Write"], False),
+        ("BEGIN EXECUTE 'DROP TABLE u'; END", ["Drop"], False),
+        ("BEGIN EXECUTE 'DROP TABLE ' || name; END", [], True),
+        ("BEGIN EXECUTE format('DROP TABLE %I', name); END", [], True),
+        ("BEGIN PERFORM 1; x := 2; RAISE NOTICE 'drop table u'; END", [], False),
+        ("DECLARE a int; BEGIN UPDATE t SET a = b WHERE c > %; END", [], False),
+        ("", [], False),
+    ],
+)
+def test_statements_in_a_do_block_are_read(body: str, kinds: list[str], *, is_dynamic: bool) -> None:
+    (found,) = actions_of(f"DO $do$ {body} $do$")
+    assert isinstance(found, Block)
+    assert [type(one).__name__ for one in found.actions] == kinds
+    assert found.is_dynamic == is_dynamic

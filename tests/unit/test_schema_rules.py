@@ -90,5 +90,6 @@ def test_a_rule_explains_itself_in_sentences(rule: str) -> None:
 
 def test_a_table_that_is_known_to_be_small_turns_errors_into_warnings() -> None:
     text = "-- hitless: rows t 900\nCREATE INDEX i ON t (a); CREATE INDEX j ON other (a);"
-    found = [one.severity for one in lint([Source("1.sql", text)]).findings]
+    findings = lint([Source("1.sql", text)]).findings
+    found = [one.severity for one in findings if one.rule == "index-blocks-writes"]
     assert found == [Severity.WARNING, Severity.ERROR]

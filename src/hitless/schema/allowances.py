@@ -1,8 +1,8 @@
 """Comments that speak to the linter.
 
 `-- hitless: allow RULE[, RULE]: reason` before a statement, or on one of its lines, lets pass what they find there.
-`-- hitless: contract CHANGE` says that the statement is the last part of a change: rules about what is taken away let it
-pass, because whether a version still uses it is for the contract guard to say when the migration runs.
+`-- hitless: contract CHANGE` says that the statement is the last part of a change: rules about what is taken away let
+it pass, because whether a version still uses it is for the contract guard to say when the migration runs.
 `-- hitless: rows TABLE 12000000` says about how many rows a table has.
 """
 

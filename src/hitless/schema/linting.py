@@ -15,18 +15,23 @@ from hitless.schema.actions.session import Boundary, TransactionStep
 from hitless.schema.allowances import Allowance, allowances_in, rows_in
 from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.catalog.changes import apply
-from hitless.schema.effects.alter_table import Ground
 from hitless.schema.effects.classify import effect_of
 from hitless.schema.effects.effect import Effect, Phase, merged
-from hitless.schema.names import PUBLIC
 from hitless.schema.reading.cutting import Comment
 from hitless.schema.reading.script import Read, Remainder, Unreadable, read_script
+from hitless.schema.reading.sections import included_files, runs_without_transaction, way_forward
 from hitless.schema.reading.source import Source
 from hitless.schema.reading.statement import Lines
 from hitless.schema.report import Classified, Finding, Report, Unread
-from hitless.schema.rules.meta import ALLOWED_IN_VAIN, ALLOWED_UNKNOWN, ALLOWED_WITHOUT_REASON, FOREIGN_ENCODING
+from hitless.schema.rules.meta import (
+    ALLOWED_IN_VAIN,
+    ALLOWED_UNKNOWN,
+    ALLOWED_WITHOUT_REASON,
+    FOREIGN_ENCODING,
+    INCLUDED,
+)
 from hitless.schema.rules.registry import CONTRACTS, RULES
-from hitless.schema.rules.rule import FileEnd, Rule, Settings, Severity, Step, Trouble
+from hitless.schema.rules.rule import FileEnd, Rule, Settings, Severity, Step, Trouble, ground_of
 from hitless.schema.session import Done, Session
 from hitless.schema.sides import side_of
 
@@ -59,7 +64,7 @@ def catalog_of(source: Source) -> Catalog:
         if isinstance(one, Read):
             for action in one.actions:
                 catalog = apply(catalog, action)
-    return replace(catalog, search_path=(PUBLIC,))
+    return catalog
 
 
 def _joined(parts: list[Report]) -> Report:
@@ -89,9 +94,10 @@ class _FileRun:
 
     def report(self) -> Report:
         """Judge the file."""
-        if self.settings.in_transaction:
+        text = way_forward(self.source.text)
+        if self.settings.in_transaction and not runs_without_transaction(text):
             self.session = replace(self.session, in_block=True, is_wrapped=True)
-        for one in read_script(self.source.text):
+        for one in read_script(text):
             match one:
                 case Read():
                     self._take(one)
@@ -133,12 +139,13 @@ class _FileRun:
 
     def _act(self, action: Action, one: Read, begun: Session) -> Effect:
         """Let the rules look at an action, then take it."""
-        effect = effect_of(action, Ground(catalog=self.catalog, postgres=self.settings.postgres))
+        effect = effect_of(action, ground_of(self.catalog, begun, self.settings))
         step = Step(
             action=action,
             effect=effect,
             statement=one.statement,
             siblings=one.actions,
+            number=len(self.statements),
             before=self.catalog,
             session=begun,
             settings=self.settings,
@@ -203,6 +210,8 @@ class _FileRun:
                 self._find(rule, trouble, line, column, trouble.at.effect if trouble.at else Effect())
         if self.source.foreign is not None:
             self._say(FOREIGN_ENCODING, 1, 1, f"neither UTF-8 nor marked; read as {self.source.foreign}")
+        for offset, name in included_files(way_forward(self.source.text)):
+            self._say(INCLUDED, *Lines.of(self.source.text).place(offset), f"{name} is included, and not read here")
 
     def _hear(self, comments: Iterable[Comment], *, first_line: int, last_line: int) -> None:
         """Take what comments say to the linter, for the statement of these lines."""

@@ -25,7 +25,9 @@ class Done:
     Attributes:
         line, column: where it stands.
         transaction: number of the transaction; statements on their own have one each.
-        side: of a release; None = neither, or of use to nobody yet.
+            in_block: it is a transaction that was begun.
+        statement: number of its statement in the file.
+            side: of a release; None = neither, or of use to nobody yet.
     """
 
     action: Action

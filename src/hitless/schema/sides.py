@@ -40,7 +40,7 @@ _TAKEN = {
     "domain",
     "schema",
 }
-_RENAMED = _TAKEN | {"column", "attribute"}
+_PARTS = {"column", "attribute"}
 
 
 def side_of(action: Action, before: Catalog) -> Side | None:
@@ -66,18 +66,20 @@ def _expands(action: Action, before: Catalog) -> bool:
 def _contracts(action: Action, before: Catalog) -> bool:
     match action:
         case DropColumn():
-            return not before.is_new(action.table) and not before.is_new_column(action.table, action.column)
+            return _is_used_column(action.table, action.column, before)
         case Drop() if action.kind in _TAKEN:
             return any(_is_used(one, before) for one in action.names)
-        case Rename() if action.kind in _RENAMED:
-            if action.table is not None:
-                return not before.is_new(action.table) and not before.is_new_column(action.table, action.old.name)
+        case Rename() if action.kind in _PARTS and action.table is not None:
+            return _is_used_column(action.table, action.old.name, before)
+        case Rename() if action.kind in _TAKEN:
             return _is_used(action.old, before)
-        case SetSchema():
-            return _is_used(action.name, before)
-        case RenameEnumValue():
-            return _is_used(action.type, before)
+        case SetSchema() | RenameEnumValue():
+            return _is_used(action.name if isinstance(action, SetSchema) else action.type, before)
     return False
+
+
+def _is_used_column(table: Name, column: str, before: Catalog) -> bool:
+    return not before.is_new(table) and not before.is_new_column(table, column)
 
 
 def _is_used(name: Name, before: Catalog) -> bool:

@@ -4,8 +4,8 @@ How it is seen. Locks that the transaction holds stand in pg_locks under its own
 another relfilenode. What was read to the end PostgreSQL tells at DEBUG1: "verifying table", "building index"
 (tablecmds.c, index.c).
 
-A statement that cannot run in a transaction is not run to its end: another session holds a weak lock that conflicts with
-what it wants, and the request that waits shows its mode.
+A statement that cannot run in a transaction is not run to its end: another session holds a weak lock that conflicts
+with what it wants, and the request that waits shows its mode.
 """
 
 from __future__ import annotations
@@ -25,13 +25,17 @@ from hitless.schema.effects.locks import LockMode
 from hitless.schema.names import Name
 
 _RELATIONS = """
-SELECT c.oid, n.nspname, c.relname, c.relfilenode
+SELECT c.oid, n.nspname, c.relname, CASE WHEN c.relkind = 'S' THEN 0 ELSE c.relfilenode END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
 """
 _LOCKS = "SELECT relation, mode FROM pg_locks WHERE locktype = 'relation' AND pid = %s AND relation = ANY(%s)"
+_KEYS = "SELECT conname, conrelid FROM pg_constraint WHERE contype = 'f'"
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_READS = re.compile(r'verifying table "(?P<table>[^"]+)"|building index "[^"]+" on table "(?P<indexed>[^"]+)"')
+_READS = re.compile(
+    r'verifying table "(?P<table>[^"]+)"|building index "[^"]+" on table "(?P<indexed>[^"]+)"'
+    r'|validating foreign key constraint "(?P<key>[^"]+)"'
+)
 
 WAIT_S = 5.0
 
@@ -61,8 +65,8 @@ def trace(connection: psycopg.Connection, statement: str) -> Traced:
         connection.execute(statement.encode())
     after = _relations(connection)
     locks = _locks(connection, connection.info.backend_pid, before)
-    read = {name: Work.SCAN for name in _read(told) if name in {one.name.name for one in before.values()}}
-    work = {one.name: read[one.name.name] for one in before.values() if one.name.name in read}
+    read = set(_read(told, _keys(connection, before)))
+    work = {one.name: Work.SCAN for one in before.values() if one.name.name in read}
     anew = {one.name: Work.REWRITE for oid, one in before.items() if oid in after and after[oid].file != one.file}
     return Traced(locks=locks, work={**work, **anew})
 
@@ -133,11 +137,17 @@ def _told(connection: psycopg.Connection) -> Iterator[list[str]]:
     connection.execute("SET LOCAL client_min_messages = warning")
 
 
-def _read(told: list[str]) -> Iterator[str]:
+def _keys(connection: psycopg.Connection, before: Mapping[int, _Relation]) -> dict[str, str]:
+    """Return the tables of foreign keys: a message names the key alone."""
+    found = connection.execute(_KEYS).fetchall()
+    return {key: before[oid].name.name for key, oid in found if oid in before}
+
+
+def _read(told: list[str], keys: Mapping[str, str]) -> Iterator[str]:
     """Name the tables that were read to the end."""
     for sentence in told:
         if found := _READS.match(sentence):
-            yield found["table"] or found["indexed"]
+            yield found["table"] or found["indexed"] or keys.get(found["key"], "")
 
 
 def lock_mode(name: str) -> LockMode:

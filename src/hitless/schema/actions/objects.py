@@ -260,6 +260,7 @@ class ChangePublication(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateStatistics(Action):
-    """CREATE STATISTICS."""
+    """CREATE STATISTICS; `name` is None where PostgreSQL chooses one."""
 
+    name: Name | None
     tables: tuple[Name, ...]

@@ -121,14 +121,17 @@ class Catalog:
 
     Attributes:
         file: number of the file that is being read.
+        session_path, local_path: where names without a schema are looked for, as SET and SET LOCAL have set it.
         enums: values of enums, in their order.
         functions: volatility of functions.
         domains: constraints of domains.
+        statistics: the tables of extended statistics.
         rows: what somebody said of tables that are not known otherwise.
     """
 
     file: int = 0
-    search_path: tuple[str, ...] = (PUBLIC,)
+    session_path: tuple[str, ...] = (PUBLIC,)
+    local_path: tuple[str, ...] | None = None
     tables: Mapping[Name, Table] = field(default_factory=dict)
     indexes: Mapping[Name, Index] = field(default_factory=dict)
     views: Mapping[Name, View] = field(default_factory=dict)
@@ -137,8 +140,14 @@ class Catalog:
     domains: Mapping[Name, tuple[Constraint, ...]] = field(default_factory=dict)
     sequences: Mapping[Name, Name | None] = field(default_factory=dict)
     triggers: Mapping[tuple[Name, str], Trigger] = field(default_factory=dict)
+    statistics: Mapping[Name, Name] = field(default_factory=dict)
     rows: Mapping[Name, int] = field(default_factory=dict)
     new_types: Mapping[Name, int] = field(default_factory=dict)
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """Where names without a schema are looked for; the first takes what is created."""
+        return self.session_path if self.local_path is None else self.local_path
 
     def resolve(self, name: Name) -> Name:
         """Return a relation's or type's name with its schema."""
@@ -148,7 +157,7 @@ class Catalog:
             full = Name(name.name, schema)
             if any(full in known for known in (self.tables, self.views, self.indexes, self.enums, self.domains)):
                 return full
-        return Name(name.name, self.search_path[0] if self.search_path else PUBLIC)
+        return Name(name.name, self.search_path[0])
 
     def table(self, name: Name) -> Table | None:
         """Return a table, as far as it is known."""
@@ -219,8 +228,10 @@ class Catalog:
         return (one for one in self.tables.values() if one.partition_of == full)
 
     def next_file(self) -> Catalog:
-        """Begin the next file: what is there from now on is in use."""
-        return replace(self, file=self.file + 1)
+        """Begin the next file: what is there from now on is in use; what belonged to the session is gone."""
+        kept = {name: one for name, one in self.tables.items() if name.schema != TEMPORARY}
+        tables = kept if len(kept) < len(self.tables) else self.tables
+        return replace(self, file=self.file + 1, session_path=(PUBLIC,), local_path=None, tables=tables)
 
     def with_table(self, table: Table) -> Catalog:
         """Return it with a table."""

@@ -16,6 +16,7 @@ from hitless.schema.actions.objects import (
     CreateEnum,
     CreateFunction,
     CreateIndex,
+    CreateStatistics,
     CreateTrigger,
     CreateType,
     CreateView,
@@ -25,7 +26,7 @@ from hitless.schema.actions.objects import (
     RenameEnumValue,
     SetSchema,
 )
-from hitless.schema.actions.session import SetVariable
+from hitless.schema.actions.session import Boundary, SetVariable, TransactionStep
 from hitless.schema.actions.tables import CreateTable, TableAction
 from hitless.schema.catalog.catalog import Catalog, Index, Trigger, View
 from hitless.schema.catalog.removals import drop, rename, set_schema
@@ -151,6 +152,13 @@ def _sequence(catalog: Catalog, action: ChangeSequence) -> Catalog:
     return replace(catalog, sequences={**catalog.sequences, name: owner})
 
 
+def _statistics(catalog: Catalog, action: CreateStatistics) -> Catalog:
+    if action.name is None or not action.tables:
+        return catalog
+    name = catalog.resolve(action.name)
+    return replace(catalog, statistics={**catalog.statistics, name: catalog.resolve(action.tables[0])})
+
+
 def _block(catalog: Catalog, action: Block) -> Catalog:
     """What a program may do is taken as done."""
     for inner in action.actions:
@@ -161,8 +169,17 @@ def _block(catalog: Catalog, action: Block) -> Catalog:
 def _variable(catalog: Catalog, action: SetVariable) -> Catalog:
     if action.name not in {"search_path", "all"}:
         return catalog
-    path = tuple(one for one in action.values if one and not one.startswith(("$", "pg_")))
-    return replace(catalog, search_path=path or (PUBLIC,))
+    path = tuple(one for one in action.values if one and not one.startswith(("$", "pg_"))) or (PUBLIC,)
+    if action.is_local:
+        return replace(catalog, local_path=path)
+    return replace(catalog, session_path=path)
+
+
+def _boundary(catalog: Catalog, action: TransactionStep) -> Catalog:
+    return replace(catalog, local_path=None) if action.boundary in _ENDS else catalog
+
+
+_ENDS = {Boundary.COMMIT, Boundary.ROLLBACK, Boundary.PREPARE}
 
 
 _CHANGES: Mapping[type[Action], Callable[[Catalog, Any], Catalog]] = {
@@ -179,9 +196,11 @@ _CHANGES: Mapping[type[Action], Callable[[Catalog, Any], Catalog]] = {
     CreateDomain: _create_domain,
     AlterDomain: _alter_domain,
     ChangeSequence: _sequence,
+    CreateStatistics: _statistics,
     Drop: drop,
     Rename: rename,
     SetSchema: set_schema,
     Block: _block,
     SetVariable: _variable,
+    TransactionStep: _boundary,
 }

@@ -7,7 +7,7 @@ against real servers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from hitless.schema.actions.tables import (
     DropNotNull,
     IdentityChange,
     OtherTableAction,
+    Persistence,
     RelationKind,
     SetAccessMethod,
     SetClustering,
@@ -56,10 +57,15 @@ NOT_NULL_NOT_VALID = 18
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What the effect of a statement depends on, beside the statement."""
+    """What the effect of a statement depends on, beside the statement.
+
+    Attributes:
+        time_zone_is_utc: the session has said so: only then do timestamps with and without time zone look the same.
+    """
 
     catalog: Catalog
     postgres: int
+    time_zone_is_utc: bool = False
 
 
 def locking(action: TableAction, ground: Ground, mode: LockMode, work: Work = Work.NONE) -> Lock:
@@ -114,19 +120,37 @@ def _drop_column(action: DropColumn, ground: Ground) -> Effect:
 
 
 def _column_type(action: AlterColumnType, ground: Ground) -> Effect:
+    own = locking(action, ground, LockMode.ACCESS_EXCLUSIVE, type_work(action, ground))
     return Effect(
-        locks=(locking(action, ground, LockMode.ACCESS_EXCLUSIVE, type_work(action, ground.catalog)),),
+        locks=(own, *_at_other_ends(action, ground)),
         phase=Phase.DESTRUCTIVE,
         compatibility=Compatibility.BREAKS,
     )
 
 
-def type_work(action: AlterColumnType, catalog: Catalog) -> Work:
+def _at_other_ends(action: AlterColumnType, ground: Ground) -> Iterator[Lock]:
+    """Foreign keys of the column, and those to it, are made anew; the latter look at every row again."""
+    catalog = ground.catalog
+    table = catalog.table(action.table)
+    if table is None:
+        return
+    for _, own in table.constraints_on(action.column):
+        if own.references is not None:
+            yield Lock(relation=catalog.resolve(own.references), mode=LockMode.ACCESS_EXCLUSIVE)
+    primary = table.primary_key.columns if table.primary_key else ()
+    for other, key in catalog.foreign_keys_to(action.table):
+        if action.column in (key.referenced or primary):
+            work = Work.SCAN if key.is_valid else Work.NONE
+            yield Lock(relation=other.name, mode=LockMode.ACCESS_EXCLUSIVE, work=work)
+
+
+def type_work(action: AlterColumnType, ground: Ground) -> Work:
     """Return what a change of type does to the rows: nothing only where the old type is known and fits."""
+    catalog = ground.catalog
     column = catalog.column(action.table, action.column)
     if column is None or (action.using is not None and not _is_plain(action)):
         return Work.REWRITE
-    if not keeps_rows(column.stored_type, action.type):
+    if not keeps_rows(column.stored_type, action.type, time_zone_is_utc=ground.time_zone_is_utc):
         return Work.REWRITE
     table = catalog.table(action.table)
     is_checked = any(one.check for _, one in table.constraints_on(action.column)) if table else False
@@ -264,6 +288,10 @@ def _drop_constraint(action: DropConstraint, ground: Ground) -> Effect:
 
 def _alter_constraint(action: AlterConstraint, ground: Ground) -> Effect:
     locks = [locking(action, ground, LockMode.ACCESS_EXCLUSIVE, Work.SCAN if action.enforces else Work.NONE)]
+    table = ground.catalog.table(action.table)
+    known = table.constraints.get(action.name) if table else None
+    if known is not None and known.references is not None and action.enforces is not None:
+        locks.append(Lock(relation=ground.catalog.resolve(known.references), mode=LockMode.ACCESS_EXCLUSIVE))
     return Effect(locks=tuple(locks), compatibility=Compatibility.RESTRICTS if action.enforces else Compatibility.FULL)
 
 
@@ -305,12 +333,24 @@ def _detach(action: DetachPartition, ground: Ground) -> Effect:
     gentle = action.concurrently or action.finalize
     mode = LockMode.SHARE_UPDATE_EXCLUSIVE if gentle else LockMode.ACCESS_EXCLUSIVE
     part = Lock(relation=ground.catalog.resolve(action.partition), mode=LockMode.ACCESS_EXCLUSIVE)
+    rest = [
+        Lock(relation=one.name, mode=LockMode.ACCESS_EXCLUSIVE)
+        for one in ground.catalog.partitions_of(action.table)
+        if one.is_default_partition and one.name != part.relation
+    ]
     return Effect(
-        locks=(part, locking(action, ground, mode)),
+        locks=(part, locking(action, ground, mode), *(rest if not gentle else ())),
         phase=Phase.DESTRUCTIVE,
         compatibility=Compatibility.BREAKS,
         outside_transaction=action.concurrently,
     )
+
+
+def _persistence(action: SetPersistence, ground: Ground) -> Effect:
+    table = ground.catalog.table(action.table)
+    wanted = Persistence.PERMANENT if action.is_logged else Persistence.UNLOGGED
+    is_idle = table is not None and table.is_complete and table.persistence is wanted
+    return Effect(locks=(locking(action, ground, LockMode.ACCESS_EXCLUSIVE, Work.NONE if is_idle else Work.REWRITE),))
 
 
 def _inheritance(action: SetInheritance, ground: Ground) -> Effect:
@@ -349,7 +389,7 @@ TABLE_EFFECTS: Mapping[type[TableAction], Callable[[Any, Ground], Effect]] = {
     ValidateConstraint: _validate,
     AlterConstraint: _alter_constraint,
     DropConstraint: _drop_constraint,
-    SetPersistence: plain(LockMode.ACCESS_EXCLUSIVE, Work.REWRITE),
+    SetPersistence: _persistence,
     SetTablespace: plain(LockMode.ACCESS_EXCLUSIVE, Work.REWRITE),
     SetAccessMethod: plain(LockMode.ACCESS_EXCLUSIVE, Work.REWRITE),
     SetOptions: _options,

@@ -85,9 +85,13 @@ def _create_table(action: CreateTable, ground: Ground) -> Effect:
 def _create_index(action: CreateIndex, ground: Ground) -> Effect:
     mode = LockMode.SHARE_UPDATE_EXCLUSIVE if action.concurrently else LockMode.SHARE
     table = ground.catalog.table(action.table)
-    is_empty_parent = action.only and table is not None and table.is_partitioned
+    is_parent = table is not None and table.is_partitioned
+    parts = tuple(one.name for one in ground.catalog.partitions_of(action.table)) if is_parent else ()
     return Effect(
-        locks=_locks(ground, (action.table,), mode, Work.NONE if is_empty_parent else Work.SCAN),
+        locks=(
+            *_locks(ground, (action.table,), mode, Work.NONE if is_parent else Work.SCAN),
+            *_locks(ground, () if action.only else parts, mode, Work.SCAN),
+        ),
         phase=Phase.ADDITIVE,
         compatibility=Compatibility.RESTRICTS if action.is_unique else Compatibility.FULL,
         outside_transaction=action.concurrently,
@@ -121,7 +125,9 @@ def _create_view(action: CreateView, ground: Ground) -> Effect:
 def _refresh(action: RefreshView, ground: Ground) -> Effect:
     mode = LockMode.EXCLUSIVE if action.concurrently else LockMode.ACCESS_EXCLUSIVE
     work = Work.SCAN if action.concurrently else Work.REWRITE
-    return Effect(locks=_locks(ground, (action.view,), mode, work), phase=Phase.DATA)
+    view = ground.catalog.views.get(ground.catalog.resolve(action.view))
+    read = _locks(ground, view.reads if view else (), LockMode.ACCESS_SHARE)
+    return Effect(locks=(*_locks(ground, (action.view,), mode, work), *read), phase=Phase.DATA)
 
 
 def _trigger(action: CreateTrigger, ground: Ground) -> Effect:
@@ -171,7 +177,8 @@ def _users_of_type(name: Name, ground: Ground) -> Iterator[Name]:
 def _sequence(action: ChangeSequence, ground: Ground) -> Effect:
     if action.is_new:
         return _ADDITIVE
-    return Effect(locks=_locks(ground, (action.sequence,), LockMode.SHARE_ROW_EXCLUSIVE))
+    owner = _locks(ground, (action.owned_by,) if action.owned_by else (), LockMode.ACCESS_SHARE)
+    return Effect(locks=(*_locks(ground, (action.sequence,), LockMode.SHARE_ROW_EXCLUSIVE), *owner))
 
 
 _LOCKED_WHOLE = {"table", "foreign table", "view", "materialized view", "sequence"}
@@ -184,6 +191,10 @@ def _drop(action: Drop, ground: Ground) -> Effect:
         locks += _referenced_by(action, ground) if action.kind == "table" else ()
     elif action.kind == "index":
         locks += _dropped_indexes(action, ground)
+    elif action.kind == "statistics":
+        tables = (ground.catalog.statistics.get(ground.catalog.resolve(one)) for one in action.names)
+        known = tuple(one for one in tables if one is not None)
+        locks += _locks(ground, known, LockMode.SHARE_UPDATE_EXCLUSIVE)
     elif action.table is not None:
         locks += _locks(ground, (action.table,), LockMode.ACCESS_EXCLUSIVE)
     is_gone = action.kind not in {"index", "trigger", "policy", "rule", "statistics"}
@@ -235,9 +246,16 @@ def _describe(action: Describe, ground: Ground) -> Effect:
     return Effect(locks=_locks(ground, names, LockMode.SHARE_UPDATE_EXCLUSIVE))
 
 
-def _privileges(action: ChangePrivileges, _ground: Ground) -> Effect:
-    """GRANT and REVOKE change a row of the catalogue, and lock no table."""
-    return Effect(compatibility=Compatibility.FULL if action.is_grant else Compatibility.BREAKS)
+_GRANT_LOCKS = 18
+
+
+def _privileges(action: ChangePrivileges, ground: Ground) -> Effect:
+    """GRANT and REVOKE change a row of the catalogue; since 18 they keep the table from being dropped meanwhile."""
+    names = action.names if action.kind in {*_LOCKED_WHOLE} and ground.postgres >= _GRANT_LOCKS else ()
+    return Effect(
+        locks=_locks(ground, names, LockMode.ACCESS_SHARE),
+        compatibility=Compatibility.FULL if action.is_grant else Compatibility.BREAKS,
+    )
 
 
 def _publication(action: ChangePublication, ground: Ground) -> Effect:

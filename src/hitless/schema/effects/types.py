@@ -35,12 +35,12 @@ _BINARY_COERCIBLE = {
 
 def keeps_rows(old: SqlType, new: SqlType, *, time_zone_is_utc: bool = False) -> bool:
     """Tell whether no row must be written anew; whether indexes must be built again is another question."""
-    if (old.is_array, old.schema) != (new.is_array, new.schema):
-        return False
     if old == new:
         return True
+    if old.is_array or new.is_array or old.schema != new.schema:
+        return False  # elements of arrays are always looked at one by one
     if old.name == new.name:
-        return not new.is_array and _widens(old, new)
+        return _widens(old, new)
     if {old.name, new.name} == {"timestamp with time zone", "timestamp without time zone"}:
         return time_zone_is_utc and _precision(new) >= _precision(old)
     return (old.name, new.name) in _BINARY_COERCIBLE and not new.arguments

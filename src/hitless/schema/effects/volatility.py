@@ -40,7 +40,7 @@ def is_volatile(expression: Expression, catalog: Catalog) -> bool:
 
 
 def _is_volatile(name: Name, catalog: Catalog) -> bool:
-    defined = catalog.functions.get(name.within(catalog.search_path[0] if catalog.search_path else "public"))
+    defined = catalog.functions.get(name.within(catalog.search_path[0]))
     if defined is not None:
         return defined == "volatile"
     return name.name not in NOT_VOLATILE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hitless.schema.actions.objects import CreateDomain
+from hitless.schema.actions.objects import CreateDomain, Drop
 from hitless.schema.actions.tables import (
     AddColumn,
     AlterColumnType,
@@ -16,7 +16,6 @@ from hitless.schema.actions.tables import (
     SetOptions,
     SetReplicaIdentity,
 )
-from hitless.schema.actions.objects import Drop
 from hitless.schema.names import quoted
 from hitless.schema.rules.locks import BACKFILL
 from hitless.schema.rules.removals import views_of_column
@@ -122,8 +121,8 @@ def json_column_added(step: Step) -> Iterator[Trouble]:
     if column.type.name == "json" and not column.type.is_array and column.type.schema is None:
         binary = column_definition(column).replace(f"{quoted(column.name)} json", f"{quoted(column.name)} jsonb", 1)
         yield Trouble(
-            message=f"json has no equality: SELECT DISTINCT, UNION and GROUP BY over all columns of {action.table} fail "
-            "from this moment on",
+            message=f"json has no equality: SELECT DISTINCT, UNION and GROUP BY over all columns of {action.table} "
+            "fail from this moment on",
             fix=script(alter(action, f"ADD COLUMN {binary}")),
         )
 
@@ -182,10 +181,10 @@ def replica_identity_changed(step: Step) -> Iterator[Trouble]:
         harm = (
             "UPDATE and DELETE fail while the table is published"
             if action.identity == "nothing"
-            else "every UPDATE and DELETE writes the whole old row to the WAL, and subscribers look rows up by all of it"
+            else "every UPDATE and DELETE writes the whole old row to the WAL, and subscribers compare all of it"
         )
         yield Trouble(
-            message=f"{harm}",
+            message=harm,
             fix=script("-- a unique index over NOT NULL columns:", alter(action, "REPLICA IDENTITY DEFAULT")),
         )
 
@@ -197,8 +196,8 @@ def autovacuum_off(step: Step) -> Iterator[Trouble]:
         for name, value in action.options:
             if name.endswith("autovacuum_enabled") and value.lower() in {"false", "off", "0", "no"}:
                 yield Trouble(
-                    message=f"{action.table} grows and its statistics age, until a vacuum against wraparound comes that "
-                    "does not yield to anybody",
+                    message=f"{action.table} grows and its statistics age, until a vacuum against wraparound comes "
+                    "that does not yield to anybody",
                     fix=script(alter(action, f"RESET ({name})")),
                 )
 
@@ -209,8 +208,8 @@ RULES = (
         family=Family.COMPATIBILITY,
         severity=Severity.ERROR,
         summary="A column is added NOT NULL and without a default.",
-        why="The statement fails on a table with rows; and versions that still run do not know the column and fail with "
-        "every INSERT.",
+        why="The statement fails on a table with rows; and versions that still run do not know the column and fail "
+        "with every INSERT.",
         safe="With a default; or nullable, filled in batches, NOT NULL when every version writes it.",
         on_action=required_column_added,
     ),
@@ -259,7 +258,7 @@ RULES = (
         family=Family.COMPATIBILITY,
         severity=Severity.ERROR,
         summary="A column of type json is added.",
-        why="json has no equality operator: queries of versions that run, with DISTINCT or UNION over all columns, fail.",
+        why="json has no equality operator: queries that run now, with DISTINCT or UNION over all columns, fail.",
         safe="Use jsonb.",
         on_action=json_column_added,
     ),
@@ -286,7 +285,7 @@ RULES = (
         family=Family.COMPATIBILITY,
         severity=Severity.WARNING,
         summary="REPLICA IDENTITY becomes FULL or NOTHING.",
-        why="NOTHING lets UPDATE and DELETE of a published table fail; FULL makes each of them write the whole old row.",
+        why="NOTHING lets UPDATE and DELETE of a published table fail; FULL makes each write the whole old row.",
         safe="DEFAULT with a primary key, or USING INDEX.",
         on_action=replica_identity_changed,
     ),

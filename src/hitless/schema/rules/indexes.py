@@ -10,8 +10,8 @@ from hitless.schema.actions.tables import AttachPartition, CreateTable, DetachPa
 from hitless.schema.effects.effect import Work
 from hitless.schema.effects.locks import LockMode
 from hitless.schema.names import derived, quoted
-from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
-from hitless.schema.rules.writing import alter, build_index, index_name, script, size_of
+from hitless.schema.rules.rule import Family, Pace, Rule, Severity, Step, Trouble
+from hitless.schema.rules.writing import alter, build_index, index_name, script
 
 
 def index_blocks_writes(step: Step) -> Iterator[Trouble]:
@@ -36,7 +36,7 @@ def index_blocks_writes(step: Step) -> Iterator[Trouble]:
     else:
         fix = script(build_index(name, action.table, action.definition, unique=action.is_unique))
     yield Trouble(
-        message=f"building the index keeps all writers of {action.table}{size_of(action.table, step.before)} waiting",
+        message=f"building the index keeps all writers of {step.whole(action.table, Pace.INDEX)} waiting",
         fix=fix,
         severity=step.gravity(action.table),
     )

@@ -23,14 +23,13 @@ from hitless.schema.actions.values import ConstraintKind
 from hitless.schema.effects.effect import Work
 from hitless.schema.effects.volatility import is_surely_volatile, is_volatile
 from hitless.schema.names import derived, listed, quoted
-from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
+from hitless.schema.rules.rule import Family, Pace, Rule, Severity, Step, Trouble
 from hitless.schema.rules.writing import (
     alter,
     build_index,
     column_definition,
     not_null_safely,
     script,
-    size_of,
     validated_later,
 )
 
@@ -53,8 +52,8 @@ def column_default_rewrites(step: Step) -> Iterator[Trouble]:
     if column.is_not_null:
         steps += not_null_safely(action, column.name, step.settings.postgres)
     yield Trouble(
-        message=f"{column.default.text} {doubt} volatile: every row of {action.table}"
-        f"{size_of(action.table, step.before)} is written anew while nobody can read or write it",
+        message=f"{column.default.text} {doubt} volatile: every row of {step.whole(action.table, Pace.REWRITE)} "
+        "is written anew while nobody can read or write it",
         fix=script(*steps),
         severity=step.gravity(action.table),
     )
@@ -72,8 +71,8 @@ def column_generated_rewrites(step: Step) -> Iterator[Trouble]:
             BACKFILL,
         )
         yield Trouble(
-            message=f"a stored generated column is computed for every row of {action.table}"
-            f"{size_of(action.table, step.before)} while nobody can read or write it",
+            message=f"a stored generated column is computed for every row of "
+            f"{step.whole(action.table, Pace.REWRITE)} while nobody can read or write it",
             fix=script(alter(action, virtual)) if step.settings.postgres >= 18 else script(*plain),  # noqa: PLR2004
             severity=step.gravity(action.table),
         )
@@ -100,7 +99,7 @@ def column_identity_rewrites(step: Step) -> Iterator[Trouble]:
         return
     sequence = quoted(derived(action.table.name, column.name, "seq"))
     yield Trouble(
-        message=f"numbers are drawn for every row of {action.table}{size_of(action.table, step.before)} while nobody "
+        message=f"numbers are drawn for every row of {step.whole(action.table, Pace.REWRITE)} while nobody "
         "can read or write it",
         fix=script(
             alter(action, f"ADD COLUMN {quoted(column.name)} {column.stored_type}"),
@@ -132,7 +131,7 @@ def column_constraint_scans(step: Step) -> Iterator[Trouble]:
         what = "builds its index" if constraint.makes_index else "reads every row"
         yield Trouble(
             message=f"{constraint.kind} on the new column {action.column.name} {what} while nobody can read or write "
-            f"{action.table}{size_of(action.table, step.before)}",
+            f"{step.whole(action.table, Pace.READ)}",
             fix=script(*steps),
             severity=step.gravity(action.table),
         )
@@ -149,8 +148,8 @@ def type_change_rewrites(step: Step) -> Iterator[Trouble]:
     shadow = quoted(derived(action.column, "new"))
     doubt = "" if known else "; give the schema with --schema if the change is a harmless one"
     yield Trouble(
-        message=f"changing {action.column} {before}to {action.type} {does} {action.table}"
-        f"{size_of(action.table, step.before)} while nobody can read or write it{doubt}",
+        message=f"changing {action.column} {before}to {action.type} {does} "
+        f"{step.whole(action.table, Pace.REWRITE)} while nobody can read or write it{doubt}",
         fix=script(
             alter(action, f"ADD COLUMN {shadow} {action.type}"),
             f"-- a trigger BEFORE INSERT OR UPDATE that sets {shadow} from {quoted(action.column)}, then:",
@@ -173,7 +172,7 @@ def not_null_scans(step: Step) -> Iterator[Trouble]:
     if step.effect.work is Work.NONE or not step.is_in_use(action.table):
         return
     yield Trouble(
-        message=f"NOT NULL on {column} reads every row of {action.table}{size_of(action.table, step.before)} while "
+        message=f"NOT NULL on {column} reads every row of {step.whole(action.table, Pace.READ)} while "
         "nobody can read or write it",
         fix=script(*not_null_safely(action, column, step.settings.postgres)),
         severity=step.gravity(action.table),
@@ -188,8 +187,7 @@ def check_scans(step: Step) -> Iterator[Trouble]:
     if step.effect.work is Work.NONE or not step.is_in_use(action.table):
         return
     yield Trouble(
-        message=f"the check reads every row of {action.table}{size_of(action.table, step.before)} while nobody can "
-        "read or write it",
+        message=f"the check reads every row of {step.whole(action.table, Pace.READ)} while nobody can read or write it",
         fix=script(*validated_later(action)),
         severity=step.gravity(action.table),
     )
@@ -203,11 +201,33 @@ def foreign_key_scans(step: Step) -> Iterator[Trouble]:
     if step.effect.work is Work.NONE or not step.is_in_use(action.table):
         return
     yield Trouble(
-        message=f"every row of {action.table}{size_of(action.table, step.before)} is looked up in "
+        message=f"every row of {step.whole(action.table, Pace.READ)} is looked up in "
         f"{action.constraint.references} while nobody can write to either",
-        fix=script(*validated_later(action)),
+        fix=_key_fix(step, action),
         severity=step.gravity(action.table),
     )
+
+
+NOT_VALID_ON_PARENTS = 18
+"""Before, PostgreSQL refuses NOT VALID for foreign keys of partitioned tables."""
+
+
+def _key_fix(step: Step, action: AddConstraint) -> str:
+    table = step.before.table(action.table)
+    if table is None or not table.is_partitioned or step.settings.postgres >= NOT_VALID_ON_PARENTS:
+        return script(*validated_later(action))
+    parts = [str(one.name) for one in step.before.partitions_of(action.table)] or ["PART"]
+    name = quoted(action.constraint.named_for(action.table.name))
+    steps = [
+        line
+        for part in parts
+        for line in (
+            f"ALTER TABLE {part} ADD CONSTRAINT {name} {action.constraint.definition()} NOT VALID",
+            f"ALTER TABLE {part} VALIDATE CONSTRAINT {name}",
+        )
+    ]
+    whole = alter(action, f"ADD CONSTRAINT {name} {action.constraint.definition()}")
+    return script("-- on each part, each statement in a transaction of its own:", *steps, "-- then:", whole)
 
 
 def unique_builds_index(step: Step) -> Iterator[Trouble]:
@@ -226,8 +246,15 @@ def unique_builds_index(step: Step) -> Iterator[Trouble]:
         for column in constraint.columns:
             steps += _proof(step, action, column)
     steps.append(alter(action, f"ADD CONSTRAINT {quoted(name)} {constraint.kind} USING INDEX {quoted(name)}"))
+    table = step.before.table(action.table)
+    if table is not None and table.is_partitioned:
+        steps = [
+            "-- a partitioned table takes no index that is there: build a unique index concurrently on each part, add",
+            "-- the constraint USING INDEX there, then here, where it takes them over:",
+            alter(action, f"ADD CONSTRAINT {quoted(name)} {constraint.definition()}"),
+        ]
     yield Trouble(
-        message=f"{constraint.kind} builds an index over {action.table}{size_of(action.table, step.before)} while "
+        message=f"{constraint.kind} builds an index over {step.whole(action.table, Pace.INDEX)} while "
         "nobody can read or write it",
         fix=script(*steps),
         severity=step.gravity(action.table),
@@ -266,7 +293,7 @@ def exclusion_builds_index(step: Step) -> Iterator[Trouble]:
         return
     if step.is_in_use(action.table):
         yield Trouble(
-            message=f"EXCLUDE builds an index over {action.table}{size_of(action.table, step.before)} while nobody can "
+            message=f"EXCLUDE builds an index over {step.whole(action.table, Pace.INDEX)} while nobody can "
             "read or write it, and has neither NOT VALID nor USING INDEX",
             fix="-- create a new table that has the constraint, copy the rows in batches, and swap the two",
             severity=step.gravity(action.table),
@@ -299,8 +326,7 @@ def table_rewrites(step: Step) -> Iterator[Trouble]:
         case _:
             what = "SET ACCESS METHOD"
     yield Trouble(
-        message=f"{what} writes all of {action.table}{size_of(action.table, step.before)} anew while nobody can read "
-        "or write it",
+        message=f"{what} writes all of {step.whole(action.table, Pace.REWRITE)} anew while nobody can read or write it",
         fix="-- create a table as it should be, copy the rows in batches while a trigger keeps up, and swap the two",
         severity=step.gravity(action.table),
     )

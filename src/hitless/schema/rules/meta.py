@@ -8,6 +8,7 @@ ALLOWED_WITHOUT_REASON = "allowed-without-reason"
 ALLOWED_IN_VAIN = "allowed-in-vain"
 ALLOWED_UNKNOWN = "allowed-unknown-rule"
 FOREIGN_ENCODING = "file-not-utf-8"
+INCLUDED = "included-not-read"
 
 RULES = (
     Rule(
@@ -41,5 +42,13 @@ RULES = (
         summary="A file is not UTF-8, and does not say what it is.",
         why="Names and strings with other characters than ASCII may be read, and sent, wrong.",
         safe="Save the file as UTF-8, or begin it with SET client_encoding.",
+    ),
+    Rule(
+        id=INCLUDED,
+        family=Family.LINT,
+        severity=Severity.WARNING,
+        summary="A script of psql includes another file.",
+        why="What stands there was not judged.",
+        safe="Name that file on the command line too, in its place of the history.",
     ),
 )

@@ -5,8 +5,9 @@ None of them is wrong by itself. A row says what counts, and how an action names
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hitless.schema.actions.action import Action, Other
 from hitless.schema.actions.objects import (
@@ -231,24 +232,24 @@ _ROWS = (
 )
 
 
+_NAMES: Mapping[type[Action], Callable[[Any], Name | None]] = {
+    ChangePolicy: lambda action: action.table,
+    CreateIndex: lambda action: action.table,
+    AddEnumValue: lambda action: action.type,
+    CreateView: lambda action: action.view,
+    CreateFunction: lambda action: action.function,
+    ChangeSequence: lambda action: action.sequence,
+    Drop: lambda action: action.table or action.names[0],
+    ChangePrivileges: lambda action: action.names[0] if action.names else None,
+}
+
+
 def _touched(action: Action) -> Name | None:
     """Return what an action is done to."""
-    match action:
-        case TableAction() | ChangePolicy() | CreateIndex():
-            return action.table
-        case AddEnumValue():
-            return action.type
-        case CreateView():
-            return action.view
-        case CreateFunction():
-            return action.function
-        case ChangeSequence():
-            return action.sequence
-        case Drop():
-            return action.table or action.names[0]
-        case ChangePrivileges() if action.names:
-            return action.names[0]
-    return None
+    if isinstance(action, TableAction):
+        return action.table
+    name = _NAMES.get(type(action))
+    return name(action) if name else None
 
 
 def _look(row: _Row) -> Callable[[Step], Iterator[Trouble]]:

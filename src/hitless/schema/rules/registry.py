@@ -16,12 +16,14 @@ from hitless.schema.rules import (
     rows,
     style,
     transactions,
+    waiting,
 )
 from hitless.schema.rules.rule import Rule
 
 _FAMILIES = (
     locks.RULES,
     indexes.RULES,
+    waiting.RULES,
     transactions.RULES,
     renames.RULES,
     removals.RULES,

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import groupby
 
 from hitless.schema.actions.data import Write
 from hitless.schema.actions.objects import CreateIndex
 from hitless.schema.actions.tables import TableAction
+from hitless.schema.actions.values import Expression
 from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.effects.locks import LockMode
 from hitless.schema.names import Name, quoted
@@ -132,32 +132,6 @@ def _locks_others(done: Done, catalog: Catalog) -> bool:
     )
 
 
-def several_tables_locked(end: FileEnd) -> Iterator[Trouble]:
-    """One transaction that takes ACCESS EXCLUSIVE on several tables in use."""
-    story = (one for one in end.session.done if one.in_block)
-    for _, transaction in groupby(story, key=lambda one: one.transaction):
-        held: dict[Name, Done] = {}
-        for done in transaction:
-            fresh = [one for one in _closed(done, end.catalog) if one not in held]
-            if held and fresh:
-                first = next(iter(held))
-                yield Trouble(
-                    message=f"{first}, locked in line {held[first].line}, stays closed while this waits for {fresh[0]}; "
-                    "whoever uses both in the other order deadlocks with it",
-                    fix=script("COMMIT", "BEGIN", "-- this statement and what follows it"),
-                    at=done,
-                )
-                break
-            held |= dict.fromkeys(fresh, done)
-
-
-def _closed(done: Done, catalog: Catalog) -> Iterator[Name]:
-    for lock in done.effect.locks:
-        is_index = lock.relation in catalog.indexes or (isinstance(done.action, TableAction) and not done.effect.locks)
-        if lock.mode is LockMode.ACCESS_EXCLUSIVE and not is_index and not catalog.is_new(lock.relation):
-            yield lock.relation
-
-
 def whole_table_written(step: Step) -> Iterator[Trouble]:
     """UPDATE and DELETE without a condition."""
     action = step.action
@@ -220,21 +194,25 @@ def not_idempotent(step: Step) -> Iterator[Trouble]:
     if action.table.name.lower() in LEDGERS:
         return
     for column, value in action.assigned:
-        if column in value.columns and not (value.functions and not _changes_again(value.text)):
-            if action.where is None or column not in action.where.columns:
-                yield Trouble(
-                    message=f"{column} is computed from itself: a batch that is tried again computes it twice",
-                    fix=f"-- compute it from another column, or leave out rows that are done: AND {quoted(column)} ...",
-                )
-                return
+        told_apart = action.where is not None and column in action.where.columns
+        if column in value.columns and not told_apart and _changes_again(value):
+            yield Trouble(
+                message=f"{column} is computed from itself: a batch that is tried again computes it twice",
+                fix=f"-- compute it from another column, or leave out rows that are done: AND {quoted(column)} ...",
+            )
+            return
 
 
-_IDEMPOTENT = re.compile(r"(?:lower|upper|trim|btrim|ltrim|rtrim|coalesce|nullif|initcap|abs|round|floor|ceil)\(", re.I)
+_IDEMPOTENT = {"lower", "upper", "btrim", "ltrim", "rtrim", "initcap", "abs", "floor", "ceil", "nullif"}
 
 
-def _changes_again(text: str) -> bool:
-    """Tell whether applying it twice differs from once; what is nothing but a known function does not."""
-    return _IDEMPOTENT.match(text) is None or any(one in text for one in "+-|*/")
+def _changes_again(value: Expression) -> bool:
+    """Tell whether computing it twice differs from once, as far as is known.
+
+    A column alone, COALESCE and what takes a column to a normal form do not; operators and other functions may.
+    """
+    text = _STRINGS.sub("", value.text)
+    return any(one in text for one in "+-|*/%") or any(one.name not in _IDEMPOTENT for one in value.functions)
 
 
 RULES = (
@@ -259,15 +237,6 @@ RULES = (
         on_file=mixes_schema_and_rows,
     ),
     Rule(
-        id="several-tables-locked",
-        family=Family.RELEASE,
-        severity=Severity.WARNING,
-        summary="One transaction takes ACCESS EXCLUSIVE on several tables.",
-        why="The first stays closed while it waits for the next, and code that uses them in the other order deadlocks.",
-        safe="One transaction per table.",
-        on_file=several_tables_locked,
-    ),
-    Rule(
         id="whole-table-written",
         family=Family.RELEASE,
         severity=Severity.ERROR,
@@ -282,8 +251,8 @@ RULES = (
         family=Family.RELEASE,
         severity=Severity.WARNING,
         summary="UPDATE or DELETE whose condition bounds no key.",
-        why="Nobody knows how many rows it locks. Pages of what is still NULL, or with OFFSET, read again what is done: "
-        "the time grows with the square of the table.",
+        why="Nobody knows how many rows it locks. Pages of what is still NULL, or with OFFSET, read again what is "
+        "done: the time grows with the square of the table.",
         safe="Ranges of the primary key, with the upper bound fixed at the start.",
         on_action=no_key_range,
     ),

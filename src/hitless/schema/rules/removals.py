@@ -51,8 +51,8 @@ def required_column_dropped(step: Step) -> Iterator[Trouble]:
     if _has_trigger(step.before, table.name):
         return  # one before INSERT may fill it
     yield Trouble(
-        message=f"{action.column} is NOT NULL and has no default: no version that leaves it out of its INSERTs can have "
-        f"run until now, so the one that runs still writes it",
+        message=f"{action.column} is NOT NULL and has no default: no version that leaves it out of its INSERTs can "
+        "have run until now, so the one that runs still writes it",
         fix=script(
             "-- before the version that stops writing it; drop the column one release after that version:",
             alter(action, f"ALTER COLUMN {quoted(action.column)} DROP NOT NULL"),
@@ -249,7 +249,8 @@ def _rule_of_kind(rule: str, family: Family, summary: str, on_file: OnFile) -> R
         summary=summary,
         why="Versions that still run, and the one that a rollback returns to, fail with the first statement that names "
         "it.",
-        safe="Release code that does not use it first; drop it in a later release, marked `-- hitless: contract CHANGE`.",
+        safe="Release code that does not use it first; drop it in a later release, marked "
+        "`-- hitless: contract CHANGE`.",
         on_file=on_file,
         is_contract=True,
     )

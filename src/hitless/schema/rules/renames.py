@@ -37,8 +37,8 @@ def column_renamed(step: Step) -> Iterator[Trouble]:
         fix=script(
             *doubt,
             f"ALTER TABLE {table} ADD COLUMN {quoted(action.new)} {kind}",
-            f"-- a trigger BEFORE INSERT OR UPDATE that keeps both alike; fill {quoted(action.new)} in batches; release",
-            f"-- code that uses {quoted(action.new)}; drop {quoted(old)} in a later release",
+            f"-- a trigger BEFORE INSERT OR UPDATE that keeps both alike; fill {quoted(action.new)} in batches;",
+            f"-- release code that uses {quoted(action.new)}; drop {quoted(old)} in a later release",
         ),
     )
 

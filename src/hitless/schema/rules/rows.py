@@ -22,8 +22,7 @@ from hitless.schema.effects.effect import Work
 from hitless.schema.effects.types import loses_values
 from hitless.schema.names import Name, listed, literal, quoted
 from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
-from hitless.schema.rules.use import is_used
-from hitless.schema.rules.writing import alter, build_index, script, size_of, validated_later
+from hitless.schema.rules.writing import build_index, script, size_of, validated_later
 
 BEFORE = "-- on a replica, before: it must find nothing"
 
@@ -42,7 +41,7 @@ def unique_may_fail(step: Step) -> Iterator[Trouble]:
     elif isinstance(action, CreateIndex) and action.is_unique and not action.concurrently:
         columns = tuple(key.column or key.text for key in action.keys)
         where = f" WHERE {action.where.text}" if action.where else ""
-        name = action.name or "_".join((action.table.name, "unique"))
+        name = action.name or f"{action.table.name}_unique"
     else:
         return
     if not step.is_in_use(action.table) or _is_unique_already(step, action.table, columns):
@@ -178,9 +177,9 @@ def type_loses_values(step: Step) -> Iterator[Trouble]:
     if column is None or not _may_lose(column.stored_type, action.type):
         return
     yield Trouble(
-        message=f"not every {column.stored_type} in {action.column} of {action.table}{size_of(action.table, step.before)}"
-        f" is a {action.type}: the statement fails on the first that is none, or changes it without a word; so do writes "
-        "of code that runs",
+        message=f"not every {column.stored_type} in {action.column} of {action.table}"
+        f"{size_of(action.table, step.before)} is a {action.type}: the statement fails on the first that is none, or "
+        "changes it without a word; so do writes of code that runs",
         fix=script(
             BEFORE, lossy_values(action.table, action.column, column.stored_type, action.type, step.settings.postgres)
         ),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from hitless.schema.actions.action import Action
 from hitless.schema.catalog.catalog import Catalog
@@ -24,6 +24,17 @@ from hitless.schema.session import Done, Session
 
 SMALL_ROWS = 10_000
 """A table with no more is scanned or rewritten in some 10 ms, which every lock queue stands."""
+
+
+class Pace(IntEnum):
+    """Rows a second, on two cores of a small machine (PostgreSQL 15, rows of 200 bytes, in memory).
+
+    Measured on 2 million rows: SET NOT NULL 0.7 s, CREATE INDEX 5 s, ALTER TYPE with two indexes 15 s.
+    """
+
+    READ = 2_800_000
+    INDEX = 400_000
+    REWRITE = 130_000
 
 
 class Severity(StrEnum):
@@ -63,12 +74,22 @@ class Settings:
     chosen: frozenset[str] = frozenset()
 
 
+def ground_of(catalog: Catalog, session: Session, settings: Settings) -> Ground:
+    """Return what effects depend on."""
+    zone = (session.setting("timezone") or "").lower()
+    return Ground(catalog=catalog, postgres=settings.postgres, time_zone_is_utc=zone in _UTC)
+
+
+_UTC = {"utc", "etc/utc", "gmt", "0", "universal", "zulu"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One action, and everything that is known before it.
 
     Attributes:
         siblings: all actions of its statement.
+        number: of its statement in the file.
         before: the catalogue before the action.
         session: the transaction and settings before its statement.
     """
@@ -77,6 +98,7 @@ class Step:
     effect: Effect
     statement: Statement
     siblings: tuple[Action, ...]
+    number: int
     before: Catalog
     session: Session
     settings: Settings = field(default_factory=Settings)
@@ -84,11 +106,20 @@ class Step:
     @property
     def ground(self) -> Ground:
         """What effects depend on."""
-        return Ground(catalog=self.before, postgres=self.settings.postgres)
+        return ground_of(self.before, self.session, self.settings)
 
     def is_in_use(self, table: Name) -> bool:
         """Tell whether others may use a table: this file has not created it."""
         return not self.before.is_new(table)
+
+    def whole(self, table: Name, pace: Pace) -> str:
+        """Name a table with its size, and about how long all of it takes, where that is known."""
+        rows = self.before.rows_of(table)
+        if rows is None:
+            return str(table)
+        took_s = rows / pace
+        takes = f" (some {took_s:,.0f} s on a small machine)" if took_s >= 1 else ""
+        return f"{table}, about {rows:,} rows{takes},"
 
     def gravity(self, table: Name) -> Severity:
         """Return how grave it is to hold up a table: one that is known to be small is soon let go."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from hitless.schema.actions.action import Action
 from hitless.schema.actions.data import Write
@@ -28,7 +29,6 @@ from hitless.schema.actions.values import SqlType
 from hitless.schema.effects.effect import Phase
 from hitless.schema.names import LONGEST_BYTES, literal, quoted
 from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
-from hitless.schema.rules.writing import alter
 
 _MAY_BE_LONG = re.compile(r"[\w$]{16,}")
 """Sixteen characters of four bytes each are too long already."""
@@ -161,30 +161,33 @@ def not_robust(step: Step) -> Iterator[Trouble]:
     words = _missing(action)
     if words is not None:
         yield Trouble(
-            message=f"outside of a transaction and without {words}: after a failure half way the file cannot be run again",
+            message=f"outside of a transaction and without {words}: after a failure half way the file cannot be run "
+            "again",
             fix=f"-- {words}, or BEGIN and COMMIT around what belongs together",
         )
 
 
+_NEW = "IF NOT EXISTS"
+_GONE = "IF EXISTS"
+_CARE: Mapping[type[Action], tuple[str, Callable[[Any], bool]]] = {
+    CreateTable: (_NEW, lambda action: action.if_not_exists),
+    CreateIndex: (_NEW, lambda action: action.if_not_exists),
+    CreateSchema: (_NEW, lambda action: action.if_not_exists),
+    AddEnumValue: (_NEW, lambda action: action.if_not_exists),
+    AddColumn: (_NEW, lambda action: action.if_not_exists),
+    CreateView: ("OR REPLACE or IF NOT EXISTS", lambda action: action.replace or action.if_not_exists),
+    CreateTrigger: ("OR REPLACE", lambda action: action.replace),
+    Drop: (_GONE, lambda action: action.if_exists),
+    DropColumn: (_GONE, lambda action: action.if_column_exists),
+    DropConstraint: (_GONE, lambda action: action.if_constraint_exists),
+    AddConstraint: ("DROP CONSTRAINT IF EXISTS before it", lambda _action: False),
+}
+"""What lets a statement be run twice, and whether it has that."""
+
+
 def _missing(action: Action) -> str | None:
-    match action:
-        case CreateTable() | CreateIndex() | CreateSchema() | AddEnumValue():
-            return None if action.if_not_exists else "IF NOT EXISTS"
-        case CreateView() if action.is_materialized:
-            return None if action.if_not_exists else "IF NOT EXISTS"
-        case CreateView() | CreateTrigger():
-            return None if action.replace else "OR REPLACE"
-        case Drop():
-            return None if action.if_exists else "IF EXISTS"
-        case AddColumn():
-            return None if action.if_not_exists else "IF NOT EXISTS"
-        case DropColumn():
-            return None if action.if_column_exists else "IF EXISTS"
-        case DropConstraint():
-            return None if action.if_constraint_exists else "IF EXISTS"
-        case AddConstraint():
-            return "DROP CONSTRAINT IF EXISTS before it"
-    return None
+    words, has = _CARE.get(type(action), ("", None))
+    return None if has is None or has(action) else words
 
 
 def schema_not_named(step: Step) -> Iterator[Trouble]:
@@ -211,7 +214,7 @@ RULES = (
         family=Family.STYLE,
         severity=Severity.WARNING,
         summary="A name is longer than 63 bytes.",
-        why="PostgreSQL cuts it off without an error; the next statement with the same beginning means the same object.",
+        why="PostgreSQL cuts it off without an error; two names with the same beginning mean the same object.",
         safe="A shorter name.",
         on_action=identifier_too_long,
     ),

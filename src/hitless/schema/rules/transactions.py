@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hitless.schema.actions.session import Boundary, TransactionStep
+from hitless.schema.actions.action import Other
+from hitless.schema.actions.data import Block, Read
+from hitless.schema.actions.objects import AddEnumValue
+from hitless.schema.actions.session import Boundary, SetVariable, TransactionStep
 from hitless.schema.actions.tables import AddConstraint, ValidateConstraint
+from hitless.schema.names import literal
 from hitless.schema.rules.rule import Family, FileEnd, Rule, Severity, Step, Trouble
 from hitless.schema.rules.writing import script
 
@@ -80,7 +84,80 @@ def left_open(end: FileEnd) -> Iterator[Trouble]:
         )
 
 
+def new_enum_value_used(step: Step) -> Iterator[Trouble]:
+    """A value that the same transaction has added to an enum is used, which PostgreSQL refuses."""
+    action = step.action
+    if not step.session.in_block or action is not step.siblings[0] or isinstance(action, AddEnumValue):
+        return
+    for done in step.session.in_transaction:
+        added = done.action
+        if not isinstance(added, AddEnumValue) or step.before.is_new_type(added.type):
+            continue
+        if literal(added.value) in step.statement.text:
+            yield Trouble(
+                message=f"{literal(added.value)} was added to {added.type} in line {done.line} of this transaction: "
+                "PostgreSQL refuses to use it before the commit",
+                fix=script("COMMIT", "BEGIN", step.statement.text),
+            )
+
+
+def program_put_together(step: Step) -> Iterator[Trouble]:
+    """A DO block runs SQL that is put together at run time."""
+    action = step.action
+    if isinstance(action, Block) and action.is_dynamic:
+        yield Trouble(
+            message="what EXECUTE puts together, or another language does, is not judged here",
+            fix="-- write the statements out, or trace the file on a copy of the schema",
+        )
+
+
+def session_state(step: Step) -> Iterator[Trouble]:
+    """What stays with a connection when the file is done."""
+    action = step.action
+    what = ""
+    if isinstance(action, SetVariable) and not action.is_local and action.values:
+        what = f"SET {action.name}"
+    elif isinstance(action, Read) and any(one.name in _SESSION_LOCKS for one in action.functions):
+        what = "a session's advisory lock"
+    elif isinstance(action, Other) and action.kind in {"listen", "prepare"}:
+        what = action.kind.upper()
+    if what:
+        yield Trouble(
+            message=f"{what} stays with the connection, which a pooler in transaction mode gives to somebody else",
+            fix="-- SET LOCAL, pg_advisory_xact_lock(), or a connection that goes around the pooler",
+        )
+
+
+_SESSION_LOCKS = {"pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared"}
+
 RULES = (
+    Rule(
+        id="enum-value-used-at-once",
+        family=Family.TRANSACTIONS,
+        severity=Severity.ERROR,
+        summary="A new value of an enum is used in the transaction that adds it.",
+        why="PostgreSQL refuses it: other sessions cannot know the value before the commit.",
+        safe="Commit between the two.",
+        on_action=new_enum_value_used,
+    ),
+    Rule(
+        id="program-put-together",
+        family=Family.TRANSACTIONS,
+        severity=Severity.WARNING,
+        summary="A DO block runs SQL that is put together at run time.",
+        why="Nobody knows before it runs what it locks.",
+        safe="Write the statements out.",
+        on_action=program_put_together,
+    ),
+    Rule(
+        id="session-state",
+        family=Family.TRANSACTIONS,
+        severity=Severity.OFF,
+        summary="SET without LOCAL, a session's advisory lock, LISTEN or PREPARE.",
+        why="Behind a pooler in transaction mode the connection goes on to somebody else, with all of it.",
+        safe="SET LOCAL, pg_advisory_xact_lock(), or a direct connection.",
+        on_action=session_state,
+    ),
     Rule(
         id="not-in-transaction",
         family=Family.TRANSACTIONS,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from hitless.schema.actions.action import Action
 from hitless.schema.actions.objects import (
@@ -30,30 +31,25 @@ RELATIONS = {"table", "view", "materialized view", "foreign table", "sequence"}
 """Kinds of RENAME, DROP and SET SCHEMA whose names share one space."""
 
 
+_MAKES: Mapping[type[Action], Callable[[Any], Name | None]] = {
+    CreateTable: lambda action: action.table,
+    CreateView: lambda action: action.view,
+    CreateFunction: lambda action: action.function,
+    CreateEnum: lambda action: action.type,
+    CreateType: lambda action: action.type,
+    CreateDomain: lambda action: action.domain,
+    ChangeSequence: lambda action: action.sequence if action.is_new else None,
+    CreateSchema: lambda action: Name(action.schema),
+    ChangeExtension: lambda action: Name(action.extension) if action.is_new else None,
+    Rename: lambda action: action.old.sibling(action.new) if action.table is None else None,
+    SetSchema: lambda action: Name(action.name.name, action.schema),
+}
+
+
 def provides(action: Action) -> Name | None:
     """Return the name that an action brings into being."""
-    match action:
-        case CreateTable():
-            return action.table
-        case CreateView():
-            return action.view
-        case CreateFunction():
-            return action.function
-        case CreateEnum() | CreateType():
-            return action.type
-        case CreateDomain():
-            return action.domain
-        case ChangeSequence() if action.is_new:
-            return action.sequence
-        case CreateSchema():
-            return Name(action.schema)
-        case ChangeExtension() if action.is_new:
-            return Name(action.extension)
-        case Rename() if action.table is None:
-            return action.old.sibling(action.new)
-        case SetSchema():
-            return Name(action.name.name, action.schema)
-    return None
+    makes = _MAKES.get(type(action))
+    return makes(action) if makes else None
 
 
 def is_provided(name: Name, story: Iterable[Done], catalog: Catalog) -> bool:

@@ -13,19 +13,17 @@ from dataclasses import replace
 from hitless.schema.actions.action import Action
 from hitless.schema.actions.data import Block
 from hitless.schema.parser import SyntaxProblemError, pg
-from hitless.schema.reading.cutting import cut
+from hitless.schema.reading.cutting import Cut, cut
 from hitless.schema.translation.session import block as plain_block
 from hitless.schema.translation.session import body_of
 
-_LEADS = re.compile(r"\b(?:begin|then|else|loop|declare|is)\s+", re.IGNORECASE)
+_LEAD = re.compile(r"\b(?:begin|then|else|loop)\s+", re.IGNORECASE)
 _STATEMENT = re.compile(
     r"(?:alter|create|drop|truncate|update|delete\s+from|insert\s+into|lock|reindex|cluster|vacuum|refresh|comment|grant|"
-    r"revoke|merge)\b",
+    r"revoke|merge|execute)\b",
     re.IGNORECASE,
 )
-_EXECUTE = re.compile(
-    r"execute\s+(?:format\s*\(\s*)?'(?P<sql>(?:[^']|'')*+)'\s*(?P<rest>.*)", re.IGNORECASE | re.DOTALL
-)
+_EXECUTE = re.compile(r"execute\b(?:\s+'(?P<sql>(?:[^']|'')*+)'\s*\Z)?", re.IGNORECASE)
 
 
 def block(node: pg.DoStmt, read: Callable[[str], tuple[Action, ...]]) -> Block:
@@ -36,15 +34,15 @@ def block(node: pg.DoStmt, read: Callable[[str], tuple[Action, ...]]) -> Block:
     actions: list[Action] = []
     is_dynamic = False
     for piece in cut(body_of(node)):
-        statement = _statement(piece.text)
-        is_dynamic |= bool(re.match(r"execute\b", statement, re.IGNORECASE))
+        statement = _statement(piece)
+        if executed := _EXECUTE.match(statement):
+            is_dynamic |= executed["sql"] is None
+            statement = (executed["sql"] or "").replace("''", "'")
         actions += _read(statement, read)
     return replace(found, actions=tuple(actions), is_dynamic=is_dynamic)
 
 
 def _read(statement: str, read: Callable[[str], tuple[Action, ...]]) -> Iterator[Action]:
-    if (executed := _EXECUTE.match(statement)) and not executed["rest"].strip():
-        statement = executed["sql"].replace("''", "'")
     if not _STATEMENT.match(statement):
         return
     try:
@@ -54,10 +52,12 @@ def _read(statement: str, read: Callable[[str], tuple[Action, ...]]) -> Iterator
     yield from (replace(action, at=0) for action in found)
 
 
-def _statement(text: str) -> str:
-    """Take off what PL/pgSQL writes before a statement."""
-    leads = [one.end() for one in _LEADS.finditer(text) if _STATEMENT.match(text, one.end())]
-    executes = [
-        one.end() for one in _LEADS.finditer(text) if re.compile("execute", re.IGNORECASE).match(text, one.end())
-    ]
-    return text[min([*leads, *executes], default=0) :].strip()
+def _statement(piece: Cut) -> str:
+    """Take off what PL/pgSQL writes before a statement, and comments."""
+    text = piece.text
+    for comment in piece.comments:
+        if comment.start >= piece.start:
+            start, end = comment.start - piece.start, comment.end - piece.start
+            text = f"{text[:start]}{' ' * (end - start)}{text[end:]}"
+    leads = (one.end() for one in _LEAD.finditer(text) if _STATEMENT.match(text, one.end()))
+    return text[next(leads, 0) :].strip()

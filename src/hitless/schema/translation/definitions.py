@@ -301,7 +301,8 @@ def alter_extension(node: pg.AlterExtensionStmt) -> Iterator[Action]:
 
 def create_statistics(node: pg.CreateStatsStmt) -> Iterator[Action]:
     """Read CREATE STATISTICS."""
-    yield CreateStatistics(tables=tuple(relation(one.range_var) for one in node.relations))
+    name = name_of(node.defnames) if node.defnames else None
+    yield CreateStatistics(name=name, tables=tuple(relation(one.range_var) for one in node.relations))
 
 
 def create_publication(node: pg.CreatePublicationStmt) -> Iterator[Action]:
