@@ -97,31 +97,19 @@ def keys_of(table: Name, catalog: Catalog) -> set[str]:
 
 
 def mixes_schema_and_rows(end: FileEnd) -> Iterator[Trouble]:
-    """A backfill in the file, or in the transaction, that changes the schema."""
-    changes: list[Done] = []
-    writes: list[Done] = []
-    for done in end.session.done:
-        if isinstance(done.action, Write) and is_unbounded(done.action, end.catalog):
-            writes.append(done)
-        elif _locks_others(done, end.catalog):
-            changes.append(done)
-    if not changes or not writes:
-        return
-    for write in writes:
-        held = next((one for one in changes if one.in_block and one.transaction == write.transaction), None)
-        before = held is not None and held.line <= write.line
-        other = held or changes[0]
+    """A backfill in the file that changes the schema; in one transaction it holds the lock too, which others tell."""
+    changes = [one for one in end.session.done if _locks_others(one, end.catalog)]
+    writes = [
+        one for one in end.session.done if isinstance(one.action, Write) and is_unbounded(one.action, end.catalog)
+    ]
+    if changes and writes:
         yield Trouble(
-            message=f"the lock of line {other.line} is held while rows are written, however long that takes"
-            if before
-            else f"line {other.line} changes the schema in the same migration: if writing the rows fails half way, so "
-            "does the release",
+            message=f"line {changes[0].line} changes the schema in the same migration: the release waits until the "
+            "rows are written, and fails with them",
             fix="-- the schema in this file; the rows in batches, as a job of its own that can be stopped and resumed, "
             "for example:\n-- hitless migrate backfill",
-            severity=Severity.ERROR if before else None,
-            at=write,
+            at=writes[0],
         )
-        return
 
 
 def _locks_others(done: Done, catalog: Catalog) -> bool:

@@ -7,9 +7,10 @@ can see when the migration runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from hitless.schema.actions.objects import Drop
+from hitless.schema.actions.action import Action
+from hitless.schema.actions.objects import Drop, Rename, SetSchema
 from hitless.schema.actions.tables import (
     DropColumn,
     DropConstraint,
@@ -20,7 +21,7 @@ from hitless.schema.actions.values import Column, Constraint, ConstraintKind
 from hitless.schema.catalog.catalog import Catalog, Table, proven
 from hitless.schema.names import Name, quoted
 from hitless.schema.rules.rule import Family, FileEnd, OnFile, Rule, Severity, Step, Trouble
-from hitless.schema.rules.use import full, is_provided, is_used, is_used_column, later_in_transaction, provided
+from hitless.schema.rules.use import is_used, is_used_column, taken
 from hitless.schema.rules.writing import alter, contract, script, size_of
 from hitless.schema.session import Done
 
@@ -75,36 +76,26 @@ def table_dropped(step: Step) -> Iterator[Trouble]:
         return
     for name in action.names:
         if is_used(step, name):
-            rows = "rows" if action.kind == "table" else "definition"
+            lost = f"; its rows{size_of(name, step.before)} are lost" if action.kind == "table" else ""
             yield Trouble(
-                message=f"{_STILL} {name} and fails; its {rows}{size_of(name, step.before)} are lost"
-                if action.kind == "table"
-                else f"{_STILL} {name} and fails",
+                message=f"{_STILL} {name} and fails{lost}",
                 fix=contract(("drop", name.name), f"DROP {action.kind.upper()} {name}"),
             )
 
 
-def _dropped(*kinds: str) -> Callable[[FileEnd], Iterator[Trouble]]:
-    """Look for drops of what is neither made by the same file, nor made anew in the same transaction."""
+def _dropped(*kinds: str) -> OnFile:
+    """Look for drops of what is neither made by the same file, nor given back in the same transaction."""
 
     def look(end: FileEnd) -> Iterator[Trouble]:
-        story = list(end.session.done) if any(isinstance(one.action, Drop) for one in end.session.done) else []
-        for place, done in enumerate(story):
-            action = done.action
-            if not isinstance(action, Drop) or action.kind not in kinds:
-                continue
-            known = provided(story[:place], end.catalog)
-            for name in action.names:
-                if full(name, end.catalog) in known:
-                    continue
-                if is_provided(full(name, end.catalog), later_in_transaction(done, story), end.catalog):
-                    yield _made_anew(action, name, done)
-                    continue
-                yield Trouble(
-                    message=f"{_STILL} {name} and fails",
-                    fix=_contract_of(action, name),
-                    at=done,
-                )
+        for done, name, back in taken(list(end.session.done), end.catalog, takes):
+            assert isinstance(done.action, Drop)
+            if back is None:
+                yield Trouble(message=f"{_STILL} {name} and fails", fix=_contract_of(done.action, name), at=done)
+            elif not isinstance(back, (Rename, SetSchema)):  # these bring their own privileges
+                yield _made_anew(done.action, name, done)
+
+    def takes(action: Action) -> tuple[Name, ...]:
+        return action.names if isinstance(action, Drop) and action.kind in kinds else ()
 
     return look
 
