@@ -63,6 +63,7 @@ class Table:
     is_partitioned: bool = False
     partition_of: Name | None = None
     is_default_partition: bool = False
+    partition_key: tuple[str, ...] = ()
     is_foreign: bool = False
 
     def proves_not_null(self, column: str) -> bool:
