@@ -63,7 +63,7 @@ def test_a_rule_is_silent_on_what_is_safe(rule: str, one: Case) -> None:
 @pytest.mark.parametrize(("rule", "one"), each("fires"))
 def test_a_fix_is_sql(rule: str, one: Case) -> None:
     for found in one.report.findings:
-        if found.rule == rule and "..." not in found.fix and "PART" not in found.fix and "the bound" not in found.fix:
+        if found.rule == rule:
             for piece in cut(found.fix):
                 parse_statement(piece.text)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hitless.schema.actions.action import Action
-from hitless.schema.actions.values import Column, Constraint, Expression, SqlType
+from hitless.schema.actions.values import Bound, Column, Constraint, Expression, SqlType
 from hitless.schema.names import Name
 
 
@@ -36,7 +36,8 @@ class CreateTable(Action):
 
     Attributes:
         partition_of: the parent that it becomes a part of at once.
-        is_default_partition: and takes what no other part takes.
+        bound: the rows that it takes there.
+        partition_key: the columns that it is partitioned by; none where that is an expression.
         reads: tables that a query, or LIKE, takes it from.
     """
 
@@ -46,8 +47,9 @@ class CreateTable(Action):
     persistence: Persistence = Persistence.PERMANENT
     if_not_exists: bool = False
     partition_of: Name | None = None
-    is_default_partition: bool = False
+    bound: Bound | None = None
     is_partitioned: bool = False
+    partition_key: tuple[str, ...] = ()
     inherits: tuple[Name, ...] = ()
     reads: tuple[Name, ...] = ()
     is_foreign: bool = False
@@ -230,10 +232,15 @@ class SwitchRule(TableAction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachPartition(TableAction):
-    """ATTACH PARTITION, of a table or of an index."""
+    """ATTACH PARTITION, of a table or of an index; an index has no bound."""
 
     partition: Name
-    is_default: bool = False
+    bound: Bound | None = None
+
+    @property
+    def is_default(self) -> bool:
+        """Tell whether the part takes what no other part takes."""
+        return self.bound is not None and self.bound.is_default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

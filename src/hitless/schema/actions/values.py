@@ -41,6 +41,45 @@ class SqlType:
         return Name(self.name, self.schema)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """Which rows a part of a partitioned table takes.
+
+    Attributes:
+        lower, upper: of a range, one value per column of the key, as SQL.
+        values: of a list, as SQL.
+        hashed: modulus and remainder of a hash.
+    """
+
+    lower: tuple[str, ...] = ()
+    upper: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    hashed: tuple[int, int] | None = None
+    is_default: bool = False
+
+    def __str__(self) -> str:
+        """Write it as SQL does."""
+        if self.is_default:
+            return "DEFAULT"
+        if self.hashed is not None:
+            return "FOR VALUES WITH (MODULUS {}, REMAINDER {})".format(*self.hashed)
+        if self.values:
+            return f"FOR VALUES IN ({', '.join(self.values)})"
+        return f"FOR VALUES FROM ({', '.join(self.lower)}) TO ({', '.join(self.upper)})"
+
+    def condition(self, key: tuple[str, ...]) -> str | None:
+        """Write it as a condition that PostgreSQL recognises, for a key of one column; None where there is none."""
+        if len(key) != 1 or self.is_default or self.hashed is not None:
+            return None
+        column = quoted(key[0])
+        if self.values:
+            return f"{column} IS NOT NULL AND {column} IN ({', '.join(self.values)})"
+        parts = [f"{column} IS NOT NULL"]
+        parts += [f"{column} >= {one}" for one in self.lower if one.lower() != "minvalue"]
+        parts += [f"{column} < {one}" for one in self.upper if one.lower() != "maxvalue"]
+        return " AND ".join(parts)
+
+
 SERIALS = {"serial": "integer", "bigserial": "bigint", "smallserial": "smallint"}
 
 

@@ -63,6 +63,7 @@ class Table:
     is_partitioned: bool = False
     partition_of: Name | None = None
     is_default_partition: bool = False
+    partition_key: tuple[str, ...] = ()
     is_foreign: bool = False
 
     def proves_not_null(self, column: str) -> bool:
@@ -126,6 +127,7 @@ class Catalog:
         functions: volatility of functions.
         domains: constraints of domains.
         statistics: the tables of extended statistics.
+        born: numbers of the files that created types and sequences.
         rows: what somebody said of tables that are not known otherwise.
     """
 
@@ -142,7 +144,7 @@ class Catalog:
     triggers: Mapping[tuple[Name, str], Trigger] = field(default_factory=dict)
     statistics: Mapping[Name, Name] = field(default_factory=dict)
     rows: Mapping[Name, int] = field(default_factory=dict)
-    new_types: Mapping[Name, int] = field(default_factory=dict)
+    born: Mapping[Name, int] = field(default_factory=dict)
 
     @property
     def search_path(self) -> tuple[str, ...]:
@@ -181,7 +183,7 @@ class Catalog:
         """Tell whether the file that is being read has created this table: nobody uses it yet, nothing waits for it."""
         found = self.table(table)
         if found is None:
-            return self._is_new_view(table)
+            return self._is_new_view(table) or self.is_new_type(table)
         if found.persistence is Persistence.TEMPORARY:
             return True
         return found.born == self.file > 0
@@ -196,8 +198,8 @@ class Catalog:
         return found is not None and (self.is_new(table) or found.new_columns.get(column) == self.file)
 
     def is_new_type(self, name: Name) -> bool:
-        """Tell whether the file that is being read has created this type."""
-        return self.new_types.get(self.resolve(name)) == self.file
+        """Tell whether the file that is being read has created this type, or sequence."""
+        return self.born.get(self.resolve(name)) == self.file > 0
 
     def rows_of(self, table: Name) -> int | None:
         """Return about how many rows a table has; None = nobody said."""

@@ -96,15 +96,15 @@ def _create_trigger(catalog: Catalog, action: CreateTrigger) -> Catalog:
 
 def _create_enum(catalog: Catalog, action: CreateEnum) -> Catalog:
     name = catalog.resolve(action.type)
-    return _with_type(replace(catalog, enums={**catalog.enums, name: action.values}), name)
+    return _born(replace(catalog, enums={**catalog.enums, name: action.values}), name)
 
 
 def _create_type(catalog: Catalog, action: CreateType) -> Catalog:
-    return _with_type(catalog, catalog.resolve(action.type))
+    return _born(catalog, catalog.resolve(action.type))
 
 
-def _with_type(catalog: Catalog, name: Name) -> Catalog:
-    return replace(catalog, new_types={**catalog.new_types, name: catalog.file})
+def _born(catalog: Catalog, name: Name) -> Catalog:
+    return replace(catalog, born={**catalog.born, name: catalog.file})
 
 
 def _add_enum_value(catalog: Catalog, action: AddEnumValue) -> Catalog:
@@ -129,7 +129,7 @@ def _rename_enum_value(catalog: Catalog, action: RenameEnumValue) -> Catalog:
 
 def _create_domain(catalog: Catalog, action: CreateDomain) -> Catalog:
     name = catalog.resolve(action.domain)
-    return _with_type(replace(catalog, domains={**catalog.domains, name: action.constraints}), name)
+    return _born(replace(catalog, domains={**catalog.domains, name: action.constraints}), name)
 
 
 def _alter_domain(catalog: Catalog, action: AlterDomain) -> Catalog:
@@ -149,7 +149,8 @@ def _alter_domain(catalog: Catalog, action: AlterDomain) -> Catalog:
 def _sequence(catalog: Catalog, action: ChangeSequence) -> Catalog:
     name = catalog.resolve(action.sequence)
     owner = catalog.resolve(action.owned_by) if action.owned_by else catalog.sequences.get(name)
-    return replace(catalog, sequences={**catalog.sequences, name: owner})
+    catalog = replace(catalog, sequences={**catalog.sequences, name: owner})
+    return _born(catalog, name) if action.is_new else catalog
 
 
 def _statistics(catalog: Catalog, action: CreateStatistics) -> Catalog:

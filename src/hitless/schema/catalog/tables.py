@@ -54,7 +54,8 @@ def create_table(catalog: Catalog, action: CreateTable) -> Catalog:
         persistence=action.persistence,
         is_partitioned=action.is_partitioned,
         partition_of=catalog.resolve(action.partition_of) if action.partition_of else None,
-        is_default_partition=action.is_default_partition,
+        is_default_partition=action.bound is not None and action.bound.is_default,
+        partition_key=action.partition_key,
         is_foreign=action.is_foreign,
     )
     inline = (constraint for one in action.columns for constraint in one.constraints)

@@ -9,9 +9,9 @@ from hitless.schema.actions.objects import CreateIndex, CreateTrigger, Drop, Ref
 from hitless.schema.actions.tables import AttachPartition, CreateTable, DetachPartition, RelationKind
 from hitless.schema.effects.effect import Work
 from hitless.schema.effects.locks import LockMode
-from hitless.schema.names import derived, quoted
+from hitless.schema.names import Name, derived, quoted
 from hitless.schema.rules.rule import Family, Pace, Rule, Severity, Step, Trouble
-from hitless.schema.rules.writing import alter, build_index, index_name, script
+from hitless.schema.rules.writing import alter, build_index, build_index_on_parts, index_name, script
 
 
 def index_blocks_writes(step: Step) -> Iterator[Trouble]:
@@ -22,19 +22,10 @@ def index_blocks_writes(step: Step) -> Iterator[Trouble]:
     if step.effect.work is Work.NONE:
         return  # ONLY on a partitioned table: nothing is built
     table = step.before.table(action.table)
-    name = index_name(action)
     if table is not None and table.is_partitioned:
-        fix = script(
-            f"CREATE {'UNIQUE ' if action.is_unique else ''}INDEX {quoted(name)} ON ONLY {action.table} "
-            f"{action.definition}",
-            "-- for each part, here PART:",
-            build_index(
-                derived("PART", name), action.table.sibling("PART"), action.definition, unique=action.is_unique
-            ),
-            f"ALTER INDEX {quoted(name)} ATTACH PARTITION {quoted(derived('PART', name))}",
-        )
+        fix = build_index_on_parts(action, tuple(one.name for one in step.before.partitions_of(action.table)))
     else:
-        fix = script(build_index(name, action.table, action.definition, unique=action.is_unique))
+        fix = script(build_index(index_name(action), action.table, action.definition, unique=action.is_unique))
     yield Trouble(
         message=f"building the index keeps all writers of {step.whole(action.table, Pace.INDEX)} waiting",
         fix=fix,
@@ -116,23 +107,34 @@ def attach_scans(step: Step) -> Iterator[Trouble]:
     for lock in step.effect.locks:
         if lock.work is not Work.SCAN or not step.is_in_use(lock.relation):
             continue
-        is_default = lock.relation != step.before.resolve(action.partition)
         part = step.before.table(lock.relation)
-        checked = part is not None and any(one.check and one.is_valid for one in part.constraints.values())
-        if checked:
+        if part is not None and any(one.check and one.is_valid for one in part.constraints.values()):
             continue
+        is_rest = lock.relation != step.before.resolve(action.partition)
         yield Trouble(
             message=f"{lock.relation} is read to the end while nobody can read or write it"
-            + (", for rows that belong to the new part" if is_default else ", to see that every row belongs there"),
-            fix=script(
-                f"ALTER TABLE {lock.relation} ADD CONSTRAINT {quoted(derived(lock.relation.name, 'bound'))} CHECK "
-                f"({'NOT (the bound)' if is_default else 'the bound'}) NOT VALID",
-                "-- in a transaction of its own:",
-                f"ALTER TABLE {lock.relation} VALIDATE CONSTRAINT {quoted(derived(lock.relation.name, 'bound'))}",
-                "-- then attach: the check saves the reading",
-            ),
+            + (", for rows that belong to the new part" if is_rest else ", to see that every row belongs there"),
+            fix=_attach_fix(step, action, lock.relation, is_rest=is_rest),
             severity=step.gravity(lock.relation),
         )
+
+
+def _attach_fix(step: Step, action: AttachPartition, relation: Name, *, is_rest: bool) -> str:
+    """Write the bound as a check that is validated beside readers and writers, and saves the reading."""
+    parent = step.before.table(action.table)
+    condition = action.bound.condition(parent.partition_key) if parent and action.bound else None
+    if condition is None:
+        return f"-- add the bound to {relation} as CHECK ... NOT VALID, validate it, then attach: it saves the reading"
+    name = quoted(derived(relation.name, "bound"))
+    check = f"NOT ({condition})" if is_rest else condition
+    return script(
+        f"ALTER TABLE {relation} ADD CONSTRAINT {name} CHECK ({check}) NOT VALID",
+        "-- in a transaction of its own:",
+        f"ALTER TABLE {relation} VALIDATE CONSTRAINT {name}",
+        "-- reads nothing of it now:",
+        alter(action, f"ATTACH PARTITION {action.partition} {action.bound}"),
+        f"ALTER TABLE {relation} DROP CONSTRAINT {name}",
+    )
 
 
 def detach_blocks(step: Step) -> Iterator[Trouble]:
@@ -159,7 +161,7 @@ def partition_of_blocks(step: Step) -> Iterator[Trouble]:
         "waits for it",
         fix=script(
             f"CREATE TABLE {action.table} (LIKE {action.partition_of} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)",
-            f"ALTER TABLE {action.partition_of} ATTACH PARTITION {action.table} FOR VALUES ...",
+            f"ALTER TABLE {action.partition_of} ATTACH PARTITION {action.table} {action.bound}",
         ),
         severity=Severity.WARNING,
     )

@@ -17,7 +17,7 @@ from hitless.schema.effects.effect import Lock, Work
 from hitless.schema.effects.locks import LockMode
 from hitless.schema.names import Name, quoted
 from hitless.schema.rules.rule import Family, FileEnd, Rule, Severity, Step, Trouble
-from hitless.schema.rules.writing import script
+from hitless.schema.rules.writing import build_index_on_parts, script
 from hitless.schema.session import Done
 
 LONGEST_WAIT_MS = 1_000
@@ -166,13 +166,11 @@ def index_on_parent(step: Step) -> Iterator[Trouble]:
     table = step.before.table(action.table)
     if table is None or not table.is_partitioned:
         return
-    name = action.name or "NAME"
-    steps = [f"CREATE INDEX {quoted(name)} ON ONLY {action.table} {action.definition}"]
-    for part in step.before.partitions_of(action.table):
-        own = quoted(f"{part.name.name}_{name}")
-        steps.append(f"CREATE INDEX CONCURRENTLY {own} ON {part.name} {action.definition}")
-        steps.append(f"ALTER INDEX {quoted(name)} ATTACH PARTITION {own}")
-    yield Trouble(message="PostgreSQL builds no index of a partitioned table concurrently", fix=script(*steps))
+    parts = tuple(one.name for one in step.before.partitions_of(action.table))
+    yield Trouble(
+        message="PostgreSQL builds no index of a partitioned table concurrently",
+        fix=build_index_on_parts(action, parts),
+    )
 
 
 def other_end_locked(step: Step) -> Iterator[Trouble]:

@@ -8,6 +8,7 @@ from hitless.schema.actions.objects import CreateIndex
 from hitless.schema.actions.tables import AddConstraint, TableAction
 from hitless.schema.actions.values import Column
 from hitless.schema.catalog.catalog import Catalog
+from hitless.schema.effects.alter_table import NOT_NULL_NOT_VALID
 from hitless.schema.names import Name, derived, quoted
 
 
@@ -36,13 +37,14 @@ def column_definition(column: Column, *, default: bool = True, not_null: bool = 
 
 def not_null_safely(action: TableAction, column: str, postgres: int) -> tuple[str, ...]:
     """Write the way to NOT NULL that scans without keeping anybody from writing."""
-    name = derived(action.table.name, column, "not_null")
-    if postgres >= 18:  # noqa: PLR2004 - NOT NULL ... NOT VALID
+    if postgres >= NOT_NULL_NOT_VALID:
+        name = derived(action.table.name, column, "not_null")
         return (
             alter(action, f"ADD CONSTRAINT {quoted(name)} NOT NULL {quoted(column)} NOT VALID"),
             "-- in a transaction of its own:",
             alter(action, f"VALIDATE CONSTRAINT {quoted(name)}"),
         )
+    name = derived(action.table.name, column, "filled")
     return (
         alter(action, f"ADD CONSTRAINT {quoted(name)} CHECK ({quoted(column)} IS NOT NULL) NOT VALID"),
         "-- in a transaction of its own:",
@@ -90,3 +92,15 @@ def contract(change: tuple[str, ...], statement: str) -> str:
         f"-- hitless: contract {name}",
         statement,
     )
+
+
+def build_index_on_parts(action: CreateIndex, parts: tuple[Name, ...]) -> str:
+    """Write the way to an index of a partitioned table that keeps no writer waiting."""
+    name, unique = index_name(action), "UNIQUE " if action.is_unique else ""
+    steps = [f"CREATE {unique}INDEX {quoted(name)} ON ONLY {action.table} {action.definition}"]
+    for part in parts or (Name("part"),):
+        own = derived(part.name, name)
+        steps.append(build_index(own, part, action.definition, unique=action.is_unique))
+        steps.append(f"ALTER INDEX {quoted(name)} ATTACH PARTITION {quoted(own)}")
+    note = () if parts else ("-- for each part, here called part:",)
+    return script(steps[0], *note, *steps[1:])

@@ -41,7 +41,7 @@ from hitless.schema.actions.tables import (
     ValidateConstraint,
 )
 from hitless.schema.parser import pg
-from hitless.schema.translation.columns import column, constraint
+from hitless.schema.translation.columns import bound, column, constraint
 from hitless.schema.translation.expressions import expression, sql_type
 from hitless.schema.translation.names import name_of, options, relation, value_text
 
@@ -160,7 +160,8 @@ def _options(command: pg.AlterTableCmd, facts: Facts, *, is_reset: bool) -> Tabl
 
 def _attach(command: pg.AlterTableCmd, facts: Facts) -> TableAction:
     inner = _definition(command).partition_cmd
-    return AttachPartition(**facts, partition=relation(inner.name), is_default=inner.bound.is_default)
+    read = bound(inner.bound) if inner.HasField("bound") else None
+    return AttachPartition(**facts, partition=relation(inner.name), bound=read)
 
 
 def _detach(command: pg.AlterTableCmd, facts: Facts, *, finalize: bool = False) -> TableAction:

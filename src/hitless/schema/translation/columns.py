@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from hitless.schema.actions.values import Column, Constraint, ConstraintKind, Generated, Identity
+from hitless.schema.actions.values import Bound, Column, Constraint, ConstraintKind, Generated, Identity
 from hitless.schema.names import quoted
-from hitless.schema.parser import pg
+from hitless.schema.parser import expression_text, pg
 from hitless.schema.translation.expressions import expression, sql_type
 from hitless.schema.translation.names import name_of, relation, words
 
@@ -118,6 +118,19 @@ def _tail(node: pg.Constraint) -> Iterable[str]:
 
 def _constraint_nodes(nodes: Iterable[pg.Node]) -> Iterable[pg.Constraint]:
     return (one.constraint for one in nodes if one.WhichOneof("node") == "constraint")
+
+
+def bound(node: pg.PartitionBoundSpec) -> Bound:
+    """Read the rows that a part takes."""
+    if node.is_default:
+        return Bound(is_default=True)
+    if node.strategy == "h":
+        return Bound(hashed=(node.modulus, node.remainder))
+    return Bound(
+        lower=tuple(expression_text(one) for one in node.lowerdatums),
+        upper=tuple(expression_text(one) for one in node.upperdatums),
+        values=tuple(expression_text(one) for one in node.listdatums),
+    )
 
 
 def table_elements(nodes: Iterable[pg.Node]) -> tuple[tuple[Column, ...], tuple[Constraint, ...]]:

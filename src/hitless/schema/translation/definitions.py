@@ -27,7 +27,7 @@ from hitless.schema.actions.tables import CreateTable, Persistence
 from hitless.schema.actions.values import Constraint
 from hitless.schema.names import Name, quoted
 from hitless.schema.parser import pg
-from hitless.schema.translation.columns import column, constraint, table_elements
+from hitless.schema.translation.columns import bound, column, constraint, table_elements
 from hitless.schema.translation.expressions import expression, sql_type
 from hitless.schema.translation.names import (
     name_of,
@@ -55,11 +55,17 @@ def create_table(node: pg.CreateStmt) -> Iterator[Action]:
         persistence=_PERSISTENCE.get(node.relation.relpersistence, Persistence.PERMANENT),
         if_not_exists=node.if_not_exists,
         partition_of=parents[0] if is_part and parents else None,
-        is_default_partition=is_part and node.partbound.is_default,
+        bound=bound(node.partbound) if is_part else None,
         is_partitioned=node.HasField("partspec"),
+        partition_key=_partition_key(node.partspec),
         inherits=() if is_part else parents,
         reads=tuple(relation(one.relation) for one in likes),
     )
+
+
+def _partition_key(node: pg.PartitionSpec) -> tuple[str, ...]:
+    names = tuple(one.partition_elem.name for one in node.part_params)
+    return names if all(names) else ()
 
 
 def create_foreign_table(node: pg.CreateForeignTableStmt) -> Iterator[Action]:
