@@ -16,11 +16,15 @@ RELEASE: dict[str, Cases] = {
             "DROP VIEW v; CREATE TABLE u (id int);",
             "CREATE TYPE colour AS ENUM ('red'); ALTER TABLE t DROP COLUMN a;",
             "DO $$ BEGIN ALTER TABLE t ADD COLUMN b text; ALTER TABLE t DROP COLUMN a; END $$",
+            case(EXPAND, CONTRACT + "ALTER TABLE t DROP COLUMN name;", one_release=True),
+            case(CONTRACT + "ALTER TABLE t DROP COLUMN name;", EXPAND, one_release=True),
             # as a tool prints it that splits a column in one go
             EXPAND + "UPDATE t SET full_name = name; ALTER TABLE t DROP COLUMN name;",
         ],
         [
             case(EXPAND, CONTRACT + "ALTER TABLE t DROP COLUMN name;"),
+            case(EXPAND, "CREATE TABLE u (id int)", one_release=True),
+            case("CREATE VIEW v AS SELECT 1", "DROP VIEW v; CREATE VIEW v AS SELECT 2;", one_release=True),
             "ALTER TABLE t ADD COLUMN a text; ALTER TABLE t DROP COLUMN a;",
             "DROP VIEW v; CREATE VIEW v AS SELECT 1;",
             "DROP FUNCTION f(); CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';",

@@ -59,7 +59,8 @@ def default_dropped(step: Step) -> Iterator[Trouble]:
     fails = "fail from this moment on" if required else "write NULL from this moment on"
     if column is None:
         fails = "write NULL, or fail if it is NOT NULL, from this moment on"
-    steps = [alter(action, f"ALTER COLUMN {quoted(action.column)} DROP NOT NULL")] if required else []
+    steps = ["-- or let INSERTs without it pass until then:"] if required else []
+    steps += [alter(action, f"ALTER COLUMN {quoted(action.column)} DROP NOT NULL")] if required else []
     yield Trouble(
         message=f"INSERTs that leave {action.column} out, as code that does not know it or counts on the default does, "
         f"{fails}",

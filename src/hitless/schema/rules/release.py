@@ -8,7 +8,7 @@ asks when it runs: whether a version still uses what goes, and whether the backf
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hitless.schema.actions.data import Write
 from hitless.schema.actions.objects import CreateIndex
@@ -39,27 +39,46 @@ _ROW_ADDRESSES = {"id", "ctid"}
 
 
 def mixes_expand_and_contract(end: FileEnd) -> Iterator[Trouble]:
-    """Additive and destructive statements in one file."""
-    expands = [one for one in end.session.done if one.side is Side.EXPANDS]
-    contracts = [one for one in end.session.done if one.side is Side.CONTRACTS]
-    if not expands or not contracts:
+    """Additive and destructive statements in one file, or in one release."""
+    here = [("", one) for one in end.session.done if one.side is not None]
+    sides = {one.side for _, one in (*end.earlier, *here)}
+    if not here or len(sides) < len(Side):
         return
-    given = {full(name, end.catalog): one for one in end.session.done if (name := provides(one.action)) is not None}
-    taken = {full(name, end.catalog) for one in contracts for name in gone(one.action)}
-    contracts = [one for one in contracts if not _is_replaced(one, given, end.catalog)]
-    expands = [one for one in expands if not _replaces(one, taken, end.catalog)]
-    if not expands or not contracts:
-        return
-    first, last = expands[0], contracts[0]
-    yield Trouble(
-        message=f"line {first.line} adds what new code needs, and this takes away what old code needs: there is no "
-        "moment in between at which both can run",
-        fix="-- move it to a file of a later release, when no version uses it any more",
-        at=last,
-    )
+    given = {full(name, end.catalog) for _, one in (*end.earlier, *here) if (name := provides(one.action)) is not None}
+    taken = {full(name, end.catalog) for _, one in (*end.earlier, *here) for name in gone(one.action)}
+
+    def of(side: Side, among: Iterable[tuple[str, Done]]) -> Iterator[tuple[str, Done]]:
+        replaced = _is_replaced if side is Side.CONTRACTS else _replaces
+        names = given if side is Side.CONTRACTS else taken
+        return (one for one in among if one[1].side is side and not replaced(one[1], names, end.catalog))
+
+    for side, other, message in _MIXED:
+        last, first = next(of(side, here), None), next(of(other, (*end.earlier, *here)), None)
+        if last is not None and first is not None:
+            yield Trouble(
+                message=message.format(f"{first[0]}:{first[1].line}" if first[0] else f"line {first[1].line}"),
+                fix="-- move what takes something away to a later release, when no version uses it any more",
+                at=last[1],
+            )
+            return
 
 
-def _is_replaced(done: Done, given: dict[Name, Done], catalog: Catalog) -> bool:
+_NEVER = "there is no moment in between at which both can run"
+_MIXED = (
+    (
+        Side.CONTRACTS,
+        Side.EXPANDS,
+        f"{{}} adds what new code needs, and this takes away what old code needs: {_NEVER}",
+    ),
+    (
+        Side.EXPANDS,
+        Side.CONTRACTS,
+        f"{{}} takes away what old code needs, and this adds what new code needs: {_NEVER}",
+    ),
+)
+
+
+def _is_replaced(done: Done, given: set[Name], catalog: Catalog) -> bool:
     names = [full(one, catalog) for one in gone(done.action)]
     return bool(names) and all(one in given for one in names)
 

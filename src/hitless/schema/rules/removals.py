@@ -192,10 +192,11 @@ def drop_cascades(step: Step) -> Iterator[Trouble]:
         case _:
             return
     if used:
-        goes = f"{', '.join(known)} goes too, and" if known else "views, foreign keys and functions may go too:"
+        goes = f"{', '.join(known)} goes too" if known else "views, foreign keys and functions may go too"
         yield Trouble(
-            message=f"CASCADE drops all that depends on it: {goes} nothing in the file says what",
+            message=f"CASCADE drops whatever depends on it, and nothing in the file says what: {goes}",
             fix=script("-- name what goes, each in its own statement; without CASCADE PostgreSQL tells you:", plain),
+            severity=None if known or isinstance(action, Drop) else Severity.WARNING,  # ORMs write it at every column
         )
 
 
