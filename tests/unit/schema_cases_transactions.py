@@ -99,6 +99,8 @@ TRANSACTIONS: dict[str, Cases] = {
             "BEGIN; ALTER TABLE t ADD COLUMN a integer; COMMIT; BEGIN; UPDATE t SET a = 1; COMMIT;",
             "BEGIN; ALTER TABLE t ADD COLUMN a integer; INSERT INTO u VALUES (1); COMMIT;",
             "BEGIN; CREATE TABLE t (a integer); INSERT INTO t SELECT a FROM u; COMMIT;",
+            "BEGIN; ALTER TABLE t ADD a integer; UPDATE alembic_version SET version_num = 'b'; COMMIT;",
+            "BEGIN; ALTER TABLE t ADD a integer; UPDATE settings SET value = 1 WHERE id = 7; COMMIT;",
         ],
     ),
     "index-may-stay-invalid": cases(

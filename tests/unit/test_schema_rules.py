@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import pytest
 from schema_cases import Case, Cases
+from schema_cases_compatibility import COMPATIBILITY
 from schema_cases_lint import LINT
 from schema_cases_locks import LOCKS
+from schema_cases_release import RELEASE
+from schema_cases_rows import ROWS
+from schema_cases_style import OPTIONAL, STYLE
 from schema_cases_transactions import TRANSACTIONS
 
 from hitless.schema.linting import lint
@@ -17,7 +21,16 @@ from hitless.schema.reading.source import Source
 from hitless.schema.rules.registry import RULES
 from hitless.schema.rules.rule import Severity
 
-CASES: dict[str, Cases] = {**LOCKS, **TRANSACTIONS, **LINT}
+CASES: dict[str, Cases] = {
+    **LOCKS,
+    **TRANSACTIONS,
+    **COMPATIBILITY,
+    **ROWS,
+    **RELEASE,
+    **OPTIONAL,
+    **STYLE,
+    **LINT,
+}
 
 
 def each(kind: str) -> list[object]:

@@ -30,9 +30,10 @@ from hitless.schema.rules.meta import (
     FOREIGN_ENCODING,
     INCLUDED,
 )
-from hitless.schema.rules.registry import RULES
+from hitless.schema.rules.registry import CONTRACTS, RULES
 from hitless.schema.rules.rule import FileEnd, Rule, Settings, Severity, Step, Trouble, ground_of
 from hitless.schema.session import Done, Session
+from hitless.schema.sides import side_of
 
 MOST_UNREAD = 10
 """Places told per file: what is no SQL at all has one on every line."""
@@ -158,6 +159,7 @@ class _FileRun:
             for inner in action.actions:
                 self._act(inner, one, begun)
             return effect
+        side = side_of(action, self.catalog)
         self._apply(action)
         done = Done(
             action=action,
@@ -167,6 +169,7 @@ class _FileRun:
             transaction=begun.transaction,
             in_block=begun.in_block,
             statement=len(self.statements),
+            side=side,
         )
         self.session = replace(self.session.after(action, line), done=self.session.done.followed_by(done))
         return effect
@@ -237,10 +240,12 @@ class _FileRun:
                 message = f"{', '.join(allowance.rules)} allowed without a reason: nothing is allowed"
                 open_findings.append(self._finding(ALLOWED_WITHOUT_REASON, *place, message))
                 continue
-            for rule in sorted(said & RULES.keys()):
-                meant = [one for one in open_findings if one.rule == rule and first <= one.line <= last]
+            wanted = [{rule} for rule in sorted(said & RULES.keys())]
+            for rules in [CONTRACTS] if allowance.is_contract else wanted:
+                meant = [one for one in open_findings if one.rule in rules and first <= one.line <= last]
                 if not meant:
-                    message = f"{rule} finds nothing here"
+                    is_contract = allowance.is_contract
+                    message = "nothing here takes anything away" if is_contract else f"{min(rules)} finds nothing here"
                     open_findings.append(self._finding(ALLOWED_IN_VAIN, *place, message))
                 allowed += [replace(one, reason=allowance.reason) for one in meant]
                 open_findings = [one for one in open_findings if one not in meant]

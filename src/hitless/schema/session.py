@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from hitless.schema.actions.action import Action
 from hitless.schema.actions.session import Boundary, SetVariable, TransactionStep
 from hitless.schema.effects.effect import Effect
+
+
+class Side(StrEnum):
+    """What an action is to a release."""
+
+    EXPANDS = "expands"  # new code needs it
+    CONTRACTS = "contracts"  # old code needs what it takes away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +25,9 @@ class Done:
     Attributes:
         line, column: where it stands.
         transaction: number of the transaction; statements on their own have one each.
-        in_block: it is a transaction that was begun.
+            in_block: it is a transaction that was begun.
         statement: number of its statement in the file.
+            side: of a release; None = neither, or of use to nobody yet.
     """
 
     action: Action
@@ -28,6 +37,7 @@ class Done:
     transaction: int
     in_block: bool
     statement: int
+    side: Side | None = None
 
 
 class Story:

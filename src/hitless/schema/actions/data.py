@@ -20,6 +20,8 @@ class Write(Action):
         source: where an INSERT gets its rows from.
         rows: of VALUES.
         reads: other tables that are read.
+        assigned: columns that an UPDATE sets, each with its value where it has one of its own.
+        parts: columns of which it sets fields or elements.
     """
 
     verb: Literal["insert", "update", "delete", "merge", "copy"]
@@ -30,6 +32,8 @@ class Write(Action):
     rows: int = 0
     reads: tuple[Name, ...] = ()
     on_conflict: bool = False
+    assigned: tuple[tuple[str, Expression], ...] = ()
+    parts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

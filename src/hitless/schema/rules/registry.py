@@ -4,9 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hitless.schema.rules import indexes, locks, meta, transactions, waiting
+from hitless.schema.rules import (
+    demands,
+    indexes,
+    locks,
+    meta,
+    optional,
+    release,
+    removals,
+    renames,
+    rows,
+    style,
+    transactions,
+    waiting,
+)
 from hitless.schema.rules.rule import Rule
 
-_FAMILIES = (locks.RULES, indexes.RULES, waiting.RULES, transactions.RULES, meta.RULES)
+_FAMILIES = (
+    locks.RULES,
+    indexes.RULES,
+    waiting.RULES,
+    transactions.RULES,
+    renames.RULES,
+    removals.RULES,
+    demands.RULES,
+    rows.RULES,
+    release.RULES,
+    optional.RULES,
+    style.RULES,
+    meta.RULES,
+)
 
 RULES: Mapping[str, Rule] = {rule.id: rule for family in _FAMILIES for rule in family}
+
+CONTRACTS = frozenset(rule.id for rule in RULES.values() if rule.is_contract)
+"""Rules that `-- hitless: contract CHANGE` lets pass."""

@@ -54,6 +54,7 @@ class Family(StrEnum):
     DATA_LOSS = "data loss"
     DATA = "data"
     RELEASE = "release"
+    OPTIONAL = "optional"
     STYLE = "style"
     LINT = "lint"
 
@@ -166,6 +167,7 @@ class Rule:
         summary: what it finds, in one sentence.
         why: what goes wrong otherwise.
         safe: what to do instead, in words.
+        is_contract: it is about what is taken away, and `-- hitless: contract CHANGE` lets it pass.
     """
 
     id: str
@@ -176,3 +178,4 @@ class Rule:
     safe: str
     on_action: OnAction | None = None
     on_file: OnFile | None = None
+    is_contract: bool = False

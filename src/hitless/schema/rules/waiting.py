@@ -16,6 +16,7 @@ from hitless.schema.actions.tables import DropConstraint, ValidateConstraint
 from hitless.schema.effects.effect import Lock, Work
 from hitless.schema.effects.locks import LockMode
 from hitless.schema.names import Name, quoted
+from hitless.schema.rules.release import is_unbounded
 from hitless.schema.rules.rule import Family, FileEnd, Rule, Severity, Step, Trouble
 from hitless.schema.rules.writing import build_index_on_parts, script
 from hitless.schema.session import Done
@@ -129,10 +130,8 @@ def lock_held_while_working(step: Step) -> Iterator[Trouble]:
 
 def _works(step: Step) -> bool:
     """Tell whether an action goes through many rows of a table in use."""
-    action = step.action
-    if isinstance(action, Write):
-        many = action.verb in {"update", "delete", "merge"} or action.source in {"query", "file", "stdin"}
-        return many and (step.is_in_use(action.table) or any(map(step.is_in_use, action.reads)))
+    if isinstance(step.action, Write):
+        return is_unbounded(step.action, step.before)
     return any(one.work is not Work.NONE and step.is_in_use(one.relation) for one in step.effect.locks)
 
 

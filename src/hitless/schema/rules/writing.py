@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from hitless.schema.actions.objects import CreateIndex
 from hitless.schema.actions.tables import AddConstraint, TableAction
 from hitless.schema.actions.values import Column
+from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.effects.alter_table import NOT_NULL_NOT_VALID
 from hitless.schema.names import Name, derived, quoted
 
@@ -85,3 +88,19 @@ def build_index_on_parts(action: CreateIndex, parts: tuple[Name, ...]) -> str:
         steps.append(f"ALTER INDEX {quoted(name)} ATTACH PARTITION {quoted(own)}")
     note = () if parts else ("-- for each part, here called part:",)
     return script(steps[0], *note, *steps[1:])
+
+
+def size_of(table: Name, catalog: Catalog) -> str:
+    """Say how large a table is, where that is known."""
+    rows = catalog.rows_of(table)
+    return "" if rows is None else f" of about {rows:,} rows"
+
+
+def contract(change: tuple[str, ...], statement: str) -> str:
+    """Write what takes something away, as the last part of a change that is named."""
+    name = "-".join(re.sub(r"[^a-z0-9]+", "-", one.lower()).strip("-") for one in change)
+    return script(
+        "-- after the last version that uses it, the one that a rollback returns to included; in a file of its own:",
+        f"-- hitless: contract {name}",
+        statement,
+    )

@@ -64,7 +64,7 @@ def alter_table(node: pg.AlterTableStmt, offset: Callable[[int], int]) -> Iterat
     facts = {
         "table": relation(node.relation),
         "relation": RELATIONS.get(node.objtype, RelationKind.TABLE),
-        "only": not node.relation.inh,
+        "only": not node.relation.inh and node.objtype != pg.OBJECT_TYPE,
         "if_exists": node.missing_ok,
     }
     for item in node.cmds:

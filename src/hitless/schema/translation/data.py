@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Literal
 
 from hitless.schema.actions.action import Action
 from hitless.schema.actions.data import Call, Cluster, LockTables, Read, Truncate, Vacuum, Write
+from hitless.schema.actions.values import Expression
 from hitless.schema.names import Name
 from hitless.schema.parser import Message, pg
 from hitless.schema.translation.expressions import expression
@@ -25,6 +27,7 @@ def insert(node: pg.InsertStmt) -> Iterator[Action]:
         rows=len(select.values_lists),
         reads=_others(node, table),
         on_conflict=node.HasField("on_conflict_clause"),
+        parts=frozenset(_parts(node.cols)),
     )
 
 
@@ -36,7 +39,21 @@ def _source(node: pg.InsertStmt, select: pg.SelectStmt) -> Literal["defaults", "
 
 def update(node: pg.UpdateStmt) -> Iterator[Action]:
     """Read UPDATE."""
-    yield _change("update", node, columns=_targets(node.target_list))
+    change = _change("update", node, columns=_targets(node.target_list))
+    yield replace(change, assigned=tuple(_assigned(node)), parts=frozenset(_parts(node.target_list)))
+
+
+def _assigned(node: pg.UpdateStmt) -> Iterator[tuple[str, Expression]]:
+    for one in node.target_list:
+        if one.WhichOneof("node") == "res_target" and one.res_target.val.WhichOneof("node") != "multi_assign_ref":
+            yield one.res_target.name, expression(one.res_target.val)
+
+
+def _parts(nodes: Iterable[pg.Node]) -> Iterator[str]:
+    """`SET address.street = ...` and `SET tags[1] = ...` leave the rest of the column as it is."""
+    for one in nodes:
+        if one.WhichOneof("node") == "res_target" and one.res_target.indirection:
+            yield one.res_target.name
 
 
 def delete(node: pg.DeleteStmt) -> Iterator[Action]:
@@ -46,7 +63,7 @@ def delete(node: pg.DeleteStmt) -> Iterator[Action]:
 
 def _change(
     verb: Literal["update", "delete"], node: pg.UpdateStmt | pg.DeleteStmt, columns: tuple[str, ...] = ()
-) -> Action:
+) -> Write:
     table = relation(node.relation)
     where = expression(node.where_clause) if node.HasField("where_clause") else None
     return Write(verb=verb, table=table, columns=columns, where=where, reads=_others(node, table))

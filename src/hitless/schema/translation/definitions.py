@@ -24,7 +24,7 @@ from hitless.schema.actions.objects import (
     IndexKey,
 )
 from hitless.schema.actions.tables import CreateTable, Persistence
-from hitless.schema.actions.values import Constraint, ConstraintKind
+from hitless.schema.actions.values import Constraint
 from hitless.schema.names import Name, quoted
 from hitless.schema.parser import pg
 from hitless.schema.translation.columns import bound, column, constraint, table_elements
@@ -269,7 +269,7 @@ def create_domain(node: pg.CreateDomainStmt) -> Iterator[Action]:
 
 
 def _checks(written: Iterable[pg.Constraint]) -> Iterator[Constraint]:
-    return (found for one in written if (found := constraint(one)).kind is ConstraintKind.CHECK and found.check)
+    return (constraint(one) for one in written if one.contype == pg.CONSTR_CHECK)
 
 
 def create_sequence(node: pg.CreateSeqStmt) -> Iterator[Action]:

@@ -1,0 +1,346 @@
+"""Rules about rows: what fails because of them, and what loses them.
+
+What depends on the rows cannot be seen in a file; so each finding brings the query that finds the rows in the way. It
+belongs on a replica or a copy: it reads the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hitless.schema.actions.data import Truncate
+from hitless.schema.actions.objects import AlterDomain, CreateIndex
+from hitless.schema.actions.tables import (
+    AddConstraint,
+    AlterColumnType,
+    SetNotNull,
+    SetPersistence,
+    ValidateConstraint,
+)
+from hitless.schema.actions.values import Constraint, ConstraintKind, SqlType
+from hitless.schema.effects.effect import Work
+from hitless.schema.effects.types import loses_values
+from hitless.schema.names import Name, listed, literal, quoted
+from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
+from hitless.schema.rules.writing import build_index, script, size_of, validated_later
+
+BEFORE = "-- on a replica, before: it must find nothing"
+
+
+def unique_may_fail(step: Step) -> Iterator[Trouble]:
+    """UNIQUE and PRIMARY KEY over columns that are there, built in one go."""
+    action = step.action
+    if isinstance(action, AddConstraint) and action.constraint.kind in {
+        ConstraintKind.UNIQUE,
+        ConstraintKind.PRIMARY_KEY,
+    }:
+        columns, where = action.constraint.columns, ""
+        if action.constraint.using_index is not None:
+            return
+        name = action.constraint.named_for(action.table.name)
+    elif isinstance(action, CreateIndex) and action.is_unique and not action.concurrently:
+        columns = tuple(key.column or key.text for key in action.keys)
+        where = f" WHERE {action.where.text}" if action.where else ""
+        name = action.name or f"{action.table.name}_unique"
+    else:
+        return
+    if not step.is_in_use(action.table) or _is_unique_already(step, action.table, columns):
+        return
+    yield Trouble(
+        message=f"two rows of {action.table} with the same {', '.join(columns)} let it fail",
+        fix=script(
+            BEFORE,
+            duplicates(action.table, columns, where),
+            build_index(name, action.table, f"({_keys(action, columns)}){where}", unique=True),
+        ),
+    )
+
+
+def _keys(action: AddConstraint | CreateIndex, columns: tuple[str, ...]) -> str:
+    if isinstance(action, CreateIndex):
+        return ", ".join(quoted(key.column) if key.column else key.text for key in action.keys)
+    return listed(columns)
+
+
+def duplicates(table: Name, columns: tuple[str, ...], where: str = "") -> str:
+    """Write the query that finds rows which keep columns from being unique; NULLs are never equal."""
+    names = ", ".join(quoted(one) if one.isidentifier() else one for one in columns)
+    filled = " AND ".join(f"({quoted(one) if one.isidentifier() else one}) IS NOT NULL" for one in columns)
+    condition = f"{where} AND {filled}" if where else f" WHERE {filled}"
+    return f"SELECT {names}, count(*) FROM {table}{condition} GROUP BY {names} HAVING count(*) > 1 LIMIT 20"
+
+
+def _is_unique_already(step: Step, table: Name, columns: tuple[str, ...]) -> bool:
+    return any(
+        one.is_unique
+        and one.is_valid
+        and not one.is_partial
+        and not one.has_expressions
+        and set(one.columns) <= set(columns)
+        for one in step.before.indexes_on(table)
+        if one.columns
+    )
+
+
+def concurrent_unique_may_fail(step: Step) -> Iterator[Trouble]:
+    """CREATE UNIQUE INDEX CONCURRENTLY: what fails leaves an invalid index."""
+    action = step.action
+    if not isinstance(action, CreateIndex) or not action.is_unique or not action.concurrently:
+        return
+    columns = tuple(key.column or key.text for key in action.keys)
+    if step.is_in_use(action.table) and not _is_unique_already(step, action.table, columns):
+        where = f" WHERE {action.where.text}" if action.where else ""
+        yield Trouble(
+            message=f"two rows of {action.table} with the same {', '.join(columns)} let it fail, and leave an invalid "
+            "index that still costs every write",
+            fix=script(BEFORE, duplicates(action.table, columns, where)),
+        )
+
+
+def not_null_may_fail(step: Step) -> Iterator[Trouble]:
+    """SET NOT NULL on what may hold NULL, as far as is known."""
+    action = step.action
+    if isinstance(action, SetNotNull):
+        column = action.column
+    elif isinstance(action, AddConstraint) and action.constraint.kind is ConstraintKind.NOT_NULL:
+        column = action.constraint.columns[0]
+    else:
+        return
+    if step.effect.work is not Work.NONE and step.is_in_use(action.table):
+        yield Trouble(
+            message=f"one row of {action.table} without {column} lets it fail, and nothing that is known says that "
+            "there is none",
+            fix=script(BEFORE, f"SELECT count(*) FROM {action.table} WHERE {quoted(column)} IS NULL"),
+        )
+
+
+def constraint_may_fail(step: Step) -> Iterator[Trouble]:
+    """CHECK and FOREIGN KEY that are checked as they are added."""
+    action = step.action
+    if not isinstance(action, AddConstraint) or not step.is_in_use(action.table):
+        return
+    constraint = action.constraint
+    query = breaking_rows(action.table, constraint)
+    if constraint.is_valid and constraint.is_enforced and query is not None:
+        yield Trouble(
+            message=f"one row of {action.table} that breaks it lets it fail",
+            fix=script(BEFORE, query, *validated_later(action)),
+        )
+
+
+def validation_may_fail(step: Step) -> Iterator[Trouble]:
+    """VALIDATE CONSTRAINT, and its query."""
+    action = step.action
+    if isinstance(action, ValidateConstraint):
+        table = step.before.table(action.table)
+        constraint = table.constraints.get(action.name) if table else None
+        if constraint is not None and constraint.is_valid:
+            return
+        query = breaking_rows(action.table, constraint) if constraint else None
+        fix = script(BEFORE, query) if query else "-- look for rows that break it before"
+        yield Trouble(message=f"one row of {action.table} that breaks {action.name} lets it fail", fix=fix)
+    elif isinstance(action, AlterDomain) and action.change == "validate constraint":
+        yield Trouble(
+            message=f"one value of the domain {action.domain} that breaks {action.name} lets it fail",
+            fix="-- look for values that break it before",
+        )
+
+
+def breaking_rows(table: Name, constraint: Constraint) -> str | None:
+    """Write the query that finds rows which break a CHECK, a NOT NULL or a foreign key."""
+    if constraint.kind is ConstraintKind.CHECK and constraint.check is not None:
+        return f"SELECT count(*) FROM {table} WHERE NOT ({constraint.check.text})"
+    if constraint.kind is ConstraintKind.NOT_NULL:
+        return f"SELECT count(*) FROM {table} WHERE {quoted(constraint.columns[0])} IS NULL"
+    if constraint.kind is ConstraintKind.FOREIGN_KEY and constraint.references is not None:
+        there = constraint.referenced or (("id",) if len(constraint.columns) == 1 else constraint.columns)
+        pairs = zip(there, constraint.columns, strict=False)
+        joined = " AND ".join(f"there.{quoted(one)} = here.{quoted(other)}" for one, other in pairs)
+        filled = " AND ".join(f"here.{quoted(one)} IS NOT NULL" for one in constraint.columns)
+        return (
+            f"SELECT count(*) FROM {table} AS here WHERE {filled} AND NOT EXISTS "
+            f"(SELECT FROM {constraint.references} AS there WHERE {joined})"
+        )
+    return None
+
+
+_INTEGERS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
+_TEXTS = {"text", "varchar", "character", "citext"}
+
+
+def type_loses_values(step: Step) -> Iterator[Trouble]:
+    """ALTER COLUMN TYPE to what does not take, or does not keep, every value."""
+    action = step.action
+    if not isinstance(action, AlterColumnType) or not step.is_in_use(action.table):
+        return
+    column = step.before.column(action.table, action.column)
+    if column is None or not _may_lose(column.stored_type, action.type):
+        return
+    yield Trouble(
+        message=f"not every {column.stored_type} in {action.column} of {action.table}"
+        f"{size_of(action.table, step.before)} is a {action.type}: the statement fails on the first that is none, or "
+        "changes it without a word; so do writes of code that runs",
+        fix=script(
+            BEFORE, lossy_values(action.table, action.column, column.stored_type, action.type, step.settings.postgres)
+        ),
+    )
+
+
+def _may_lose(old: SqlType, new: SqlType) -> bool:
+    if new.name in _TEXTS and not new.arguments and new.name != "character":
+        return False
+    stamps = ("timestamp", "date")
+    if old.name == "date" and new.name.startswith(stamps):
+        return False
+    widening = {("real", "double precision"), ("json", "text"), ("jsonb", "json"), ("smallint", "real")}
+    widening |= {(one, "double precision") for one in ("smallint", "integer")} | {(one, "numeric") for one in _INTEGERS}
+    return (old.name, new.name) not in widening and loses_values(old, new)
+
+
+def lossy_values(table: Name, column: str, old: SqlType, new: SqlType, postgres: int) -> str:
+    """Write the query that finds values which the new type does not take, or does not keep."""
+    name = quoted(column)
+    if new.name in {"varchar", "character"} and old.name in _TEXTS and new.arguments:
+        return f"SELECT count(*) FROM {table} WHERE char_length({name}) > {new.arguments[0]}"
+    if new.name in _INTEGERS and old.name in {*_INTEGERS, "numeric", "real", "double precision"}:
+        most = _INTEGERS[new.name]
+        return (
+            f"SELECT count(*) FROM {table} WHERE {name} NOT BETWEEN -{most} AND {most - 1} OR {name} <> trunc({name})"
+        )
+    if old.name in _TEXTS and postgres >= 16:  # noqa: PLR2004 - pg_input_is_valid
+        return f"SELECT count(*) FROM {table} WHERE NOT pg_input_is_valid({name}, {literal(str(new))})"
+    back = f"{name}::{new}::{old}"
+    return f"SELECT count(*) FROM {table} WHERE {back}::text IS DISTINCT FROM {name}::text"
+
+
+def truncated(step: Step) -> Iterator[Trouble]:
+    """TRUNCATE."""
+    action = step.action
+    if isinstance(action, Truncate):
+        for table in action.tables:
+            if step.is_in_use(table):
+                yield Trouble(
+                    message=f"every row of {table}{size_of(table, step.before)} is lost, and nobody can read or write "
+                    "it until the transaction ends",
+                    fix="-- delete in batches, what nobody uses, outside of any migration",
+                )
+
+
+def truncate_cascades(step: Step) -> Iterator[Trouble]:
+    """TRUNCATE ... CASCADE."""
+    action = step.action
+    if not isinstance(action, Truncate) or not action.cascade:
+        return
+    others = {
+        str(table.name): None
+        for one in action.tables
+        for table, _ in step.before.foreign_keys_to(one)
+        if table.name not in {step.before.resolve(name) for name in action.tables}
+    }
+    if others or any(step.is_in_use(table) for table in action.tables):
+        which = ", ".join(others) or "every table with a foreign key to it, and to those in turn,"
+        yield Trouble(
+            message=f"{which} loses every row too",
+            fix="-- name every table that is meant, without CASCADE: PostgreSQL tells you what is missing",
+        )
+
+
+def made_unlogged(step: Step) -> Iterator[Trouble]:
+    """SET UNLOGGED."""
+    action = step.action
+    if isinstance(action, SetPersistence) and not action.is_logged and step.is_in_use(action.table):
+        yield Trouble(
+            message=f"{action.table} is empty after a crash, and is not there on replicas",
+            fix=script("-- keep it logged; rows that may be lost belong into a table of their own", "SELECT 1"),
+        )
+
+
+def _precheck(rule: str, severity: Severity, summary: str, why: str) -> Rule:
+    return Rule(
+        id=rule,
+        family=Family.DATA,
+        severity=severity,
+        summary=summary,
+        why=why,
+        safe="Run the query of the finding on a replica first, and mend what it finds in batches.",
+        on_action=_CHECKS[rule],
+    )
+
+
+_CHECKS = {
+    "unique-may-fail": unique_may_fail,
+    "concurrent-unique-may-fail": concurrent_unique_may_fail,
+    "not-null-may-fail": not_null_may_fail,
+    "constraint-may-fail": constraint_may_fail,
+    "validation-may-fail": validation_may_fail,
+}
+
+RULES = (
+    _precheck(
+        "unique-may-fail",
+        Severity.WARNING,
+        "UNIQUE or PRIMARY KEY over columns that may hold the same twice.",
+        "The first pair of equal rows lets the migration fail, after everybody has waited for it.",
+    ),
+    _precheck(
+        "concurrent-unique-may-fail",
+        Severity.OFF,
+        "CREATE UNIQUE INDEX CONCURRENTLY over columns that may hold the same twice.",
+        "The first pair of equal rows lets it fail, and an invalid index stays that every write keeps up to date.",
+    ),
+    _precheck(
+        "not-null-may-fail",
+        Severity.WARNING,
+        "NOT NULL is set on a column that may hold NULL.",
+        "The first row without a value lets the migration fail.",
+    ),
+    _precheck(
+        "constraint-may-fail",
+        Severity.WARNING,
+        "A CHECK or foreign key is checked as it is added.",
+        "The first row that breaks it lets the migration fail; added NOT VALID, it lets only VALIDATE fail.",
+    ),
+    _precheck(
+        "validation-may-fail",
+        Severity.OFF,
+        "VALIDATE CONSTRAINT may find rows that break it.",
+        "The first such row lets the migration fail; nobody waits for it, but the release does.",
+    ),
+    Rule(
+        id="type-loses-values",
+        family=Family.DATA_LOSS,
+        severity=Severity.ERROR,
+        summary="A column gets a type that does not take, or does not keep, every value of the old one.",
+        why="A value that does not fit lets the migration fail; one that is rounded or cut is lost without a word. "
+        "Versions that still run write values of the old type.",
+        safe="A second column of the new type, filled and compared before anything reads it.",
+        on_action=type_loses_values,
+    ),
+    Rule(
+        id="table-truncated",
+        family=Family.DATA_LOSS,
+        severity=Severity.ERROR,
+        summary="TRUNCATE of a table that others may use.",
+        why="The rows cannot be brought back, and readers wait for ACCESS EXCLUSIVE.",
+        safe="Delete in batches what nobody uses.",
+        on_action=truncated,
+    ),
+    Rule(
+        id="truncate-cascades",
+        family=Family.DATA_LOSS,
+        severity=Severity.ERROR,
+        summary="TRUNCATE with CASCADE.",
+        why="Every table with a foreign key to it is emptied too, and those with one to that.",
+        safe="Name every table that is meant.",
+        on_action=truncate_cascades,
+    ),
+    Rule(
+        id="table-made-unlogged",
+        family=Family.DATA_LOSS,
+        severity=Severity.ERROR,
+        summary="A table becomes UNLOGGED.",
+        why="It is emptied by a crash, and replicas have nothing of it: a failover loses every row.",
+        safe="Keep it logged.",
+        on_action=made_unlogged,
+    ),
+)
