@@ -8,8 +8,10 @@ from hitless.schema.actions.objects import CreateIndex
 from hitless.schema.actions.tables import AddConstraint, TableAction
 from hitless.schema.actions.values import Column
 from hitless.schema.catalog.catalog import Catalog
-from hitless.schema.effects.alter_table import NOT_NULL_NOT_VALID
+from hitless.schema.effects.ground import NOT_NULL_NOT_VALID
 from hitless.schema.names import Name, derived, quoted
+
+BACKFILL = "-- fill the rows in batches, outside of any migration, for example: hitless migrate backfill"
 
 
 def script(*statements: str) -> str:
