@@ -27,6 +27,7 @@ CREATE TABLE logs (at date NOT NULL, line text) PARTITION BY RANGE (at);
 CREATE TABLE logs_1 PARTITION OF logs FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
 CREATE TABLE logs_rest PARTITION OF logs DEFAULT;
 CREATE TABLE logs_2 (at date NOT NULL, line text);
+CREATE TABLE logs_4 (at date NOT NULL, line text, CHECK (at IS NOT NULL AND at >= '2026-04-01' AND at < '2026-05-01'));
 CREATE TABLE parent (a integer);
 CREATE TABLE child (a integer);
 CREATE TABLE pets (id bigint, name text, age integer);
@@ -156,6 +157,7 @@ IN_TRANSACTION: list[Tried] = [
         "ALTER TABLE users FORCE ROW LEVEL SECURITY",
         "ALTER TABLE users OWNER TO CURRENT_USER",
         "ALTER TABLE logs ATTACH PARTITION logs_2 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
+        "ALTER TABLE logs ATTACH PARTITION logs_4 FOR VALUES FROM ('2026-04-01') TO ('2026-05-01')",
         "ALTER TABLE logs DETACH PARTITION logs_1",
         "CREATE TABLE logs_3 PARTITION OF logs FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
         # names

@@ -93,12 +93,17 @@ TRANSACTIONS: dict[str, Cases] = {
             "BEGIN; ALTER TABLE t ADD COLUMN a integer; UPDATE t SET a = 1; COMMIT;",
             "BEGIN; ALTER TABLE t ADD COLUMN a integer; INSERT INTO u SELECT * FROM t; COMMIT;",
             "BEGIN; ALTER TABLE t ADD COLUMN a integer; CREATE INDEX i ON u (b); COMMIT;",
+            "BEGIN; ALTER TABLE t ADD COLUMN a integer; ALTER TABLE t VALIDATE CONSTRAINT c; COMMIT;",
         ],
         [
             "ALTER TABLE t ADD COLUMN a integer; UPDATE t SET a = 1;",
             "BEGIN; ALTER TABLE t ADD COLUMN a integer; COMMIT; BEGIN; UPDATE t SET a = 1; COMMIT;",
             "BEGIN; ALTER TABLE t ADD COLUMN a integer; INSERT INTO u VALUES (1); COMMIT;",
+            "BEGIN; ALTER TABLE t ADD a integer; CREATE INDEX i ON t (b); COMMIT;",
+            "BEGIN; ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID, VALIDATE CONSTRAINT c; COMMIT;",
             "BEGIN; CREATE TABLE t (a integer); INSERT INTO t SELECT a FROM u; COMMIT;",
+            "BEGIN; ALTER TABLE t ADD a integer; UPDATE alembic_version SET version_num = 'b'; COMMIT;",
+            "BEGIN; ALTER TABLE t ADD a integer; UPDATE settings SET value = 1 WHERE id = 7; COMMIT;",
         ],
     ),
     "index-may-stay-invalid": cases(

@@ -57,6 +57,11 @@ class Name:
         """Return it with a schema: its own, or else this one."""
         return self if self.schema is not None else Name(self.name, schema)
 
+    @property
+    def shown(self) -> str:
+        """Write it as people say it: without the schema that everything is in."""
+        return quoted(self.name) if self.schema == PUBLIC else str(self)
+
     def sibling(self, name: str) -> Name:
         """Return another name in the same schema."""
         return Name(name, self.schema)

@@ -36,8 +36,9 @@ from hitless.schema.actions.objects import (
 )
 from hitless.schema.actions.session import SetVariable, TransactionStep
 from hitless.schema.actions.tables import CreateTable, RelationKind, TableAction
-from hitless.schema.effects.alter_table import TABLE_EFFECTS, Ground
+from hitless.schema.effects.alter_table import TABLE_EFFECTS
 from hitless.schema.effects.effect import Compatibility, Effect, Lock, Phase, Work, merged
+from hitless.schema.effects.ground import Ground
 from hitless.schema.effects.locks import LockMode
 from hitless.schema.names import Name
 

@@ -17,11 +17,10 @@ from hitless.schema.actions.tables import (
     SetReplicaIdentity,
 )
 from hitless.schema.names import quoted
-from hitless.schema.rules.locks import BACKFILL
 from hitless.schema.rules.removals import views_of_column
 from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
 from hitless.schema.rules.use import HEAPS, is_used, is_used_column
-from hitless.schema.rules.writing import alter, column_definition, not_null_safely, script
+from hitless.schema.rules.writing import BACKFILL, alter, column_definition, not_null_safely, script
 
 
 def required_column_added(step: Step) -> Iterator[Trouble]:

@@ -107,12 +107,9 @@ def attach_scans(step: Step) -> Iterator[Trouble]:
     for lock in step.effect.locks:
         if lock.work is not Work.SCAN or not step.is_in_use(lock.relation):
             continue
-        part = step.before.table(lock.relation)
-        if part is not None and any(one.check and one.is_valid for one in part.constraints.values()):
-            continue
         is_rest = lock.relation != step.before.resolve(action.partition)
         yield Trouble(
-            message=f"{lock.relation} is read to the end while nobody can read or write it"
+            message=f"{lock.relation.shown} is read to the end while nobody can read or write it"
             + (", for rows that belong to the new part" if is_rest else ", to see that every row belongs there"),
             fix=_attach_fix(step, action, lock.relation, is_rest=is_rest),
             severity=step.gravity(lock.relation),
@@ -124,16 +121,16 @@ def _attach_fix(step: Step, action: AttachPartition, relation: Name, *, is_rest:
     parent = step.before.table(action.table)
     condition = action.bound.condition(parent.partition_key) if parent and action.bound else None
     if condition is None:
-        return f"-- add the bound to {relation} as CHECK ... NOT VALID, validate it, then attach: it saves the reading"
+        return f"-- add the bound to {relation.shown} as CHECK ... NOT VALID, validate it, then attach"
     name = quoted(derived(relation.name, "bound"))
     check = f"NOT ({condition})" if is_rest else condition
     return script(
-        f"ALTER TABLE {relation} ADD CONSTRAINT {name} CHECK ({check}) NOT VALID",
+        f"ALTER TABLE {relation.shown} ADD CONSTRAINT {name} CHECK ({check}) NOT VALID",
         "-- in a transaction of its own:",
-        f"ALTER TABLE {relation} VALIDATE CONSTRAINT {name}",
+        f"ALTER TABLE {relation.shown} VALIDATE CONSTRAINT {name}",
         "-- reads nothing of it now:",
         alter(action, f"ATTACH PARTITION {action.partition} {action.bound}"),
-        f"ALTER TABLE {relation} DROP CONSTRAINT {name}",
+        f"ALTER TABLE {relation.shown} DROP CONSTRAINT {name}",
     )
 
 

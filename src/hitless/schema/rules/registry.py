@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hitless.schema.rules import (
+    columns,
+    constraints,
     demands,
     indexes,
-    locks,
     meta,
     optional,
     release,
@@ -21,7 +22,8 @@ from hitless.schema.rules import (
 from hitless.schema.rules.rule import Rule
 
 _FAMILIES = (
-    locks.RULES,
+    columns.RULES,
+    constraints.RULES,
     indexes.RULES,
     waiting.RULES,
     transactions.RULES,

@@ -16,8 +16,8 @@ from enum import IntEnum, StrEnum
 
 from hitless.schema.actions.action import Action
 from hitless.schema.catalog.catalog import Catalog
-from hitless.schema.effects.alter_table import Ground
 from hitless.schema.effects.effect import Effect
+from hitless.schema.effects.ground import Ground
 from hitless.schema.names import Name
 from hitless.schema.reading.statement import Statement
 from hitless.schema.session import Done, Session

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from hitless.schema.actions.action import Action
 from hitless.schema.actions.data import Write
 from hitless.schema.actions.objects import CreateIndex, CreateView, Drop
-from hitless.schema.actions.session import TransactionStep
-from hitless.schema.actions.tables import DropConstraint, ValidateConstraint
+from hitless.schema.actions.tables import AddConstraint, DropConstraint, ValidateConstraint
 from hitless.schema.effects.effect import Lock, Work
 from hitless.schema.effects.locks import LockMode
 from hitless.schema.names import Name, quoted
+from hitless.schema.rules.release import is_unbounded
 from hitless.schema.rules.rule import Family, FileEnd, Rule, Severity, Step, Trouble
 from hitless.schema.rules.writing import build_index_on_parts, script
 from hitless.schema.session import Done
@@ -44,8 +45,8 @@ def lock_timeout_missing(step: Step) -> Iterator[Trouble]:
         return
     lock = _strong_locks(step)[0]
     yield Trouble(
-        message=f"it waits for {lock.mode.sql} on {lock.relation} as long as the longest transaction there takes, and "
-        "everybody who comes after waits behind it",
+        message=f"it waits for {lock.mode.sql} on {lock.relation.shown} as long as the longest transaction there, "
+        "and everybody who comes after waits behind it",
         fix=script(f"SET {'LOCAL ' if step.session.in_block else ''}lock_timeout = '100ms'")
         + "\n-- and try again, later each time, until it is had",
     )
@@ -69,7 +70,7 @@ def lock_timeout_long(step: Step) -> Iterator[Trouble]:
     lock = _strong_locks(step)[0]
     longest = "without an end" if wait_ms == 0 else f"up to {wait_ms / 1_000:g} s at each try"
     yield Trouble(
-        message=f"lock_timeout is {setting}: it may wait for {lock.mode.sql} on {lock.relation} {longest}, and "
+        message=f"lock_timeout is {setting}: it may wait for {lock.mode.sql} on {lock.relation.shown} {longest}, and "
         "everybody who comes after waits behind it",
         fix=script(f"SET {'LOCAL ' if step.session.in_block else ''}lock_timeout = '100ms'"),
     )
@@ -107,8 +108,8 @@ def several_tables_locked(step: Step) -> Iterator[Trouble]:
     ]
     if others and wanted[0].relation not in held:
         yield Trouble(
-            message=f"it waits for {wanted[0].relation} while it keeps everybody from {others[0]} since line "
-            f"{held[others[0]].line}; who takes the two the other way round deadlocks with it",
+            message=f"it waits for {wanted[0].relation.shown} while it keeps everybody from {others[0].shown} since "
+            f"line {held[others[0]].line}; who takes the two the other way round deadlocks with it",
             fix=script("COMMIT", "BEGIN", step.statement.text),
         )
 
@@ -119,27 +120,37 @@ def _is_of_view(done: Done) -> bool:
 
 
 def lock_held_while_working(step: Step) -> Iterator[Trouble]:
-    """A transaction keeps others from a table while it reads or writes many rows."""
-    if not step.session.in_block or isinstance(step.action, (TransactionStep, ValidateConstraint)):
+    """A transaction keeps others from a table while it reads or writes many rows.
+
+    What reads a table under a strong lock of its own is told by the rule about that.
+    """
+    if not step.session.in_block or not _works(step):
         return
-    held = _held(step) if _works(step) else {}
-    if held:
-        table, since = next(iter(held.items()))
+    own = {one.relation for one in _strong_locks(step)}
+    for table, since in _held(step).items():
+        if table in own or _adds_what_is_validated(step.action, since):
+            continue
         mode = since.effect.lock_on(table)
         yield Trouble(
-            message=f"{mode.mode.sql if mode else 'a lock'} on {table} is held since line {since.line} while this goes "
-            "through many rows",
+            message=f"{mode.mode.sql if mode else 'a lock'} on {table.shown} is held since line {since.line} while "
+            "this goes through many rows",
             fix=script("COMMIT", "BEGIN", step.statement.text),
             severity=step.gravity(table),
         )
+        return
+
+
+def _adds_what_is_validated(action: Action, since: Done) -> bool:
+    """Tell whether it is what validated-at-once tells."""
+    if not isinstance(action, ValidateConstraint) or not isinstance(since.action, AddConstraint):
+        return False
+    return since.action.constraint.named_for(since.action.table.name) == action.name
 
 
 def _works(step: Step) -> bool:
     """Tell whether an action goes through many rows of a table in use."""
-    action = step.action
-    if isinstance(action, Write):
-        many = action.verb in {"update", "delete", "merge"} or action.source in {"query", "file", "stdin"}
-        return many and (step.is_in_use(action.table) or any(map(step.is_in_use, action.reads)))
+    if isinstance(step.action, Write):
+        return is_unbounded(step.action, step.before)
     return any(one.work is not Work.NONE and step.is_in_use(one.relation) for one in step.effect.locks)
 
 
@@ -187,7 +198,7 @@ def other_end_locked(step: Step) -> Iterator[Trouble]:
     for lock in step.effect.locks:
         if lock.relation not in tables and step.is_in_use(lock.relation):
             yield Trouble(
-                message=f"{lock.mode.sql} on {lock.relation} too, for its foreign key has triggers there",
+                message=f"{lock.mode.sql} on {lock.relation.shown} too, for its foreign key has triggers there",
                 fix=script(
                     "SET lock_timeout = '100ms'", "-- drop the foreign key alone, and try again until both are had"
                 ),

@@ -8,8 +8,10 @@ from hitless.schema.actions.objects import CreateIndex
 from hitless.schema.actions.tables import AddConstraint, TableAction
 from hitless.schema.actions.values import Column
 from hitless.schema.catalog.catalog import Catalog
-from hitless.schema.effects.alter_table import NOT_NULL_NOT_VALID
+from hitless.schema.effects.ground import NOT_NULL_NOT_VALID
 from hitless.schema.names import Name, derived, quoted
+
+BACKFILL = "-- fill the rows in batches, outside of any migration, for example: hitless migrate backfill"
 
 
 def script(*statements: str) -> str:
@@ -78,6 +80,18 @@ def build_index(name: str, table: Name, definition: str, *, unique: bool = False
     return f"CREATE {'UNIQUE ' if unique else ''}INDEX CONCURRENTLY {quoted(name)} ON {table} {definition}"
 
 
+def build_index_on_parts(action: CreateIndex, parts: tuple[Name, ...]) -> str:
+    """Write the way to an index of a partitioned table that keeps no writer waiting."""
+    name, unique = index_name(action), "UNIQUE " if action.is_unique else ""
+    steps = [f"CREATE {unique}INDEX {quoted(name)} ON ONLY {action.table} {action.definition}"]
+    for part in parts or (Name("part"),):
+        own = derived(part.name, name)
+        steps.append(build_index(own, part, action.definition, unique=action.is_unique))
+        steps.append(f"ALTER INDEX {quoted(name)} ATTACH PARTITION {quoted(own)}")
+    note = () if parts else ("-- for each part, here called part:",)
+    return script(steps[0], *note, *steps[1:])
+
+
 def size_of(table: Name, catalog: Catalog) -> str:
     """Say how large a table is, where that is known."""
     rows = catalog.rows_of(table)
@@ -92,15 +106,3 @@ def contract(change: tuple[str, ...], statement: str) -> str:
         f"-- hitless: contract {name}",
         statement,
     )
-
-
-def build_index_on_parts(action: CreateIndex, parts: tuple[Name, ...]) -> str:
-    """Write the way to an index of a partitioned table that keeps no writer waiting."""
-    name, unique = index_name(action), "UNIQUE " if action.is_unique else ""
-    steps = [f"CREATE {unique}INDEX {quoted(name)} ON ONLY {action.table} {action.definition}"]
-    for part in parts or (Name("part"),):
-        own = derived(part.name, name)
-        steps.append(build_index(own, part, action.definition, unique=action.is_unique))
-        steps.append(f"ALTER INDEX {quoted(name)} ATTACH PARTITION {quoted(own)}")
-    note = () if parts else ("-- for each part, here called part:",)
-    return script(steps[0], *note, *steps[1:])
