@@ -137,9 +137,11 @@ def dependents_refuse(step: Step) -> Iterator[Trouble]:
         what = f"{action.column} of {action.table}"
     elif isinstance(action, Drop) and action.kind in {"table", "view", "materialized view"} and not action.cascade:
         gone = {step.before.resolve(one) for one in action.names}
-        known = [f"view {one.name}" for name in gone for one in step.before.views_on(name) if one.name not in gone]
+        known = [
+            f"view {one.name.shown}" for name in gone for one in step.before.views_on(name) if one.name not in gone
+        ]
         known += [
-            f"foreign key of {table.name}"
+            f"foreign key of {table.name.shown}"
             for name in gone
             for table, _ in step.before.foreign_keys_to(name)
             if table.name not in gone

@@ -201,8 +201,10 @@ def drop_cascades(step: Step) -> Iterator[Trouble]:
 
 
 def _dependents(catalog: Catalog, name: Name) -> Iterator[str]:
-    yield from (f"view {one.name}" for one in catalog.views_on(name))
-    yield from (f"foreign key of {table.name}" for table, _ in catalog.foreign_keys_to(name) if table.name != name)
+    yield from (f"view {one.name.shown}" for one in catalog.views_on(name))
+    yield from (
+        f"foreign key of {table.name.shown}" for table, _ in catalog.foreign_keys_to(name) if table.name != name
+    )
 
 
 def views_of_column(catalog: Catalog, table: Name, column: str) -> Iterator[str]:
@@ -210,7 +212,7 @@ def views_of_column(catalog: Catalog, table: Name, column: str) -> Iterator[str]
     direct = catalog.resolve(table)
     for view in catalog.views.values():
         if direct in view.reads and (view.takes_all or column in view.columns):
-            yield f"view {view.name}"
+            yield f"view {view.name.shown}"
 
 
 _KINDS: Mapping[str, tuple[tuple[str, ...], Family, str]] = {

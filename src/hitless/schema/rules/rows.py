@@ -18,6 +18,7 @@ from hitless.schema.actions.tables import (
     ValidateConstraint,
 )
 from hitless.schema.actions.values import Constraint, ConstraintKind, SqlType
+from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.effects.effect import Work
 from hitless.schema.effects.types import loses_values
 from hitless.schema.names import Name, listed, literal, quoted
@@ -120,7 +121,7 @@ def constraint_may_fail(step: Step) -> Iterator[Trouble]:
     if not isinstance(action, AddConstraint) or not step.is_in_use(action.table):
         return
     constraint = action.constraint
-    query = breaking_rows(action.table, constraint)
+    query = breaking_rows(action.table, constraint, step.before)
     if constraint.is_valid and constraint.is_enforced and query is not None:
         yield Trouble(
             message=f"one row of {action.table} that breaks it lets it fail",
@@ -136,7 +137,7 @@ def validation_may_fail(step: Step) -> Iterator[Trouble]:
         constraint = table.constraints.get(action.name) if table else None
         if constraint is not None and constraint.is_valid:
             return
-        query = breaking_rows(action.table, constraint) if constraint else None
+        query = breaking_rows(action.table, constraint, step.before) if constraint else None
         fix = script(BEFORE, query) if query else "-- look for rows that break it before"
         yield Trouble(message=f"one row of {action.table} that breaks {action.name} lets it fail", fix=fix)
     elif isinstance(action, AlterDomain) and action.change == "validate constraint":
@@ -146,14 +147,14 @@ def validation_may_fail(step: Step) -> Iterator[Trouble]:
         )
 
 
-def breaking_rows(table: Name, constraint: Constraint) -> str | None:
+def breaking_rows(table: Name, constraint: Constraint, catalog: Catalog) -> str | None:
     """Write the query that finds rows which break a CHECK, a NOT NULL or a foreign key."""
     if constraint.kind is ConstraintKind.CHECK and constraint.check is not None:
         return f"SELECT count(*) FROM {table} WHERE NOT ({constraint.check.text})"
     if constraint.kind is ConstraintKind.NOT_NULL:
         return f"SELECT count(*) FROM {table} WHERE {quoted(constraint.columns[0])} IS NULL"
     if constraint.kind is ConstraintKind.FOREIGN_KEY and constraint.references is not None:
-        there = constraint.referenced or (("id",) if len(constraint.columns) == 1 else constraint.columns)
+        there = constraint.referenced or _key_of(constraint.references, catalog) or _usual_key(constraint)
         pairs = zip(there, constraint.columns, strict=False)
         joined = " AND ".join(f"there.{quoted(one)} = here.{quoted(other)}" for one, other in pairs)
         filled = " AND ".join(f"here.{quoted(one)} IS NOT NULL" for one in constraint.columns)
@@ -162,6 +163,15 @@ def breaking_rows(table: Name, constraint: Constraint) -> str | None:
             f"(SELECT FROM {constraint.references} AS there WHERE {joined})"
         )
     return None
+
+
+def _key_of(table: Name, catalog: Catalog) -> tuple[str, ...]:
+    known = catalog.table(table)
+    return known.primary_key.columns if known and known.primary_key else ()
+
+
+def _usual_key(constraint: Constraint) -> tuple[str, ...]:
+    return ("id",) if len(constraint.columns) == 1 else constraint.columns
 
 
 _INTEGERS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
@@ -204,9 +214,8 @@ def lossy_values(table: Name, column: str, old: SqlType, new: SqlType, postgres:
         return f"SELECT count(*) FROM {table} WHERE char_length({name}) > {new.arguments[0]}"
     if new.name in _INTEGERS and old.name in {*_INTEGERS, "numeric", "real", "double precision"}:
         most = _INTEGERS[new.name]
-        return (
-            f"SELECT count(*) FROM {table} WHERE {name} NOT BETWEEN -{most} AND {most - 1} OR {name} <> trunc({name})"
-        )
+        rounded = "" if old.name in _INTEGERS else f" OR {name} <> trunc({name})"
+        return f"SELECT count(*) FROM {table} WHERE {name} NOT BETWEEN -{most} AND {most - 1}{rounded}"
     if old.name in _TEXTS and postgres >= 16:  # noqa: PLR2004 - pg_input_is_valid
         return f"SELECT count(*) FROM {table} WHERE NOT pg_input_is_valid({name}, {literal(str(new))})"
     back = f"{name}::{new}::{old}"
@@ -232,7 +241,7 @@ def truncate_cascades(step: Step) -> Iterator[Trouble]:
     if not isinstance(action, Truncate) or not action.cascade:
         return
     others = {
-        str(table.name): None
+        table.name.shown: None
         for one in action.tables
         for table, _ in step.before.foreign_keys_to(one)
         if table.name not in {step.before.resolve(name) for name in action.tables}
