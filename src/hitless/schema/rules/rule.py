@@ -50,6 +50,7 @@ class Family(StrEnum):
 
     LOCKS = "locks"
     TRANSACTIONS = "transactions"
+    SERVER = "server"
     COMPATIBILITY = "compatibility"
     DATA_LOSS = "data loss"
     DATA = "data"
