@@ -104,11 +104,6 @@ class Step:
     session: Session
     settings: Settings = field(default_factory=Settings)
 
-    @property
-    def ground(self) -> Ground:
-        """What effects depend on."""
-        return ground_of(self.before, self.session, self.settings)
-
     def is_in_use(self, table: Name) -> bool:
         """Tell whether others may use a table: this file has not created it."""
         return not self.before.is_new(table)
