@@ -28,9 +28,9 @@ class Row(NamedTuple):
 
 MYSQL = "MySQL"
 ABOUT = {
-    "squawk": "squawk 2.70, by the names of its rules.",
-    "strong_migrations": "strong_migrations 2, by the keys of its messages.",
-    "Atlas": "The analyzers of Atlas, by their codes.",
+    "squawk": "Version 2.70, by the names of its rules.",
+    "strong_migrations": "By the keys of its messages.",
+    "Atlas": "By the codes of its analyzers.",
 }
 
 ELSEWHERE: Mapping[str, tuple[Row, ...]] = {

@@ -125,4 +125,18 @@ TRANSACTIONS: dict[str, Cases] = {
             "DROP INDEX CONCURRENTLY IF EXISTS i; CREATE INDEX CONCURRENTLY i ON t (a);",
         ],
     ),
+    "needs-newer-server": cases(
+        [
+            "ALTER TABLE t ADD CONSTRAINT n NOT NULL a NOT VALID",
+            "CREATE TABLE t (a integer, b integer GENERATED ALWAYS AS (a + 1))",
+            "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT ENFORCED",
+            "ALTER TABLE t ALTER CONSTRAINT c NOT ENFORCED",
+            case("ALTER TABLE t ALTER COLUMN a SET EXPRESSION AS (b + 1)", postgres=16),
+        ],
+        [
+            case("ALTER TABLE t ADD CONSTRAINT n NOT NULL a NOT VALID", postgres=18),
+            case("ALTER TABLE t ALTER COLUMN a SET EXPRESSION AS (b + 1)", postgres=17),
+            "CREATE TABLE t (a integer NOT NULL, b integer GENERATED ALWAYS AS (a + 1) STORED, CHECK (a > 0))",
+        ],
+    ),
 }

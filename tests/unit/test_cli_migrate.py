@@ -122,6 +122,9 @@ def test_a_dump_says_what_is_there(shell: Shell) -> None:
     assert shell("migrate", "lint", "a.sql").code == 4
     assert shell("migrate", "lint", "a.sql", "--schema", "schema.sql").code == 0
     assert shell("migrate", "lint", "a.sql", "--schema", "missing.sql").code == 2
+    write(shell, schema="CREATE TABEL t ();")
+    told = shell("migrate", "lint", "a.sql", "--schema", "schema.sql", "--json")
+    assert (told.code, [one["file"] for one in told.data["unread"]]) == (2, ["schema.sql"])
 
 
 def test_a_comment_allows_with_its_reason(shell: Shell) -> None:

@@ -17,8 +17,8 @@ from hitless.cli.outcome import DONE
 from hitless.cli.output import Output
 from hitless.cli.session import DEFAULTS, Common
 from hitless.errors import Place
-from hitless.schema.linting import catalog_of
 from hitless.schema.linting import lint as judge
+from hitless.schema.linting import read_schema
 from hitless.schema.reading.source import decode
 from hitless.schema.report import Report
 from hitless.schema.rules.registry import RULES
@@ -62,12 +62,12 @@ def lint(
     """
     _check(paths, enable)
     given = read_paths(paths)
-    catalog = catalog_of(decode(str(schema), _dump(schema))) if schema else None
+    catalog, unread = read_schema(decode(str(schema), _dump(schema))) if schema else (None, ())
     settings = Settings(
         postgres=postgres, in_transaction=in_transaction, chosen=frozenset(enable), one_release=one_release
     )
     report = judge(given.sources, catalog=catalog, settings=settings)
-    report = replace(report, unread=(*given.unread, *report.unread))
+    report = replace(report, unread=(*given.unread, *unread, *report.unread))
     view = lint_view(report, postgres=postgres)
     _print(view, report, "json" if common.json else format, common.output)
     return _outcome(view, strict=strict)

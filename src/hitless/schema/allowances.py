@@ -20,6 +20,9 @@ _CONTRACT = re.compile(r"\s*hitless:\s*contract\s+(?P<change>[\w.-]+)\s*\Z", re.
 _ROWS = re.compile(
     r"""\s*hitless:\s*rows\s+(?P<table>(?:"[^"]+"|[\w.$])+)\s*[:=]?\s*(?P<rows>[\d_,]+)\s*\Z""", re.IGNORECASE
 )
+LONGEST_LINE = 1_000
+"""Characters of a line that may speak to the linter: a pattern that fails on a long one takes time."""
+
 _PART = re.compile(r'"((?:[^"]|"")+)"|([^."]+)')
 
 
@@ -62,7 +65,8 @@ def rows_in(comments: Iterable[Comment]) -> Iterator[tuple[Name, int]]:
 def _lines(comment: Comment) -> Iterator[tuple[str, int]]:
     """Block comments may hold several, a line each."""
     for line in comment.text.splitlines():
-        yield line.removesuffix("\r").lstrip("* "), comment.start
+        if len(line) <= LONGEST_LINE:
+            yield line.removesuffix("\r").lstrip("* "), comment.start
 
 
 def _name(text: str) -> Name:

@@ -59,16 +59,25 @@ def lint(sources: Iterable[Source], *, catalog: Catalog | None = None, settings:
 
 def catalog_of(source: Source) -> Catalog:
     """Read a dump of a schema: what is there before the first file."""
-    catalog = Catalog()
+    return read_schema(source)[0]
+
+
+def read_schema(source: Source) -> tuple[Catalog, tuple[Unread, ...]]:
+    """Read a dump of a schema, and say what in it cannot be read."""
+    catalog, unread = Catalog(), []
     for one in read_script(source.text):
-        if isinstance(one, (Read, Remainder)):
-            comments = one.statement.comments if isinstance(one, Read) else one.comments
-            for table, rows in rows_in(comments):
-                catalog = catalog.with_rows(table, rows)
-        if isinstance(one, Read):
-            for action in one.actions:
-                catalog = apply(catalog, action)
-    return catalog
+        if isinstance(one, Unreadable):
+            unread.append(_unread(source, one))
+            continue
+        for table, rows in rows_in(one.statement.comments if isinstance(one, Read) else one.comments):
+            catalog = catalog.with_rows(table, rows)
+        for action in one.actions if isinstance(one, Read) else ():
+            catalog = apply(catalog, action)
+    return catalog, tuple(unread[:MOST_UNREAD])
+
+
+def _unread(source: Source, one: Unreadable) -> Unread:
+    return Unread(file=source.name, line=one.line, column=one.column, message=one.message)
 
 
 def _joined(parts: list[Report]) -> Report:
@@ -108,9 +117,7 @@ class _FileRun:
                 case Read():
                     self._take(one)
                 case Unreadable() if len(self.unread) < MOST_UNREAD:
-                    self.unread.append(
-                        Unread(file=self.source.name, line=one.line, column=one.column, message=one.message)
-                    )
+                    self.unread.append(_unread(self.source, one))
                 case Remainder():
                     self.lines = one.lines
                     self._hear(one.comments, first_line=0, last_line=0)

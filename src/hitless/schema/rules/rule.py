@@ -50,6 +50,7 @@ class Family(StrEnum):
 
     LOCKS = "locks"
     TRANSACTIONS = "transactions"
+    SERVER = "server"
     COMPATIBILITY = "compatibility"
     DATA_LOSS = "data loss"
     DATA = "data"
@@ -104,11 +105,6 @@ class Step:
     before: Catalog
     session: Session
     settings: Settings = field(default_factory=Settings)
-
-    @property
-    def ground(self) -> Ground:
-        """What effects depend on."""
-        return ground_of(self.before, self.session, self.settings)
 
     def is_in_use(self, table: Name) -> bool:
         """Tell whether others may use a table: this file has not created it."""

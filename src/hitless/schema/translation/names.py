@@ -99,7 +99,7 @@ def whole(message: Message) -> Iterator[Message]:
         for descriptor, value in one.ListFields():
             if descriptor.message_type is None:
                 continue
-            stack.extend(value if descriptor.is_repeated else (value,))
+            stack.extend((value,) if isinstance(value, Message) else value)
 
 
 def relations_in(message: Message) -> tuple[Name, ...]:
