@@ -68,6 +68,8 @@ RELEASE: dict[str, Cases] = {
     "write-without-key-range": cases(
         [
             "UPDATE t SET a = 1 WHERE a IS NULL",
+            "UPDATE t SET a = 1 WHERE a IS NULL OR b = ' where '",
+            "WITH x AS (SELECT 1) UPDATE t SET a = 1 WHERE a IN (SELECT * FROM x)",
             "DELETE FROM t WHERE created_at < now() - interval '1 year'",
             "UPDATE t SET a = 1 WHERE id IN (SELECT id FROM t WHERE a IS NULL LIMIT 1000)",
             "UPDATE t SET a = 1 WHERE ctid IN (SELECT ctid FROM t WHERE a IS NULL LIMIT 1000)",
@@ -76,6 +78,7 @@ RELEASE: dict[str, Cases] = {
         [
             "UPDATE t SET a = 1 WHERE id > 1000 AND id <= 2000 AND a IS NULL",
             "UPDATE t SET a = 1 WHERE id = 7",
+            "DO $$ BEGIN UPDATE t SET a = 1 WHERE CURRENT OF c; END $$",
             "UPDATE t SET a = ' LIMIT ' WHERE id > 1 AND b <> ' LIMIT 1'",
             case("UPDATE customers SET nick = '' WHERE email = 'a@b.c'", schema=SHOP),
             case(small("t") + "UPDATE t SET a = 1 WHERE a IS NULL"),

@@ -88,6 +88,13 @@ def test_a_rule_explains_itself_in_sentences(rule: str) -> None:
     assert found.on_action or found.on_file or found.family.value == "lint"
 
 
+def test_a_write_is_bounded_whatever_its_condition() -> None:
+    found = lint([Source("1.sql", "UPDATE t SET a = 'where' WHERE a = 'x' OR b = 'y'")]).findings
+    assert [one.fix.splitlines()[-1] for one in found if one.rule == "write-without-key-range"] == [
+        "UPDATE t SET a = 'where' WHERE (a = 'x' OR b = 'y') AND id > $1 AND id <= $2;"
+    ]
+
+
 def test_a_contract_is_told_with_what_only_the_guard_can_see() -> None:
     text = "-- hitless: contract split-name\nALTER TABLE t DROP COLUMN name; -- hitless: contracted yesterday\n"
     report = lint([Source("1.sql", text)])

@@ -159,19 +159,29 @@ def _in_batches(step: Step, action: Write) -> str:
     table = step.before.table(action.table)
     primary = table.primary_key if table else None
     key = quoted(primary.columns[0] if primary and primary.columns else "id")
-    place = "AND" if action.where is not None else "WHERE"
+    bounded = _with_condition(step, f"{key} > $1 AND {key} <= $2")
     return script(
         "-- as a job of its own, in ranges of the key that take 50 to 100 ms each, for example:",
         "-- hitless migrate backfill",
-        f"{step.statement.text.rstrip()} {place} {key} > $1 AND {key} <= $2" if _is_plain(step) else "-- ...",
+        bounded or f"-- AND {key} > $1 AND {key} <= $2",
     )
 
 
-def _is_plain(step: Step) -> bool:
-    """Only a statement that is nothing but this write can be continued at its end."""
+_WHERE = re.compile(r"\bwhere\b", re.IGNORECASE)
+
+
+def _with_condition(step: Step, condition: str) -> str | None:
+    """Write the statement with one more condition; None where it is more than a plain UPDATE or DELETE."""
     text = step.statement.text.rstrip()
-    starts = text[:6].lower() in {"update", "delete"}
-    return starts and "returning" not in text.lower() and "--" not in text and step.action is step.siblings[0]
+    blank = _STRINGS.sub(lambda found: "'" * len(found[0]), text)
+    wheres = list(_WHERE.finditer(blank))
+    is_plain = blank[:6].lower() in {"update", "delete"} and not re.search(r"--|/\*|\$|\breturning\b", blank.lower())
+    if not is_plain or step.action is not step.siblings[0] or len(wheres) > 1:
+        return None
+    if not wheres:
+        return f"{text} WHERE {condition}"
+    start = wheres[0].end()
+    return f"{text[:start]} ({text[start:].strip()}) AND {condition}"
 
 
 def no_key_range(step: Step) -> Iterator[Trouble]:

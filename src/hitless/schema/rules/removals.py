@@ -33,12 +33,17 @@ def column_dropped(step: Step) -> Iterator[Trouble]:
     action = step.action
     if not isinstance(action, DropColumn) or not is_used_column(step, action, action.column):
         return
-    word = "ATTRIBUTE" if action.relation is RelationKind.TYPE else "COLUMN"
     yield Trouble(
         message=f"{_STILL} {action.column} of {action.table} and fails; its values"
         f"{size_of(action.table, step.before)} are lost",
-        fix=contract(("drop", action.table.name, action.column), alter(action, f"DROP {word} {quoted(action.column)}")),
+        fix=contract(
+            ("drop", action.table.name, action.column), alter(action, f"DROP {_word(action)} {quoted(action.column)}")
+        ),
     )
+
+
+def _word(action: DropColumn) -> str:
+    return "ATTRIBUTE" if action.relation is RelationKind.TYPE else "COLUMN"
 
 
 def required_column_dropped(step: Step) -> Iterator[Trouble]:
@@ -111,11 +116,15 @@ def _made_anew(action: Drop, name: Name, done: Done) -> Trouble:
     )
 
 
+_WANT_MORE = {"aggregate", "operator", "operator class", "operator family", "cast", "transform", "user mapping"}
+"""Kinds whose DROP names more than the object."""
+
+
 def _contract_of(action: Drop, name: Name) -> str:
     exists = "IF EXISTS " if action.if_exists else ""
     statement = f"DROP {action.kind.upper()} {exists}{name}"
-    if action.kind == "aggregate":
-        statement = f"-- {statement} (...)"  # SQL wants its arguments
+    if action.kind in _WANT_MORE:
+        statement = f"-- {statement} (...)"
     return contract(("drop", name.name), statement)
 
 
@@ -179,13 +188,14 @@ def drop_cascades(step: Step) -> Iterator[Trouble]:
         case Drop() if action.cascade:
             used = [one for one in action.names if is_used(step, one)]
             known = [other for one in used for other in _dependents(step.before, one)]
-            plain = f"DROP {action.kind.upper()} {', '.join(map(str, action.names))}"
-            if action.table is not None:
-                plain += f" ON {action.table}"
+            place = f" ON {action.table}" if action.table is not None else ""
+            plain = f"DROP {action.kind.upper()} {', '.join(map(str, action.names))}{place}"
+            if action.kind in _WANT_MORE:
+                plain = "-- the same statement without CASCADE"
         case DropColumn() if action.cascade:
             used = [action.table] if is_used_column(step, action, action.column) else []
             known = list(views_of_column(step.before, action.table, action.column))
-            plain = alter(action, f"DROP COLUMN {quoted(action.column)}")
+            plain = alter(action, f"DROP {_word(action)} {quoted(action.column)}")
         case DropConstraint() if action.cascade:
             used, known = [action.table] if is_used(step, action.table) else [], []
             plain = alter(action, f"DROP CONSTRAINT {quoted(action.name)}")

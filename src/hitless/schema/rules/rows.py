@@ -23,64 +23,32 @@ from hitless.schema.effects.effect import Work
 from hitless.schema.effects.types import loses_values
 from hitless.schema.names import Name, listed, literal, quoted
 from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
-from hitless.schema.rules.writing import build_index, script, size_of, validated_later
+from hitless.schema.rules.writing import build_index, index_name, script, size_of, validated_later
 
 BEFORE = "-- on a replica, before: it must find nothing"
+
+
+_KEYS = {ConstraintKind.UNIQUE, ConstraintKind.PRIMARY_KEY}
 
 
 def unique_may_fail(step: Step) -> Iterator[Trouble]:
     """UNIQUE and PRIMARY KEY over columns that are there, built in one go."""
     action = step.action
-    if isinstance(action, AddConstraint) and action.constraint.kind in {
-        ConstraintKind.UNIQUE,
-        ConstraintKind.PRIMARY_KEY,
-    }:
-        columns, where = action.constraint.columns, ""
-        if action.constraint.using_index is not None:
-            return
-        name = action.constraint.named_for(action.table.name)
+    if isinstance(action, AddConstraint) and action.constraint.kind in _KEYS and action.constraint.makes_index:
+        columns, query = action.constraint.columns, duplicates(action.table, _each(action.constraint.columns))
+        build = build_index(
+            action.constraint.named_for(action.table.name), action.table, f"({listed(columns)})", unique=True
+        )
     elif isinstance(action, CreateIndex) and action.is_unique and not action.concurrently:
-        columns = tuple(key.column or key.text for key in action.keys)
-        where = f" WHERE {action.where.text}" if action.where else ""
-        name = action.name or f"{action.table.name}_unique"
+        columns, query = _columns(action), _duplicates_of(action)
+        build = build_index(index_name(action), action.table, action.definition, unique=True)
     else:
         return
-    if not step.is_in_use(action.table) or _is_unique_already(step, action.table, columns):
-        return
-    yield Trouble(
-        message=f"two rows of {action.table} with the same {', '.join(columns)} let it fail",
-        fix=script(
-            BEFORE,
-            duplicates(action.table, columns, where),
-            build_index(name, action.table, f"({_keys(action, columns)}){where}", unique=True),
-        ),
-    )
-
-
-def _keys(action: AddConstraint | CreateIndex, columns: tuple[str, ...]) -> str:
-    if isinstance(action, CreateIndex):
-        return ", ".join(quoted(key.column) if key.column else key.text for key in action.keys)
-    return listed(columns)
-
-
-def duplicates(table: Name, columns: tuple[str, ...], where: str = "") -> str:
-    """Write the query that finds rows which keep columns from being unique; NULLs are never equal."""
-    names = ", ".join(quoted(one) if one.isidentifier() else one for one in columns)
-    filled = " AND ".join(f"({quoted(one) if one.isidentifier() else one}) IS NOT NULL" for one in columns)
-    condition = f"{where} AND {filled}" if where else f" WHERE {filled}"
-    return f"SELECT {names}, count(*) FROM {table}{condition} GROUP BY {names} HAVING count(*) > 1 LIMIT 20"
-
-
-def _is_unique_already(step: Step, table: Name, columns: tuple[str, ...]) -> bool:
-    return any(
-        one.is_unique
-        and one.is_valid
-        and not one.is_partial
-        and not one.has_expressions
-        and set(one.columns) <= set(columns)
-        for one in step.before.indexes_on(table)
-        if one.columns
-    )
+    if step.is_in_use(action.table) and not _is_unique_already(step, action.table, columns):
+        yield Trouble(
+            message=f"two rows of {action.table} with the same {', '.join(columns)} let it fail",
+            fix=script(BEFORE, query, build),
+        )
 
 
 def concurrent_unique_may_fail(step: Step) -> Iterator[Trouble]:
@@ -88,14 +56,49 @@ def concurrent_unique_may_fail(step: Step) -> Iterator[Trouble]:
     action = step.action
     if not isinstance(action, CreateIndex) or not action.is_unique or not action.concurrently:
         return
-    columns = tuple(key.column or key.text for key in action.keys)
+    columns = _columns(action)
     if step.is_in_use(action.table) and not _is_unique_already(step, action.table, columns):
-        where = f" WHERE {action.where.text}" if action.where else ""
         yield Trouble(
             message=f"two rows of {action.table} with the same {', '.join(columns)} let it fail, and leave an invalid "
             "index that still costs every write",
-            fix=script(BEFORE, duplicates(action.table, columns, where)),
+            fix=script(BEFORE, _duplicates_of(action)),
         )
+
+
+def _columns(action: CreateIndex) -> tuple[str, ...]:
+    return tuple(key.column or key.text for key in action.keys)
+
+
+def _duplicates_of(action: CreateIndex) -> str:
+    keys = (
+        quoted(key.column) if key.column else f"({key.expression.text if key.expression else key.text})"
+        for key in action.keys
+    )
+    return duplicates(action.table, tuple(keys), action.where.text if action.where else "")
+
+
+def _each(columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(quoted, columns))
+
+
+def duplicates(table: Name, keys: tuple[str, ...], where: str = "") -> str:
+    """Write the query that finds rows which keep expressions from being unique; NULLs are never equal."""
+    names = ", ".join(keys)
+    conditions = [f"({where})"] if where else []
+    conditions += [f"{one} IS NOT NULL" for one in keys]
+    return (
+        f"SELECT {names}, count(*) FROM {table} WHERE {' AND '.join(conditions)} GROUP BY {names} "
+        "HAVING count(*) > 1 LIMIT 20"
+    )
+
+
+def _is_unique_already(step: Step, table: Name, columns: tuple[str, ...]) -> bool:
+    """Tell whether fewer of the columns are unique already."""
+    return any(
+        one.is_unique and one.is_valid and one.columns and set(one.columns) <= set(columns)
+        for one in step.before.indexes_on(table)
+        if not one.is_partial and not one.has_expressions
+    )
 
 
 def not_null_may_fail(step: Step) -> Iterator[Trouble]:
