@@ -151,6 +151,17 @@ def test_what_depends_on_it_keeps_it(server: tuple[int, psycopg.Connection], sta
             connection.execute(statement.encode())
 
 
+def test_a_view_that_is_replaced_forgets_its_options(server: tuple[int, psycopg.Connection]) -> None:
+    _, connection = server
+    options = b"SELECT reloptions FROM pg_class WHERE relname = 'open_stays'"
+    with connection.transaction(force_rollback=True):
+        connection.execute(SCHEMA.encode())
+        connection.execute(b"CREATE VIEW open_stays WITH (security_invoker = true) AS SELECT id FROM stays")
+        assert connection.execute(options).fetchone() == (["security_invoker=true"],)
+        connection.execute(b"CREATE OR REPLACE VIEW open_stays AS SELECT id FROM stays")
+        assert connection.execute(options).fetchone() == (None,)
+
+
 def test_json_has_no_equality(server: tuple[int, psycopg.Connection]) -> None:
     _, connection = server
     with connection.transaction(force_rollback=True):

@@ -289,6 +289,32 @@ COMPATIBILITY: dict[str, Cases] = {
             NEW + "ALTER TABLE t REPLICA IDENTITY FULL",
         ],
     ),
+    "view-options-lost": cases(
+        [
+            case(
+                "CREATE OR REPLACE VIEW w AS SELECT 1", schema="CREATE VIEW w WITH (security_invoker = on) AS SELECT 1;"
+            ),
+            case(
+                "ALTER VIEW w SET (security_barrier = true)",
+                "CREATE OR REPLACE VIEW w AS SELECT 1",
+                schema="CREATE VIEW w AS SELECT 1;",
+            ),
+            case("CREATE OR REPLACE VIEW w AS SELECT 1", schema="CREATE VIEW w AS SELECT 1 WITH LOCAL CHECK OPTION;"),
+        ],
+        [
+            case(
+                "CREATE OR REPLACE VIEW w WITH (security_invoker) AS SELECT 1",
+                schema="CREATE VIEW w WITH (security_invoker = on) AS SELECT 1;",
+            ),
+            case(
+                "ALTER VIEW w RESET (security_barrier)",
+                "CREATE OR REPLACE VIEW w AS SELECT 1",
+                schema="CREATE VIEW w WITH (security_barrier) AS SELECT 1;",
+            ),
+            "CREATE OR REPLACE VIEW w AS SELECT 1",
+            "CREATE VIEW w WITH (security_barrier) AS SELECT 1; CREATE OR REPLACE VIEW w AS SELECT 2;",
+        ],
+    ),
     "autovacuum-off": cases(
         ["ALTER TABLE t SET (autovacuum_enabled = false)", "ALTER TABLE t SET (toast.autovacuum_enabled = off)"],
         ["ALTER TABLE t SET (autovacuum_enabled = true)", "ALTER TABLE t RESET (autovacuum_enabled)"],

@@ -51,7 +51,14 @@ class Reindex(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateView(Action):
-    """CREATE VIEW; `reads` are the tables, `columns` those that it names, `takes_all` where it says `*`."""
+    """CREATE VIEW.
+
+    Attributes:
+        reads: the tables.
+        columns: those that it names.
+        takes_all: it says `*`.
+        options: names of what WITH sets, as pg_class.reloptions has them.
+    """
 
     view: Name
     replace: bool = False
@@ -60,6 +67,7 @@ class CreateView(Action):
     reads: tuple[Name, ...] = ()
     columns: frozenset[str] = frozenset()
     takes_all: bool = False
+    options: frozenset[str] = frozenset()
     if_not_exists: bool = False
     with_data: bool = True
 

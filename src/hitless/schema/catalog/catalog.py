@@ -103,6 +103,7 @@ class View:
     reads: tuple[Name, ...] = ()
     columns: frozenset[str] = frozenset()
     takes_all: bool = False
+    options: frozenset[str] = frozenset()
     born: int = 0
 
 

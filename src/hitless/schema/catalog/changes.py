@@ -78,6 +78,7 @@ def _create_view(catalog: Catalog, action: CreateView) -> Catalog:
         reads=tuple(catalog.resolve(one) for one in action.reads),
         columns=action.columns,
         takes_all=action.takes_all,
+        options=action.options,  # of a view that is replaced, all old ones are forgotten (DefineVirtualRelation)
         born=catalog.views[name].born if name in catalog.views else catalog.file,
     )
     return replace(catalog, views={**catalog.views, name: view})

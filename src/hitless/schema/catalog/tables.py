@@ -25,6 +25,7 @@ from hitless.schema.actions.tables import (
     SetDefault,
     SetExpression,
     SetNotNull,
+    SetOptions,
     SetPersistence,
     SwitchTrigger,
     TableAction,
@@ -260,6 +261,16 @@ def _switch_trigger(catalog: Catalog, action: SwitchTrigger) -> Catalog:
     return replace(catalog, triggers={**catalog.triggers, key: changed})
 
 
+def _options(catalog: Catalog, action: SetOptions) -> Catalog:
+    """Those of a view change what its readers see; those of a table nothing that is known here."""
+    view = catalog.views.get(catalog.resolve(action.table))
+    if view is None:
+        return catalog
+    names = frozenset(name for name, _ in action.options)
+    changed = view.options - names if action.is_reset else view.options | names
+    return replace(catalog, views={**catalog.views, view.name: replace(view, options=changed)})
+
+
 TABLE_CHANGES: Mapping[type[TableAction], Change] = {
     AddColumn: _add_column,
     DropColumn: _drop_column,
@@ -276,6 +287,7 @@ TABLE_CHANGES: Mapping[type[TableAction], Change] = {
     SetPersistence: _persistence,
     AttachPartition: _attach,
     DetachPartition: _detach,
+    SetOptions: _options,
     SwitchTrigger: _switch_trigger,
 }
 """Subcommands that are not named change nothing that is known here."""

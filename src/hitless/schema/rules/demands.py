@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hitless.schema.actions.objects import CreateDomain, Drop
+from hitless.schema.actions.objects import CreateDomain, CreateView, Drop
 from hitless.schema.actions.tables import (
     AddColumn,
     AlterColumnType,
@@ -191,6 +191,31 @@ def replica_identity_changed(step: Step) -> Iterator[Trouble]:
         )
 
 
+_GUARDS = {
+    "security_invoker": "readers get the rights of its owner, past row level security",
+    "security_barrier": "functions of a query see rows that the view hides",
+    "check_option": "rows can be written through it that it does not show",
+}
+
+
+def view_options_lost(step: Step) -> Iterator[Trouble]:
+    """CREATE OR REPLACE VIEW without the options that the view has."""
+    action = step.action
+    if not isinstance(action, CreateView) or not action.replace:
+        return
+    view = step.before.views.get(step.before.resolve(action.view))
+    for option in sorted(view.options - action.options) if view else ():
+        if option in _GUARDS and is_used(step, action.view):
+            value = "local" if option == "check_option" else "true"
+            yield Trouble(
+                message=f"{option} of {action.view} is forgotten: {_GUARDS[option]}",
+                fix=script(
+                    "-- in the same transaction; or say it in CREATE OR REPLACE VIEW ... WITH (...):",
+                    f"ALTER VIEW {action.view} SET ({option} = {value})",
+                ),
+            )
+
+
 def autovacuum_off(step: Step) -> Iterator[Trouble]:
     """SET (autovacuum_enabled = false)."""
     action = step.action
@@ -290,6 +315,16 @@ RULES = (
         why="NOTHING lets UPDATE and DELETE of a published table fail; FULL makes each write the whole old row.",
         safe="DEFAULT with a primary key, or USING INDEX.",
         on_action=replica_identity_changed,
+    ),
+    Rule(
+        id="view-options-lost",
+        family=Family.DATA_LOSS,
+        severity=Severity.ERROR,
+        summary="A view is replaced without the options that it has.",
+        why="CREATE OR REPLACE VIEW keeps privileges, but no option that it does not name: without security_invoker, "
+        "readers see what row level security hides from them.",
+        safe="Name them all: CREATE OR REPLACE VIEW ... WITH (security_invoker = true).",
+        on_action=view_options_lost,
     ),
     Rule(
         id="autovacuum-off",

@@ -114,7 +114,14 @@ def create_view(node: pg.ViewStmt) -> Iterator[Action]:
         reads=relations_in(node.query),
         columns=_columns_in(node.query),
         takes_all=_takes_all(node.query),
+        options=frozenset(_view_options(node)),
     )
+
+
+def _view_options(node: pg.ViewStmt) -> Iterator[str]:
+    yield from (one.defname for one in options(node.options))
+    if node.with_check_option in {pg.LOCAL_CHECK_OPTION, pg.CASCADED_CHECK_OPTION}:
+        yield "check_option"
 
 
 def _columns_in(query: pg.Node) -> frozenset[str]:
