@@ -32,6 +32,11 @@ def shop(*files: str) -> Case:
     return case(*files, schema=SHOP)
 
 
+JOINED = """
+CREATE TABLE stops (id bigint, name text, street text, note text);
+CREATE TABLE lines (id bigint, name text);
+CREATE VIEW places AS SELECT s.street, l.name FROM stops s JOIN lines l USING (id);
+"""
 NEW = "CREATE TABLE t (id bigint PRIMARY KEY, a text);\n"
 CONTRACT = "-- hitless: contract c-1\n"
 
@@ -269,8 +274,11 @@ COMPATIBILITY: dict[str, Cases] = {
             shop("ALTER TABLE parcels ALTER COLUMN weight TYPE bigint"),
             shop("DROP TABLE customers"),
             shop("DROP TABLE parcels"),
+            case(JOINED, "ALTER TABLE stops DROP COLUMN street"),
+            case(JOINED, "ALTER TABLE stops DROP COLUMN name"),  # which may be that of the other table
         ],
         [
+            case(JOINED, "ALTER TABLE stops DROP COLUMN note"),
             shop("ALTER TABLE parcels DROP COLUMN customer_id"),
             shop("DROP VIEW heavy; ALTER TABLE parcels DROP COLUMN grams;"),
             shop("DROP VIEW heavy; DROP TABLE parcels, customers;"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from schema_cases import Case, Cases
-from schema_cases_compatibility import COMPATIBILITY
+from schema_cases_compatibility import COMPATIBILITY, JOINED
 from schema_cases_lint import LINT
 from schema_cases_locks import LOCKS
 from schema_cases_release import RELEASE
@@ -86,6 +86,15 @@ def test_a_rule_explains_itself_in_sentences(rule: str) -> None:
         assert text[0].isupper() or text.split()[0].isalpha()
         assert len(text) < 400
     assert found.on_action or found.on_file or found.family.value == "lint"
+
+
+def test_a_view_that_may_read_another_table_s_column_is_only_warned_of() -> None:
+    files = [Source("1.sql", JOINED), Source("2.sql", "ALTER TABLE stops DROP COLUMN name, DROP COLUMN street")]
+    found = [one for one in lint(files).findings if one.rule == "dependents-refuse"]
+    assert [(one.severity, one.message) for one in found] == [
+        (Severity.WARNING, "PostgreSQL refuses this if view places depends on name of stops"),
+        (Severity.ERROR, "PostgreSQL refuses this: view places depends on street of stops"),
+    ]
 
 
 def test_a_write_is_bounded_whatever_its_condition() -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hitless.schema.actions.objects import CreateDomain, CreateView, Drop
+from hitless.schema.actions.objects import CreateDomain, CreateView
 from hitless.schema.actions.tables import (
     AddColumn,
-    AlterColumnType,
     AlterIdentity,
-    DropColumn,
     DropNotNull,
     IdentityChange,
     SetDefault,
@@ -17,7 +15,6 @@ from hitless.schema.actions.tables import (
     SetReplicaIdentity,
 )
 from hitless.schema.names import quoted
-from hitless.schema.rules.removals import views_of_column
 from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
 from hitless.schema.rules.use import HEAPS, is_used, is_used_column
 from hitless.schema.rules.writing import BACKFILL, alter, column_definition, not_null_safely, script
@@ -125,42 +122,6 @@ def json_column_added(step: Step) -> Iterator[Trouble]:
             "fail from this moment on",
             fix=script(alter(action, f"ADD COLUMN {binary}")),
         )
-
-
-def dependents_refuse(step: Step) -> Iterator[Trouble]:
-    """What PostgreSQL refuses because something known depends on it."""
-    action = step.action
-    if isinstance(action, (DropColumn, AlterColumnType)) and action.relation in HEAPS:
-        if isinstance(action, DropColumn) and action.cascade:
-            return
-        known = [*views_of_column(step.before, action.table, action.column), *_generated_from(step, action)]
-        what = f"{action.column} of {action.table}"
-    elif isinstance(action, Drop) and action.kind in {"table", "view", "materialized view"} and not action.cascade:
-        gone = {step.before.resolve(one) for one in action.names}
-        known = [
-            f"view {one.name.shown}" for name in gone for one in step.before.views_on(name) if one.name not in gone
-        ]
-        known += [
-            f"foreign key of {table.name.shown}"
-            for name in gone
-            for table, _ in step.before.foreign_keys_to(name)
-            if table.name not in gone
-        ]
-        what = ", ".join(map(str, action.names))
-    else:
-        return
-    if known:
-        yield Trouble(
-            message=f"PostgreSQL refuses this: {', '.join(dict.fromkeys(known))} depends on {what}",
-            fix="-- first change or drop what depends on it, by name, each when nobody uses it",
-        )
-
-
-def _generated_from(step: Step, action: DropColumn | AlterColumnType) -> Iterator[str]:
-    table = step.before.table(action.table)
-    for column in table.columns.values() if table else ():
-        if column.generation is not None and action.column in column.generation.columns:
-            yield f"generated column {column.name}"
 
 
 def domain_with_constraint(step: Step) -> Iterator[Trouble]:
@@ -288,15 +249,6 @@ RULES = (
         why="json has no equality operator: queries that run now, with DISTINCT or UNION over all columns, fail.",
         safe="Use jsonb.",
         on_action=json_column_added,
-    ),
-    Rule(
-        id="dependents-refuse",
-        family=Family.COMPATIBILITY,
-        severity=Severity.ERROR,
-        summary="Something that is known depends on what is dropped or changed.",
-        why="PostgreSQL refuses it, and the migration fails half way.",
-        safe="Change or drop what depends on it first, by name.",
-        on_action=dependents_refuse,
     ),
     Rule(
         id="domain-with-constraint",

@@ -20,6 +20,7 @@ from hitless.schema.actions.tables import (
 from hitless.schema.actions.values import Column, Constraint, ConstraintKind
 from hitless.schema.catalog.catalog import Catalog, Table, proven
 from hitless.schema.names import Name, quoted
+from hitless.schema.rules.dependents import dependents_of, readers_of_column
 from hitless.schema.rules.rule import Family, FileEnd, OnFile, Rule, Severity, Step, Trouble
 from hitless.schema.rules.use import is_used, is_used_column, taken
 from hitless.schema.rules.writing import alter, contract, script, size_of
@@ -187,14 +188,14 @@ def drop_cascades(step: Step) -> Iterator[Trouble]:
     match action:
         case Drop() if action.cascade:
             used = [one for one in action.names if is_used(step, one)]
-            known = [other for one in used for other in _dependents(step.before, one)]
+            known = [other for one in used for other in dependents_of(step.before, one)]
             place = f" ON {action.table}" if action.table is not None else ""
             plain = f"DROP {action.kind.upper()} {', '.join(map(str, action.names))}{place}"
             if action.kind in _WANT_MORE:
                 plain = "-- the same statement without CASCADE"
         case DropColumn() if action.cascade:
             used = [action.table] if is_used_column(step, action, action.column) else []
-            known = list(views_of_column(step.before, action.table, action.column))
+            known = list(readers_of_column(step.before, action.table, action.column).known)
             plain = alter(action, f"DROP {_word(action)} {quoted(action.column)}")
         case DropConstraint() if action.cascade:
             used, known = [action.table] if is_used(step, action.table) else [], []
@@ -208,21 +209,6 @@ def drop_cascades(step: Step) -> Iterator[Trouble]:
             fix=script("-- name what goes, each in its own statement; without CASCADE PostgreSQL tells you:", plain),
             severity=None if known or isinstance(action, Drop) else Severity.WARNING,  # ORMs write it at every column
         )
-
-
-def _dependents(catalog: Catalog, name: Name) -> Iterator[str]:
-    yield from (f"view {one.name.shown}" for one in catalog.views_on(name))
-    yield from (
-        f"foreign key of {table.name.shown}" for table, _ in catalog.foreign_keys_to(name) if table.name != name
-    )
-
-
-def views_of_column(catalog: Catalog, table: Name, column: str) -> Iterator[str]:
-    """Name the views that read a column, as far as names tell."""
-    direct = catalog.resolve(table)
-    for view in catalog.views.values():
-        if direct in view.reads and (view.takes_all or column in view.columns):
-            yield f"view {view.name.shown}"
 
 
 _KINDS: Mapping[str, tuple[tuple[str, ...], Family, str]] = {
