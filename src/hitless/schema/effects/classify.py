@@ -307,11 +307,16 @@ def _block(action: Block, ground: Ground) -> Effect:
     return merged(tuple(effect_of(one, ground) for one in action.actions))
 
 
-_NEVER_IN_A_TRANSACTION = ("createdb", "create table space", "alter system")
+_NEVER_IN_A_TRANSACTION = ("createdb", "create table space", "alter system", "create subscription")
 
 
 def _other(action: Other, _ground: Ground) -> Effect:
-    return Effect(outside_transaction=action.kind.startswith(_NEVER_IN_A_TRANSACTION))
+    takes = action.kind.startswith("drop ")
+    return Effect(
+        phase=Phase.DESTRUCTIVE if takes else Phase.NEUTRAL,
+        compatibility=Compatibility.BREAKS if takes else Compatibility.FULL,
+        outside_transaction=action.kind.startswith(_NEVER_IN_A_TRANSACTION),
+    )
 
 
 def _always(effect: Effect) -> Callable[[Any, Ground], Effect]:
