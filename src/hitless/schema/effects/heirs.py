@@ -48,8 +48,8 @@ _GO_DOWN = (
     SetNotNull,
     ValidateConstraint,
 )
-_INDEXED_UNDER_ALL = 18
-"""Before, UNIQUE on a partitioned table took SHARE on its parts; since, ACCESS EXCLUSIVE (seen on servers)."""
+LOCKS_HEIRS_TO_INDEX = 18
+"""Before, UNIQUE took SHARE on the parts of a partitioned table and nothing on heirs; since, ACCESS EXCLUSIVE on all."""
 
 
 def with_heirs(action: Action, effect: Effect, ground: Ground) -> Effect:
@@ -85,14 +85,16 @@ def _roots(action: Action) -> tuple[Name, ...]:
 
 
 def _on_parts(action: Action, lock: Lock, root: Table, ground: Ground) -> Iterator[Lock]:
-    mode = lock.mode
+    mode, work = lock.mode, lock.work
     if isinstance(action, AddConstraint) and action.constraint.makes_index:
-        if not root.is_partitioned:
-            return  # an index is of one table
-        mode = LockMode.ACCESS_EXCLUSIVE if ground.postgres >= _INDEXED_UNDER_ALL else LockMode.SHARE
+        work = work if root.is_partitioned else Work.NONE  # an index is of one table
+        if ground.postgres < LOCKS_HEIRS_TO_INDEX:
+            if not root.is_partitioned:
+                return
+            mode = LockMode.SHARE
     for part in ground.catalog.heirs_of(root):
         if root.is_partitioned or _reaches_heirs(action):
-            yield Lock(relation=part.name, mode=mode, work=Work.NONE if part.is_partitioned else lock.work)
+            yield Lock(relation=part.name, mode=mode, work=Work.NONE if part.is_partitioned else work)
 
 
 def _reaches_heirs(action: Action) -> bool:
