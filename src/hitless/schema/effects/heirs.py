@@ -49,7 +49,7 @@ _GO_DOWN = (
     ValidateConstraint,
 )
 LOCKS_HEIRS_TO_INDEX = 18
-"""Before, UNIQUE took SHARE on the parts of a partitioned table and nothing on heirs; since, ACCESS EXCLUSIVE on all."""
+"""Before, UNIQUE took SHARE on parts of a partitioned table and nothing on heirs; since, ACCESS EXCLUSIVE on all."""
 
 
 def with_heirs(action: Action, effect: Effect, ground: Ground) -> Effect:
