@@ -12,15 +12,23 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))  # the texts of the 
 
 import itertools
 
+from schema_cases_compatibility import COMPATIBILITY, SHOP
 from schema_cases_locks import LOCKS, PARTS, USERS
+from schema_cases_release import RELEASE
+from schema_cases_rows import ROWS
+from schema_cases_style import OPTIONAL, STYLE
 from schema_cases_transactions import TRANSACTIONS
 
 from hitless.schema.linting import catalog_of, lint
 from hitless.schema.reading.cutting import cut
 from hitless.schema.reading.source import Source, decode
+from hitless.schema.rules.registry import RULES
+from hitless.schema.rules.rule import Settings
 
-STATEMENTS = [USERS, PARTS, *(text for found in (LOCKS | TRANSACTIONS).values() for text in found.silent[0].files)]
-STATEMENTS += [text for found in (LOCKS | TRANSACTIONS).values() for one in found.fires for text in one.files]
+CASES = (LOCKS | TRANSACTIONS | COMPATIBILITY | ROWS | RELEASE | OPTIONAL | STYLE).values()
+STATEMENTS = [USERS, PARTS, SHOP, *(text for found in CASES for text in found.silent[0].files)]
+STATEMENTS += [text for found in CASES for one in found.fires for text in one.files]
+EVERY = Settings(chosen=frozenset(RULES))
 PIECES = [
     *{word for text in STATEMENTS for word in text.split()},
     "'",
@@ -37,7 +45,8 @@ PIECES = [
 
 
 def holds(text: str) -> None:
-    report = lint([Source("1.sql", text), Source("2.sql", text)], catalog=catalog_of(Source("0.sql", text)))
+    known = catalog_of(Source("0.sql", text))
+    report = lint([Source("1.sql", text), Source("2.sql", text)], catalog=known, settings=EVERY)
     lines = text.count("\n") + 1
     assert all(1 <= one.line <= lines and one.column >= 1 for one in (*report.findings, *report.unread))
 

@@ -29,9 +29,20 @@ class Case:
         return lint(sources, catalog=catalog_of(Source("schema.sql", self.schema)), settings=self.settings)
 
 
-def case(*files: str, schema: str = "", postgres: int = 15, in_transaction: bool = False, enable: str = "") -> Case:
+def case(
+    *files: str,
+    schema: str = "",
+    postgres: int = 15,
+    in_transaction: bool = False,
+    enable: str = "",
+    one_release: bool = False,
+) -> Case:
     chosen = frozenset(enable.split())
-    return Case(files, schema, Settings(postgres=postgres, in_transaction=in_transaction, chosen=chosen))
+    return Case(
+        files,
+        schema,
+        Settings(postgres=postgres, in_transaction=in_transaction, chosen=chosen, one_release=one_release),
+    )
 
 
 @dataclass(frozen=True)

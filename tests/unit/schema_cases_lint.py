@@ -27,10 +27,12 @@ LINT: dict[str, Cases] = {
             "-- hitless: allow index-blocks-writes: at night\nSELECT 1",
             f"-- hitless: allow index-blocks-writes: at night\nSELECT 1;\n{INDEX}",
             f"{INDEX};\n-- hitless: allow index-blocks-writes: behind it",
+            f"-- hitless: contract c-1\n{INDEX}",
         ],
         [
             f"-- hitless: allow index-blocks-writes: at night\n\n/* why */ {INDEX}",
             f"{INDEX} -- hitless: allow index-blocks-writes: on its line\n",
+            "-- hitless: contract c-1\nALTER TABLE t DROP COLUMN a, DROP COLUMN b",
             f"{INDEX}; -- hitless: allow index-blocks-writes: on its line\n SELECT 1",
             (
                 "/* hitless: allow column-default-rewrites, column-identity-rewrites: both */\n"

@@ -16,11 +16,15 @@ RELEASE: dict[str, Cases] = {
             "DROP VIEW v; CREATE TABLE u (id int);",
             "CREATE TYPE colour AS ENUM ('red'); ALTER TABLE t DROP COLUMN a;",
             "DO $$ BEGIN ALTER TABLE t ADD COLUMN b text; ALTER TABLE t DROP COLUMN a; END $$",
+            case(EXPAND, CONTRACT + "ALTER TABLE t DROP COLUMN name;", one_release=True),
+            case(CONTRACT + "ALTER TABLE t DROP COLUMN name;", EXPAND, one_release=True),
             # as a tool prints it that splits a column in one go
             EXPAND + "UPDATE t SET full_name = name; ALTER TABLE t DROP COLUMN name;",
         ],
         [
             case(EXPAND, CONTRACT + "ALTER TABLE t DROP COLUMN name;"),
+            case(EXPAND, "CREATE TABLE u (id int)", one_release=True),
+            case("CREATE VIEW v AS SELECT 1", "DROP VIEW v; CREATE VIEW v AS SELECT 2;", one_release=True),
             "ALTER TABLE t ADD COLUMN a text; ALTER TABLE t DROP COLUMN a;",
             "DROP VIEW v; CREATE VIEW v AS SELECT 1;",
             "DROP FUNCTION f(); CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';",
@@ -64,6 +68,8 @@ RELEASE: dict[str, Cases] = {
     "write-without-key-range": cases(
         [
             "UPDATE t SET a = 1 WHERE a IS NULL",
+            "UPDATE t SET a = 1 WHERE a IS NULL OR b = ' where '",
+            "WITH x AS (SELECT 1) UPDATE t SET a = 1 WHERE a IN (SELECT * FROM x)",
             "DELETE FROM t WHERE created_at < now() - interval '1 year'",
             "UPDATE t SET a = 1 WHERE id IN (SELECT id FROM t WHERE a IS NULL LIMIT 1000)",
             "UPDATE t SET a = 1 WHERE ctid IN (SELECT ctid FROM t WHERE a IS NULL LIMIT 1000)",
@@ -72,6 +78,7 @@ RELEASE: dict[str, Cases] = {
         [
             "UPDATE t SET a = 1 WHERE id > 1000 AND id <= 2000 AND a IS NULL",
             "UPDATE t SET a = 1 WHERE id = 7",
+            "DO $$ BEGIN UPDATE t SET a = 1 WHERE CURRENT OF c; END $$",
             "UPDATE t SET a = ' LIMIT ' WHERE id > 1 AND b <> ' LIMIT 1'",
             case("UPDATE customers SET nick = '' WHERE email = 'a@b.c'", schema=SHOP),
             case(small("t") + "UPDATE t SET a = 1 WHERE a IS NULL"),

@@ -88,6 +88,22 @@ def test_a_rule_explains_itself_in_sentences(rule: str) -> None:
     assert found.on_action or found.on_file or found.family.value == "lint"
 
 
+def test_a_write_is_bounded_whatever_its_condition() -> None:
+    found = lint([Source("1.sql", "UPDATE t SET a = 'where' WHERE a = 'x' OR b = 'y'")]).findings
+    assert [one.fix.splitlines()[-1] for one in found if one.rule == "write-without-key-range"] == [
+        "UPDATE t SET a = 'where' WHERE (a = 'x' OR b = 'y') AND id > $1 AND id <= $2;"
+    ]
+
+
+def test_a_contract_is_told_with_what_only_the_guard_can_see() -> None:
+    text = "-- hitless: contract split-name\nALTER TABLE t DROP COLUMN name; -- hitless: contracted yesterday\n"
+    report = lint([Source("1.sql", text)])
+    assert "column-dropped" not in {one.rule for one in report.findings}
+    assert [(one.rule, one.reason) for one in report.allowed] == [
+        ("column-dropped", "contract of split-name; the guard says whether a version still uses it, when it runs")
+    ]
+
+
 def test_a_table_that_is_known_to_be_small_turns_errors_into_warnings() -> None:
     text = "-- hitless: rows t 900\nCREATE INDEX i ON t (a); CREATE INDEX j ON other (a);"
     findings = lint([Source("1.sql", text)]).findings

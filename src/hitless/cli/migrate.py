@@ -40,6 +40,7 @@ def lint(
     dialect: Literal["postgresql"] = "postgresql",  # noqa: ARG001 - there is one; scripts may say so already
     postgres: Literal[15, 16, 17, 18] = 15,
     in_transaction: bool = False,
+    one_release: bool = False,
     enable: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     format: Format = "text",  # noqa: A002 - the option's name
     strict: bool = False,
@@ -53,6 +54,7 @@ def lint(
         dialect: The database's kind.
         postgres: The server's major version; the oldest that they must run on.
         in_transaction: Whoever runs the files runs each in one transaction.
+        one_release: The files are what one release migrates, not a history of releases.
         enable: Rules that are off, by name.
         format: How findings are printed; json is --json.
         strict: Refuse warnings too.
@@ -61,7 +63,9 @@ def lint(
     _check(paths, enable)
     given = read_paths(paths)
     catalog, unread = read_schema(decode(str(schema), _dump(schema))) if schema else (None, ())
-    settings = Settings(postgres=postgres, in_transaction=in_transaction, chosen=frozenset(enable))
+    settings = Settings(
+        postgres=postgres, in_transaction=in_transaction, chosen=frozenset(enable), one_release=one_release
+    )
     report = judge(given.sources, catalog=catalog, settings=settings)
     report = replace(report, unread=(*given.unread, *unread, *report.unread))
     view = lint_view(report, postgres=postgres)

@@ -45,10 +45,14 @@ _LONGEST_TEXT = 500
 def lint(sources: Iterable[Source], *, catalog: Catalog | None = None, settings: Settings | None = None) -> Report:
     """Judge files in their order, each on top of those before it."""
     known, chosen = catalog or Catalog(), settings or Settings()
+    rules = tuple(one for one in RULES.values() if one.severity is not Severity.OFF or one.id in chosen.chosen)
     parts: list[Report] = []
+    earlier: list[tuple[str, Done]] = []
     for source in sources:
-        run = _FileRun(source=source, settings=chosen, catalog=known.next_file())
+        run = _FileRun(source=source, settings=chosen, catalog=known.next_file(), rules=rules, earlier=tuple(earlier))
         parts.append(run.report())
+        if chosen.one_release:
+            earlier += [(source.name, one) for one in run.session.done if one.side is not None]
         known = run.catalog
     return _joined(parts)
 
@@ -100,6 +104,8 @@ class _FileRun:
     statements: list[Classified] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     lines: Lines = field(default_factory=lambda: Lines((0,)))
+    rules: tuple[Rule, ...] = ()
+    earlier: tuple[tuple[str, Done], ...] = ()
 
     def report(self) -> Report:
         """Judge the file."""
@@ -158,7 +164,7 @@ class _FileRun:
             settings=self.settings,
         )
         line, column = one.statement.place(action.at)
-        for rule in RULES.values():
+        for rule in self.rules:
             if rule.on_action is not None:
                 for trouble in rule.on_action(step):
                     self._find(rule, trouble, line, column, effect)
@@ -192,8 +198,6 @@ class _FileRun:
     def _find(self, rule: Rule, trouble: Trouble, line: int, column: int, effect: Effect) -> None:
         severity = trouble.severity or rule.severity
         if rule.severity is Severity.OFF:
-            if rule.id not in self.settings.chosen:
-                return
             severity = Severity.WARNING
         self.found.append(
             Finding(
@@ -210,8 +214,8 @@ class _FileRun:
         )
 
     def _end(self) -> None:
-        end = FileEnd(session=self.session, catalog=self.catalog, settings=self.settings)
-        for rule in RULES.values():
+        end = FileEnd(session=self.session, catalog=self.catalog, settings=self.settings, earlier=self.earlier)
+        for rule in self.rules:
             for trouble in rule.on_file(end) if rule.on_file else ():
                 line, column = (trouble.at.line, trouble.at.column) if trouble.at else (1, 1)
                 self._find(rule, trouble, line, column, trouble.at.effect if trouble.at else Effect())

@@ -58,7 +58,8 @@ def default_dropped(step: Step) -> Iterator[Trouble]:
     fails = "fail from this moment on" if required else "write NULL from this moment on"
     if column is None:
         fails = "write NULL, or fail if it is NOT NULL, from this moment on"
-    steps = [alter(action, f"ALTER COLUMN {quoted(action.column)} DROP NOT NULL")] if required else []
+    steps = ["-- or let INSERTs without it pass until then:"] if required else []
+    steps += [alter(action, f"ALTER COLUMN {quoted(action.column)} DROP NOT NULL")] if required else []
     yield Trouble(
         message=f"INSERTs that leave {action.column} out, as code that does not know it or counts on the default does, "
         f"{fails}",
@@ -136,9 +137,11 @@ def dependents_refuse(step: Step) -> Iterator[Trouble]:
         what = f"{action.column} of {action.table}"
     elif isinstance(action, Drop) and action.kind in {"table", "view", "materialized view"} and not action.cascade:
         gone = {step.before.resolve(one) for one in action.names}
-        known = [f"view {one.name}" for name in gone for one in step.before.views_on(name) if one.name not in gone]
+        known = [
+            f"view {one.name.shown}" for name in gone for one in step.before.views_on(name) if one.name not in gone
+        ]
         known += [
-            f"foreign key of {table.name}"
+            f"foreign key of {table.name.shown}"
             for name in gone
             for table, _ in step.before.foreign_keys_to(name)
             if table.name not in gone

@@ -8,7 +8,7 @@ asks when it runs: whether a version still uses what goes, and whether the backf
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hitless.schema.actions.data import Write
 from hitless.schema.actions.objects import CreateIndex
@@ -39,27 +39,46 @@ _ROW_ADDRESSES = {"id", "ctid"}
 
 
 def mixes_expand_and_contract(end: FileEnd) -> Iterator[Trouble]:
-    """Additive and destructive statements in one file."""
-    expands = [one for one in end.session.done if one.side is Side.EXPANDS]
-    contracts = [one for one in end.session.done if one.side is Side.CONTRACTS]
-    if not expands or not contracts:
+    """Additive and destructive statements in one file, or in one release."""
+    here = [("", one) for one in end.session.done if one.side is not None]
+    sides = {one.side for _, one in (*end.earlier, *here)}
+    if not here or len(sides) < len(Side):
         return
-    given = {full(name, end.catalog): one for one in end.session.done if (name := provides(one.action)) is not None}
-    taken = {full(name, end.catalog) for one in contracts for name in gone(one.action)}
-    contracts = [one for one in contracts if not _is_replaced(one, given, end.catalog)]
-    expands = [one for one in expands if not _replaces(one, taken, end.catalog)]
-    if not expands or not contracts:
-        return
-    first, last = expands[0], contracts[0]
-    yield Trouble(
-        message=f"line {first.line} adds what new code needs, and this takes away what old code needs: there is no "
-        "moment in between at which both can run",
-        fix="-- move it to a file of a later release, when no version uses it any more",
-        at=last,
-    )
+    given = {full(name, end.catalog) for _, one in (*end.earlier, *here) if (name := provides(one.action)) is not None}
+    taken = {full(name, end.catalog) for _, one in (*end.earlier, *here) for name in gone(one.action)}
+
+    def of(side: Side, among: Iterable[tuple[str, Done]]) -> Iterator[tuple[str, Done]]:
+        replaced = _is_replaced if side is Side.CONTRACTS else _replaces
+        names = given if side is Side.CONTRACTS else taken
+        return (one for one in among if one[1].side is side and not replaced(one[1], names, end.catalog))
+
+    for side, other, message in _MIXED:
+        last, first = next(of(side, here), None), next(of(other, (*end.earlier, *here)), None)
+        if last is not None and first is not None:
+            yield Trouble(
+                message=message.format(f"{first[0]}:{first[1].line}" if first[0] else f"line {first[1].line}"),
+                fix="-- move what takes something away to a later release, when no version uses it any more",
+                at=last[1],
+            )
+            return
 
 
-def _is_replaced(done: Done, given: dict[Name, Done], catalog: Catalog) -> bool:
+_NEVER = "there is no moment in between at which both can run"
+_MIXED = (
+    (
+        Side.CONTRACTS,
+        Side.EXPANDS,
+        f"{{}} adds what new code needs, and this takes away what old code needs: {_NEVER}",
+    ),
+    (
+        Side.EXPANDS,
+        Side.CONTRACTS,
+        f"{{}} takes away what old code needs, and this adds what new code needs: {_NEVER}",
+    ),
+)
+
+
+def _is_replaced(done: Done, given: set[Name], catalog: Catalog) -> bool:
     names = [full(one, catalog) for one in gone(done.action)]
     return bool(names) and all(one in given for one in names)
 
@@ -97,31 +116,19 @@ def keys_of(table: Name, catalog: Catalog) -> set[str]:
 
 
 def mixes_schema_and_rows(end: FileEnd) -> Iterator[Trouble]:
-    """A backfill in the file, or in the transaction, that changes the schema."""
-    changes: list[Done] = []
-    writes: list[Done] = []
-    for done in end.session.done:
-        if isinstance(done.action, Write) and is_unbounded(done.action, end.catalog):
-            writes.append(done)
-        elif _locks_others(done, end.catalog):
-            changes.append(done)
-    if not changes or not writes:
-        return
-    for write in writes:
-        held = next((one for one in changes if one.in_block and one.transaction == write.transaction), None)
-        before = held is not None and held.line <= write.line
-        other = held or changes[0]
+    """A backfill in the file that changes the schema; in one transaction it holds the lock too, which others tell."""
+    changes = [one for one in end.session.done if _locks_others(one, end.catalog)]
+    writes = [
+        one for one in end.session.done if isinstance(one.action, Write) and is_unbounded(one.action, end.catalog)
+    ]
+    if changes and writes:
         yield Trouble(
-            message=f"the lock of line {other.line} is held while rows are written, however long that takes"
-            if before
-            else f"line {other.line} changes the schema in the same migration: if writing the rows fails half way, so "
-            "does the release",
+            message=f"line {changes[0].line} changes the schema in the same migration: the release waits until the "
+            "rows are written, and fails with them",
             fix="-- the schema in this file; the rows in batches, as a job of its own that can be stopped and resumed, "
             "for example:\n-- hitless migrate backfill",
-            severity=Severity.ERROR if before else None,
-            at=write,
+            at=writes[0],
         )
-        return
 
 
 def _locks_others(done: Done, catalog: Catalog) -> bool:
@@ -152,19 +159,29 @@ def _in_batches(step: Step, action: Write) -> str:
     table = step.before.table(action.table)
     primary = table.primary_key if table else None
     key = quoted(primary.columns[0] if primary and primary.columns else "id")
-    place = "AND" if action.where is not None else "WHERE"
+    bounded = _with_condition(step, f"{key} > $1 AND {key} <= $2")
     return script(
         "-- as a job of its own, in ranges of the key that take 50 to 100 ms each, for example:",
         "-- hitless migrate backfill",
-        f"{step.statement.text.rstrip()} {place} {key} > $1 AND {key} <= $2" if _is_plain(step) else "-- ...",
+        bounded or f"-- AND {key} > $1 AND {key} <= $2",
     )
 
 
-def _is_plain(step: Step) -> bool:
-    """Only a statement that is nothing but this write can be continued at its end."""
+_WHERE = re.compile(r"\bwhere\b", re.IGNORECASE)
+
+
+def _with_condition(step: Step, condition: str) -> str | None:
+    """Write the statement with one more condition; None where it is more than a plain UPDATE or DELETE."""
     text = step.statement.text.rstrip()
-    starts = text[:6].lower() in {"update", "delete"}
-    return starts and "returning" not in text.lower() and "--" not in text and step.action is step.siblings[0]
+    blank = _STRINGS.sub(lambda found: "'" * len(found[0]), text)
+    wheres = list(_WHERE.finditer(blank))
+    is_plain = blank[:6].lower() in {"update", "delete"} and not re.search(r"--|/\*|\$|\breturning\b", blank.lower())
+    if not is_plain or step.action is not step.siblings[0] or len(wheres) > 1:
+        return None
+    if not wheres:
+        return f"{text} WHERE {condition}"
+    start = wheres[0].end()
+    return f"{text[:start]} ({text[start:].strip()}) AND {condition}"
 
 
 def no_key_range(step: Step) -> Iterator[Trouble]:

@@ -7,9 +7,10 @@ can see when the migration runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from hitless.schema.actions.objects import Drop
+from hitless.schema.actions.action import Action
+from hitless.schema.actions.objects import Drop, Rename, SetSchema
 from hitless.schema.actions.tables import (
     DropColumn,
     DropConstraint,
@@ -20,7 +21,7 @@ from hitless.schema.actions.values import Column, Constraint, ConstraintKind
 from hitless.schema.catalog.catalog import Catalog, Table, proven
 from hitless.schema.names import Name, quoted
 from hitless.schema.rules.rule import Family, FileEnd, OnFile, Rule, Severity, Step, Trouble
-from hitless.schema.rules.use import full, is_provided, is_used, is_used_column, later_in_transaction, provided
+from hitless.schema.rules.use import is_used, is_used_column, taken
 from hitless.schema.rules.writing import alter, contract, script, size_of
 from hitless.schema.session import Done
 
@@ -32,12 +33,17 @@ def column_dropped(step: Step) -> Iterator[Trouble]:
     action = step.action
     if not isinstance(action, DropColumn) or not is_used_column(step, action, action.column):
         return
-    word = "ATTRIBUTE" if action.relation is RelationKind.TYPE else "COLUMN"
     yield Trouble(
         message=f"{_STILL} {action.column} of {action.table} and fails; its values"
         f"{size_of(action.table, step.before)} are lost",
-        fix=contract(("drop", action.table.name, action.column), alter(action, f"DROP {word} {quoted(action.column)}")),
+        fix=contract(
+            ("drop", action.table.name, action.column), alter(action, f"DROP {_word(action)} {quoted(action.column)}")
+        ),
     )
+
+
+def _word(action: DropColumn) -> str:
+    return "ATTRIBUTE" if action.relation is RelationKind.TYPE else "COLUMN"
 
 
 def required_column_dropped(step: Step) -> Iterator[Trouble]:
@@ -75,36 +81,26 @@ def table_dropped(step: Step) -> Iterator[Trouble]:
         return
     for name in action.names:
         if is_used(step, name):
-            rows = "rows" if action.kind == "table" else "definition"
+            lost = f"; its rows{size_of(name, step.before)} are lost" if action.kind == "table" else ""
             yield Trouble(
-                message=f"{_STILL} {name} and fails; its {rows}{size_of(name, step.before)} are lost"
-                if action.kind == "table"
-                else f"{_STILL} {name} and fails",
+                message=f"{_STILL} {name} and fails{lost}",
                 fix=contract(("drop", name.name), f"DROP {action.kind.upper()} {name}"),
             )
 
 
-def _dropped(*kinds: str) -> Callable[[FileEnd], Iterator[Trouble]]:
-    """Look for drops of what is neither made by the same file, nor made anew in the same transaction."""
+def _dropped(*kinds: str) -> OnFile:
+    """Look for drops of what is neither made by the same file, nor given back in the same transaction."""
 
     def look(end: FileEnd) -> Iterator[Trouble]:
-        story = list(end.session.done) if any(isinstance(one.action, Drop) for one in end.session.done) else []
-        for place, done in enumerate(story):
-            action = done.action
-            if not isinstance(action, Drop) or action.kind not in kinds:
-                continue
-            known = provided(story[:place], end.catalog)
-            for name in action.names:
-                if full(name, end.catalog) in known:
-                    continue
-                if is_provided(full(name, end.catalog), later_in_transaction(done, story), end.catalog):
-                    yield _made_anew(action, name, done)
-                    continue
-                yield Trouble(
-                    message=f"{_STILL} {name} and fails",
-                    fix=_contract_of(action, name),
-                    at=done,
-                )
+        for done, name, back in taken(list(end.session.done), end.catalog, takes):
+            assert isinstance(done.action, Drop)
+            if back is None:
+                yield Trouble(message=f"{_STILL} {name} and fails", fix=_contract_of(done.action, name), at=done)
+            elif not isinstance(back, (Rename, SetSchema)):  # these bring their own privileges
+                yield _made_anew(done.action, name, done)
+
+    def takes(action: Action) -> tuple[Name, ...]:
+        return action.names if isinstance(action, Drop) and action.kind in kinds else ()
 
     return look
 
@@ -120,11 +116,15 @@ def _made_anew(action: Drop, name: Name, done: Done) -> Trouble:
     )
 
 
+_WANT_MORE = {"aggregate", "operator", "operator class", "operator family", "cast", "transform", "user mapping"}
+"""Kinds whose DROP names more than the object."""
+
+
 def _contract_of(action: Drop, name: Name) -> str:
     exists = "IF EXISTS " if action.if_exists else ""
     statement = f"DROP {action.kind.upper()} {exists}{name}"
-    if action.kind == "aggregate":
-        statement = f"-- {statement} (...)"  # SQL wants its arguments
+    if action.kind in _WANT_MORE:
+        statement = f"-- {statement} (...)"
     return contract(("drop", name.name), statement)
 
 
@@ -188,29 +188,33 @@ def drop_cascades(step: Step) -> Iterator[Trouble]:
         case Drop() if action.cascade:
             used = [one for one in action.names if is_used(step, one)]
             known = [other for one in used for other in _dependents(step.before, one)]
-            plain = f"DROP {action.kind.upper()} {', '.join(map(str, action.names))}"
-            if action.table is not None:
-                plain += f" ON {action.table}"
+            place = f" ON {action.table}" if action.table is not None else ""
+            plain = f"DROP {action.kind.upper()} {', '.join(map(str, action.names))}{place}"
+            if action.kind in _WANT_MORE:
+                plain = "-- the same statement without CASCADE"
         case DropColumn() if action.cascade:
             used = [action.table] if is_used_column(step, action, action.column) else []
             known = list(views_of_column(step.before, action.table, action.column))
-            plain = alter(action, f"DROP COLUMN {quoted(action.column)}")
+            plain = alter(action, f"DROP {_word(action)} {quoted(action.column)}")
         case DropConstraint() if action.cascade:
             used, known = [action.table] if is_used(step, action.table) else [], []
             plain = alter(action, f"DROP CONSTRAINT {quoted(action.name)}")
         case _:
             return
     if used:
-        goes = f"{', '.join(known)} goes too, and" if known else "views, foreign keys and functions may go too:"
+        goes = f"{', '.join(known)} goes too" if known else "views, foreign keys and functions may go too"
         yield Trouble(
-            message=f"CASCADE drops all that depends on it: {goes} nothing in the file says what",
+            message=f"CASCADE drops whatever depends on it, and nothing in the file says what: {goes}",
             fix=script("-- name what goes, each in its own statement; without CASCADE PostgreSQL tells you:", plain),
+            severity=None if known or isinstance(action, Drop) else Severity.WARNING,  # ORMs write it at every column
         )
 
 
 def _dependents(catalog: Catalog, name: Name) -> Iterator[str]:
-    yield from (f"view {one.name}" for one in catalog.views_on(name))
-    yield from (f"foreign key of {table.name}" for table, _ in catalog.foreign_keys_to(name) if table.name != name)
+    yield from (f"view {one.name.shown}" for one in catalog.views_on(name))
+    yield from (
+        f"foreign key of {table.name.shown}" for table, _ in catalog.foreign_keys_to(name) if table.name != name
+    )
 
 
 def views_of_column(catalog: Catalog, table: Name, column: str) -> Iterator[str]:
@@ -218,7 +222,7 @@ def views_of_column(catalog: Catalog, table: Name, column: str) -> Iterator[str]
     direct = catalog.resolve(table)
     for view in catalog.views.values():
         if direct in view.reads and (view.takes_all or column in view.columns):
-            yield f"view {view.name}"
+            yield f"view {view.name.shown}"
 
 
 _KINDS: Mapping[str, tuple[tuple[str, ...], Family, str]] = {

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hitless.schema.actions.action import Action
 from hitless.schema.actions.objects import Rename, RenameEnumValue, SetSchema
 from hitless.schema.actions.values import ConstraintKind
 from hitless.schema.names import Name, literal, quoted
 from hitless.schema.rules.rule import Family, FileEnd, Rule, Severity, Step, Trouble
-from hitless.schema.rules.use import full, is_provided, is_used, later_in_transaction, provided
+from hitless.schema.rules.use import full, is_used, provided, taken
 from hitless.schema.rules.writing import script
 from hitless.schema.session import Done
 
@@ -45,17 +46,11 @@ def column_renamed(step: Step) -> Iterator[Trouble]:
 
 def table_renamed(end: FileEnd) -> Iterator[Trouble]:
     """RENAME of a table or view whose old name nothing takes in the same transaction."""
-    if not any(isinstance(one.action, Rename) for one in end.session.done):
-        return
     story = list(end.session.done)
-    for place, done in enumerate(story):
+    for done, _, back in taken(story, end.catalog, _renamed):
         action = done.action
-        if not isinstance(action, Rename) or action.table is not None or action.kind not in _TABLES:
-            continue
-        if full(action.old, end.catalog) in provided(story[:place], end.catalog):
-            continue
-        rest = later_in_transaction(done, story)
-        if is_provided(full(action.old, end.catalog), rest, end.catalog) or _takes_over(action, done, story[:place]):
+        assert isinstance(action, Rename)
+        if back is not None or _takes_over(action, done, story):
             continue
         yield Trouble(
             message=f"code that runs names {action.old} and fails from this moment on; new code fails before it",
@@ -68,14 +63,17 @@ def table_renamed(end: FileEnd) -> Iterator[Trouble]:
         )
 
 
-def _takes_over(action: Rename, done: Done, before: list[Done]) -> bool:
+def _renamed(action: Action) -> tuple[Name, ...]:
+    if isinstance(action, Rename) and action.table is None and action.kind in _TABLES:
+        return (action.old,)
+    return ()
+
+
+def _takes_over(action: Rename, done: Done, story: list[Done]) -> bool:
     """Tell whether the new name was given up in the same transaction: one table takes the place of another."""
     return any(
-        isinstance(one.action, Rename)
-        and one.transaction == done.transaction
-        and one.action.table is None
-        and one.action.old == action.old.sibling(action.new)
-        for one in before
+        one.transaction == done.transaction and _renamed(one.action) == (action.old.sibling(action.new),)
+        for one in story
     )
 
 

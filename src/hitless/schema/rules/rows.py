@@ -18,68 +18,37 @@ from hitless.schema.actions.tables import (
     ValidateConstraint,
 )
 from hitless.schema.actions.values import Constraint, ConstraintKind, SqlType
+from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.effects.effect import Work
 from hitless.schema.effects.types import loses_values
 from hitless.schema.names import Name, listed, literal, quoted
 from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
-from hitless.schema.rules.writing import build_index, script, size_of, validated_later
+from hitless.schema.rules.writing import build_index, index_name, script, size_of, validated_later
 
 BEFORE = "-- on a replica, before: it must find nothing"
+
+
+_KEYS = {ConstraintKind.UNIQUE, ConstraintKind.PRIMARY_KEY}
 
 
 def unique_may_fail(step: Step) -> Iterator[Trouble]:
     """UNIQUE and PRIMARY KEY over columns that are there, built in one go."""
     action = step.action
-    if isinstance(action, AddConstraint) and action.constraint.kind in {
-        ConstraintKind.UNIQUE,
-        ConstraintKind.PRIMARY_KEY,
-    }:
-        columns, where = action.constraint.columns, ""
-        if action.constraint.using_index is not None:
-            return
-        name = action.constraint.named_for(action.table.name)
+    if isinstance(action, AddConstraint) and action.constraint.kind in _KEYS and action.constraint.makes_index:
+        columns, query = action.constraint.columns, duplicates(action.table, _each(action.constraint.columns))
+        build = build_index(
+            action.constraint.named_for(action.table.name), action.table, f"({listed(columns)})", unique=True
+        )
     elif isinstance(action, CreateIndex) and action.is_unique and not action.concurrently:
-        columns = tuple(key.column or key.text for key in action.keys)
-        where = f" WHERE {action.where.text}" if action.where else ""
-        name = action.name or f"{action.table.name}_unique"
+        columns, query = _columns(action), _duplicates_of(action)
+        build = build_index(index_name(action), action.table, action.definition, unique=True)
     else:
         return
-    if not step.is_in_use(action.table) or _is_unique_already(step, action.table, columns):
-        return
-    yield Trouble(
-        message=f"two rows of {action.table} with the same {', '.join(columns)} let it fail",
-        fix=script(
-            BEFORE,
-            duplicates(action.table, columns, where),
-            build_index(name, action.table, f"({_keys(action, columns)}){where}", unique=True),
-        ),
-    )
-
-
-def _keys(action: AddConstraint | CreateIndex, columns: tuple[str, ...]) -> str:
-    if isinstance(action, CreateIndex):
-        return ", ".join(quoted(key.column) if key.column else key.text for key in action.keys)
-    return listed(columns)
-
-
-def duplicates(table: Name, columns: tuple[str, ...], where: str = "") -> str:
-    """Write the query that finds rows which keep columns from being unique; NULLs are never equal."""
-    names = ", ".join(quoted(one) if one.isidentifier() else one for one in columns)
-    filled = " AND ".join(f"({quoted(one) if one.isidentifier() else one}) IS NOT NULL" for one in columns)
-    condition = f"{where} AND {filled}" if where else f" WHERE {filled}"
-    return f"SELECT {names}, count(*) FROM {table}{condition} GROUP BY {names} HAVING count(*) > 1 LIMIT 20"
-
-
-def _is_unique_already(step: Step, table: Name, columns: tuple[str, ...]) -> bool:
-    return any(
-        one.is_unique
-        and one.is_valid
-        and not one.is_partial
-        and not one.has_expressions
-        and set(one.columns) <= set(columns)
-        for one in step.before.indexes_on(table)
-        if one.columns
-    )
+    if step.is_in_use(action.table) and not _is_unique_already(step, action.table, columns):
+        yield Trouble(
+            message=f"two rows of {action.table} with the same {', '.join(columns)} let it fail",
+            fix=script(BEFORE, query, build),
+        )
 
 
 def concurrent_unique_may_fail(step: Step) -> Iterator[Trouble]:
@@ -87,14 +56,49 @@ def concurrent_unique_may_fail(step: Step) -> Iterator[Trouble]:
     action = step.action
     if not isinstance(action, CreateIndex) or not action.is_unique or not action.concurrently:
         return
-    columns = tuple(key.column or key.text for key in action.keys)
+    columns = _columns(action)
     if step.is_in_use(action.table) and not _is_unique_already(step, action.table, columns):
-        where = f" WHERE {action.where.text}" if action.where else ""
         yield Trouble(
             message=f"two rows of {action.table} with the same {', '.join(columns)} let it fail, and leave an invalid "
             "index that still costs every write",
-            fix=script(BEFORE, duplicates(action.table, columns, where)),
+            fix=script(BEFORE, _duplicates_of(action)),
         )
+
+
+def _columns(action: CreateIndex) -> tuple[str, ...]:
+    return tuple(key.column or key.text for key in action.keys)
+
+
+def _duplicates_of(action: CreateIndex) -> str:
+    keys = (
+        quoted(key.column) if key.column else f"({key.expression.text if key.expression else key.text})"
+        for key in action.keys
+    )
+    return duplicates(action.table, tuple(keys), action.where.text if action.where else "")
+
+
+def _each(columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(quoted, columns))
+
+
+def duplicates(table: Name, keys: tuple[str, ...], where: str = "") -> str:
+    """Write the query that finds rows which keep expressions from being unique; NULLs are never equal."""
+    names = ", ".join(keys)
+    conditions = [f"({where})"] if where else []
+    conditions += [f"{one} IS NOT NULL" for one in keys]
+    return (
+        f"SELECT {names}, count(*) FROM {table} WHERE {' AND '.join(conditions)} GROUP BY {names} "
+        "HAVING count(*) > 1 LIMIT 20"
+    )
+
+
+def _is_unique_already(step: Step, table: Name, columns: tuple[str, ...]) -> bool:
+    """Tell whether fewer of the columns are unique already."""
+    return any(
+        one.is_unique and one.is_valid and one.columns and set(one.columns) <= set(columns)
+        for one in step.before.indexes_on(table)
+        if not one.is_partial and not one.has_expressions
+    )
 
 
 def not_null_may_fail(step: Step) -> Iterator[Trouble]:
@@ -120,7 +124,7 @@ def constraint_may_fail(step: Step) -> Iterator[Trouble]:
     if not isinstance(action, AddConstraint) or not step.is_in_use(action.table):
         return
     constraint = action.constraint
-    query = breaking_rows(action.table, constraint)
+    query = breaking_rows(action.table, constraint, step.before)
     if constraint.is_valid and constraint.is_enforced and query is not None:
         yield Trouble(
             message=f"one row of {action.table} that breaks it lets it fail",
@@ -136,7 +140,7 @@ def validation_may_fail(step: Step) -> Iterator[Trouble]:
         constraint = table.constraints.get(action.name) if table else None
         if constraint is not None and constraint.is_valid:
             return
-        query = breaking_rows(action.table, constraint) if constraint else None
+        query = breaking_rows(action.table, constraint, step.before) if constraint else None
         fix = script(BEFORE, query) if query else "-- look for rows that break it before"
         yield Trouble(message=f"one row of {action.table} that breaks {action.name} lets it fail", fix=fix)
     elif isinstance(action, AlterDomain) and action.change == "validate constraint":
@@ -146,14 +150,14 @@ def validation_may_fail(step: Step) -> Iterator[Trouble]:
         )
 
 
-def breaking_rows(table: Name, constraint: Constraint) -> str | None:
+def breaking_rows(table: Name, constraint: Constraint, catalog: Catalog) -> str | None:
     """Write the query that finds rows which break a CHECK, a NOT NULL or a foreign key."""
     if constraint.kind is ConstraintKind.CHECK and constraint.check is not None:
         return f"SELECT count(*) FROM {table} WHERE NOT ({constraint.check.text})"
     if constraint.kind is ConstraintKind.NOT_NULL:
         return f"SELECT count(*) FROM {table} WHERE {quoted(constraint.columns[0])} IS NULL"
     if constraint.kind is ConstraintKind.FOREIGN_KEY and constraint.references is not None:
-        there = constraint.referenced or (("id",) if len(constraint.columns) == 1 else constraint.columns)
+        there = constraint.referenced or _key_of(constraint.references, catalog) or _usual_key(constraint)
         pairs = zip(there, constraint.columns, strict=False)
         joined = " AND ".join(f"there.{quoted(one)} = here.{quoted(other)}" for one, other in pairs)
         filled = " AND ".join(f"here.{quoted(one)} IS NOT NULL" for one in constraint.columns)
@@ -162,6 +166,15 @@ def breaking_rows(table: Name, constraint: Constraint) -> str | None:
             f"(SELECT FROM {constraint.references} AS there WHERE {joined})"
         )
     return None
+
+
+def _key_of(table: Name, catalog: Catalog) -> tuple[str, ...]:
+    known = catalog.table(table)
+    return known.primary_key.columns if known and known.primary_key else ()
+
+
+def _usual_key(constraint: Constraint) -> tuple[str, ...]:
+    return ("id",) if len(constraint.columns) == 1 else constraint.columns
 
 
 _INTEGERS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
@@ -204,9 +217,8 @@ def lossy_values(table: Name, column: str, old: SqlType, new: SqlType, postgres:
         return f"SELECT count(*) FROM {table} WHERE char_length({name}) > {new.arguments[0]}"
     if new.name in _INTEGERS and old.name in {*_INTEGERS, "numeric", "real", "double precision"}:
         most = _INTEGERS[new.name]
-        return (
-            f"SELECT count(*) FROM {table} WHERE {name} NOT BETWEEN -{most} AND {most - 1} OR {name} <> trunc({name})"
-        )
+        rounded = "" if old.name in _INTEGERS else f" OR {name} <> trunc({name})"
+        return f"SELECT count(*) FROM {table} WHERE {name} NOT BETWEEN -{most} AND {most - 1}{rounded}"
     if old.name in _TEXTS and postgres >= 16:  # noqa: PLR2004 - pg_input_is_valid
         return f"SELECT count(*) FROM {table} WHERE NOT pg_input_is_valid({name}, {literal(str(new))})"
     back = f"{name}::{new}::{old}"
@@ -232,7 +244,7 @@ def truncate_cascades(step: Step) -> Iterator[Trouble]:
     if not isinstance(action, Truncate) or not action.cascade:
         return
     others = {
-        str(table.name): None
+        table.name.shown: None
         for one in action.tables
         for table, _ in step.before.foreign_keys_to(one)
         if table.name not in {step.before.resolve(name) for name in action.tables}

@@ -68,11 +68,13 @@ class Settings:
         postgres: the server's major version.
         in_transaction: whoever runs the files runs each as one transaction.
         chosen: rules that are off and are asked for.
+        one_release: the files are what one release migrates, not a history of releases.
     """
 
     postgres: int = 15
     in_transaction: bool = False
     chosen: frozenset[str] = frozenset()
+    one_release: bool = False
 
 
 def ground_of(catalog: Catalog, session: Session, settings: Settings) -> Ground:
@@ -142,11 +144,16 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEnd:
-    """A file, after its last statement: the session says what it has done."""
+    """A file, after its last statement: the session says what it has done.
+
+    Attributes:
+        earlier: what files of the same release before it have added or taken away, each with its file.
+    """
 
     session: Session
     catalog: Catalog
     settings: Settings
+    earlier: tuple[tuple[str, Done], ...] = ()
 
 
 OnAction = Callable[[Step], Iterator[Trouble]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hitless.schema.actions.action import Action
@@ -52,11 +52,6 @@ def provides(action: Action) -> Name | None:
     return makes(action) if makes else None
 
 
-def is_provided(name: Name, story: Iterable[Done], catalog: Catalog) -> bool:
-    """Tell whether one of these actions brings a name into being."""
-    return name in provided(story, catalog)
-
-
 def provided(story: Iterable[Done], catalog: Catalog) -> set[Name]:
     """Return the names that actions bring into being, each with its schema."""
     return {full(name, catalog) for done in story if (name := provides(done.action)) is not None}
@@ -77,10 +72,28 @@ def is_used_column(step: Step, action: TableAction, column: str) -> bool:
     return is_used(step, action.table) and not step.before.is_new_column(action.table, column)
 
 
-def later_in_transaction(done: Done, story: Iterable[Done]) -> Iterator[Done]:
-    """Return what the same transaction does after an action; statements on their own have nothing after them."""
-    seen = False
-    for other in story:
-        if seen and other.transaction == done.transaction:
-            yield other
-        seen = seen or other is done
+def taken(
+    story: Sequence[Done], catalog: Catalog, takes: Callable[[Action], Iterable[Name]]
+) -> Iterator[tuple[Done, Name, Action | None]]:
+    """Return the names that a file takes away from others, each with what gives it back in the same transaction.
+
+    What the file itself has made before is nobody's loss.
+    """
+    given = provided(story, catalog)
+    own: set[Name] = set()
+    for place, done in enumerate(story):
+        for name in takes(done.action):
+            whole = full(name, catalog)
+            if whole not in own:
+                yield done, name, _given_back(whole, story, place, catalog) if whole in given else None
+        if (made := provides(done.action)) is not None:
+            own.add(full(made, catalog))
+
+
+def _given_back(name: Name, story: Sequence[Done], place: int, catalog: Catalog) -> Action | None:
+    for number in range(place + 1, len(story)):
+        if story[number].transaction != story[place].transaction:
+            return None
+        if name in provided([story[number]], catalog):
+            return story[number].action
+    return None

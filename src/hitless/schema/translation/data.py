@@ -65,8 +65,15 @@ def _change(
     verb: Literal["update", "delete"], node: pg.UpdateStmt | pg.DeleteStmt, columns: tuple[str, ...] = ()
 ) -> Write:
     table = relation(node.relation)
-    where = expression(node.where_clause) if node.HasField("where_clause") else None
+    where = _condition(node.where_clause) if node.HasField("where_clause") else None
     return Write(verb=verb, table=table, columns=columns, where=where, reads=_others(node, table))
+
+
+def _condition(node: pg.Node) -> Expression:
+    """Read a condition; the row that a cursor stands on has an address."""
+    if node.WhichOneof("node") == "current_of_expr":
+        return Expression(text=f"CURRENT OF {node.current_of_expr.cursor_name}", columns=frozenset({"ctid"}))
+    return expression(node)
 
 
 def merge(node: pg.MergeStmt) -> Iterator[Action]:
