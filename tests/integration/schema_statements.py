@@ -28,6 +28,9 @@ CREATE TABLE logs_1 PARTITION OF logs FOR VALUES FROM ('2026-01-01') TO ('2026-0
 CREATE TABLE logs_rest PARTITION OF logs DEFAULT;
 CREATE TABLE logs_2 (at date NOT NULL, line text);
 CREATE TABLE logs_4 (at date NOT NULL, line text, CHECK (at IS NOT NULL AND at >= '2026-04-01' AND at < '2026-05-01'));
+CREATE TABLE colours (name text PRIMARY KEY);
+CREATE TABLE animals (a integer);
+CREATE TABLE cats () INHERITS (animals);
 CREATE TABLE parent (a integer);
 CREATE TABLE child (a integer);
 CREATE TABLE pets (id bigint, name text, age integer);
@@ -160,6 +163,39 @@ IN_TRANSACTION: list[Tried] = [
         "ALTER TABLE logs ATTACH PARTITION logs_4 FOR VALUES FROM ('2026-04-01') TO ('2026-05-01')",
         "ALTER TABLE logs DETACH PARTITION logs_1",
         "CREATE TABLE logs_3 PARTITION OF logs FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
+        # parts, and those that inherit
+        "ALTER TABLE logs ADD COLUMN x integer",
+        "ALTER TABLE logs ADD COLUMN x uuid DEFAULT gen_random_uuid()",
+        "ALTER TABLE ONLY logs ALTER COLUMN line SET DEFAULT 'x'",
+        "ALTER TABLE logs ALTER COLUMN line SET DEFAULT 'x'",
+        "ALTER TABLE logs DROP COLUMN line",
+        "ALTER TABLE logs ALTER COLUMN line TYPE varchar",
+        "ALTER TABLE logs ALTER COLUMN line TYPE varchar(3)",
+        "ALTER TABLE logs ALTER COLUMN line SET NOT NULL",
+        "ALTER TABLE logs ALTER COLUMN line SET STATISTICS 5",
+        "ALTER TABLE logs ADD CONSTRAINT c CHECK (line > '')",
+        "ALTER TABLE logs ADD CONSTRAINT c CHECK (line > '') NOT VALID",
+        "ALTER TABLE logs ADD CONSTRAINT f FOREIGN KEY (line) REFERENCES colours (name)",
+        "ALTER TABLE logs ADD UNIQUE (at)",
+        "ALTER TABLE logs ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE logs REPLICA IDENTITY FULL",
+        "ALTER TABLE logs OWNER TO CURRENT_USER",
+        "ALTER TABLE logs RENAME TO lines",
+        "ALTER TABLE logs RENAME COLUMN line TO words",
+        "CREATE TRIGGER x AFTER INSERT ON logs FOR EACH ROW EXECUTE FUNCTION touch()",
+        "CREATE POLICY p ON logs USING (true)",
+        "DROP TABLE logs",
+        "TRUNCATE logs",
+        "LOCK TABLE logs",
+        "ANALYZE logs",
+        "ALTER TABLE animals ADD COLUMN x integer",
+        "ALTER TABLE animals ADD CONSTRAINT c CHECK (a > 0)",
+        "ALTER TABLE animals RENAME COLUMN a TO b",
+        "CREATE INDEX i ON animals (a)",
+        "ALTER TABLE animals ADD UNIQUE (a)",
+        "DROP TABLE animals CASCADE",
+        "TRUNCATE animals",
+        "LOCK TABLE animals",
         # names
         "ALTER TABLE users RENAME TO people",
         "ALTER TABLE users RENAME COLUMN bio TO biography",

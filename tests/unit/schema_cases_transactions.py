@@ -22,6 +22,7 @@ TRANSACTIONS: dict[str, Cases] = {
     ),
     "validated-at-once": cases(
         [
+            "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID, VALIDATE CONSTRAINT c",
             (
                 "BEGIN; ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID;"
                 "ALTER TABLE t VALIDATE CONSTRAINT c; COMMIT;"

@@ -107,6 +107,12 @@ def test_a_folder_is_one_history_in_natural_order(shell: Shell) -> None:
     assert [Path(name).name for name in told.data["files"]] == ["2_check.sql", "9_check.sql", "10_index.sql"]
 
 
+def test_a_folder_without_migrations_is_no_clean_one(shell: Shell) -> None:
+    (shell.directory / "migrations").mkdir()
+    told = shell("migrate", "lint", "migrations")
+    assert (told.code, told.out.splitlines()[0]) == (2, "migrations:1:1: unreadable: a folder without any *.sql")
+
+
 def test_names_sort_as_people_do() -> None:
     assert sorted(["V10", "V2", "V2_1", "a", "1a", "01"], key=natural) == ["01", "1a", "V2", "V2_1", "V10", "a"]
 

@@ -124,3 +124,17 @@ def test_names_that_are_made_up_fit_into_63_bytes() -> None:
     made = derived("é" * 40, "bio", "not_null")
     assert len(made.encode()) <= 63
     assert made.endswith("_not_null")
+
+
+def test_parts_and_those_that_inherit_are_known_down_to_the_last() -> None:
+    catalog = after(
+        "CREATE TABLE a (x int) PARTITION BY RANGE (x);"
+        "CREATE TABLE b PARTITION OF a FOR VALUES FROM (1) TO (9) PARTITION BY RANGE (x);"
+        "CREATE TABLE c PARTITION OF b FOR VALUES FROM (1) TO (5);"
+        "CREATE TABLE d (x int); ALTER TABLE b ATTACH PARTITION d FOR VALUES FROM (5) TO (9);"
+        "CREATE TABLE e (x int); CREATE TABLE f () INHERITS (e); CREATE TABLE g (x int); ALTER TABLE g INHERIT e;"
+    )
+    for root, expected in (("a", "bcd"), ("b", "cd"), ("e", "fg")):
+        table = catalog.table(Name(root))
+        assert table is not None
+        assert "".join(one.name.name for one in catalog.heirs_of(table)) == expected

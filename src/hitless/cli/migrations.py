@@ -39,7 +39,8 @@ def _files(path: str) -> Iterator[str]:
         yield path
         return
     found = sorted(Path(path).rglob("*.sql"), key=lambda one: natural(one.relative_to(path).as_posix()))
-    yield from (str(one) for one in found if not one.name.endswith(".down.sql"))
+    forward = [str(one) for one in found if not one.name.endswith(".down.sql")]
+    yield from forward or [path]
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -52,6 +53,8 @@ def _read(path: str) -> Source | Unread:
     name = STDIN_NAME if path == STDIN else path
     try:
         content = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+    except IsADirectoryError:
+        return Unread(file=name, line=1, column=1, message="a folder without any *.sql")
     except OSError as error:
         return Unread(file=name, line=1, column=1, message=error.strerror or str(error))
     return decode(name, content)

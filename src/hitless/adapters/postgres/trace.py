@@ -30,7 +30,10 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
 """
 _LOCKS = "SELECT relation, mode FROM pg_locks WHERE locktype = 'relation' AND pid = %s AND relation = ANY(%s)"
-_KEYS = "SELECT conname, conrelid FROM pg_constraint WHERE contype = 'f'"
+_KEYS = """
+SELECT k.conname, k.conrelid FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+WHERE k.contype = 'f' AND c.relkind <> 'p'
+"""
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _READS = re.compile(
     r'verifying table "(?P<table>[^"]+)"|building index "[^"]+" on table "(?P<indexed>[^"]+)"'
@@ -137,17 +140,19 @@ def _told(connection: psycopg.Connection) -> Iterator[list[str]]:
     connection.execute("SET LOCAL client_min_messages = warning")
 
 
-def _keys(connection: psycopg.Connection, before: Mapping[int, _Relation]) -> dict[str, str]:
-    """Return the tables of foreign keys: a message names the key alone."""
-    found = connection.execute(_KEYS).fetchall()
-    return {key: before[oid].name.name for key, oid in found if oid in before}
+def _keys(connection: psycopg.Connection, before: Mapping[int, _Relation]) -> dict[str, list[str]]:
+    """Return the tables of foreign keys: a message names the key alone, and parts have it by the same name."""
+    tables: dict[str, list[str]] = {}
+    for key, oid in connection.execute(_KEYS).fetchall():
+        tables.setdefault(key, []).extend([before[oid].name.name] if oid in before else [])
+    return tables
 
 
-def _read(told: list[str], keys: Mapping[str, str]) -> Iterator[str]:
+def _read(told: list[str], keys: Mapping[str, list[str]]) -> Iterator[str]:
     """Name the tables that were read to the end."""
     for sentence in told:
         if found := _READS.match(sentence):
-            yield found["table"] or found["indexed"] or keys.get(found["key"], "")
+            yield from keys.get(found["key"], ()) if found["key"] else (found["table"] or found["indexed"],)
 
 
 def lock_mode(name: str) -> LockMode:

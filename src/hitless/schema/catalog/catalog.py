@@ -64,7 +64,14 @@ class Table:
     partition_of: Name | None = None
     is_default_partition: bool = False
     partition_key: tuple[str, ...] = ()
+    parents: tuple[Name, ...] = ()
+    has_heirs: bool = False
     is_foreign: bool = False
+
+    @property
+    def is_parent(self) -> bool:
+        """Tell whether other tables may be parts of it, or inherit from it."""
+        return self.is_partitioned or self.has_heirs
 
     def proves_not_null(self, column: str) -> bool:
         """Tell whether a validated constraint says that the column is never NULL."""
@@ -229,6 +236,13 @@ class Catalog:
         """Return the parts of a partitioned table."""
         full = self.resolve(table)
         return (one for one in self.tables.values() if one.partition_of == full)
+
+    def heirs_of(self, table: Table) -> Iterator[Table]:
+        """Return the parts of a table and those that inherit from it, theirs too."""
+        for one in self.tables.values():
+            if one.partition_of == table.name or table.name in one.parents:
+                yield one
+                yield from self.heirs_of(one) if one.is_parent else ()
 
     def next_file(self) -> Catalog:
         """Begin the next file: what is there from now on is in use; what belonged to the session is gone."""

@@ -117,8 +117,9 @@ def _moved(catalog: Catalog, old: Name, new: Name) -> Catalog:
                 one,
                 name=new if name == old else one.name,
                 partition_of=new if one.partition_of == old else one.partition_of,
+                parents=tuple(new if parent == old else parent for parent in one.parents),
             )
-            if old in {name, one.partition_of}
+            if old in {name, one.partition_of, *one.parents}
             else one
             for name, one in catalog.tables.items()
         },

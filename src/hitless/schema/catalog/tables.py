@@ -24,6 +24,7 @@ from hitless.schema.actions.tables import (
     RelationKind,
     SetDefault,
     SetExpression,
+    SetInheritance,
     SetNotNull,
     SetOptions,
     SetPersistence,
@@ -57,8 +58,11 @@ def create_table(catalog: Catalog, action: CreateTable) -> Catalog:
         partition_of=catalog.resolve(action.partition_of) if action.partition_of else None,
         is_default_partition=action.bound is not None and action.bound.is_default,
         partition_key=action.partition_key,
+        parents=tuple(catalog.resolve(one) for one in action.inherits),
         is_foreign=action.is_foreign,
     )
+    for parent_name in table.parents:
+        catalog = catalog.with_table(replace(known(catalog, parent_name), has_heirs=True))
     inline = (constraint for one in action.columns for constraint in one.constraints)
     return _with_constraints(catalog.with_table(table), table, [*inline, *action.constraints])
 
@@ -247,6 +251,13 @@ def _attach(catalog: Catalog, action: AttachPartition) -> Catalog:
     return catalog.with_table(replace(known(catalog, action.table), is_partitioned=True)).with_table(part)
 
 
+def _inheritance(catalog: Catalog, action: SetInheritance) -> Catalog:
+    table, parent = known(catalog, action.table), known(catalog, action.parent)
+    others = tuple(one for one in table.parents if one != parent.name)
+    parents = (*others, parent.name) if action.inherits else others
+    return catalog.with_table(replace(parent, has_heirs=True)).with_table(replace(table, parents=parents))
+
+
 def _detach(catalog: Catalog, action: DetachPartition) -> Catalog:
     part = replace(known(catalog, action.partition), partition_of=None, is_default_partition=False)
     return catalog.with_table(part)
@@ -288,6 +299,7 @@ TABLE_CHANGES: Mapping[type[TableAction], Change] = {
     AttachPartition: _attach,
     DetachPartition: _detach,
     SetOptions: _options,
+    SetInheritance: _inheritance,
     SwitchTrigger: _switch_trigger,
 }
 """Subcommands that are not named change nothing that is known here."""

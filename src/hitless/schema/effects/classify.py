@@ -39,6 +39,7 @@ from hitless.schema.actions.tables import CreateTable, RelationKind, TableAction
 from hitless.schema.effects.alter_table import TABLE_EFFECTS
 from hitless.schema.effects.effect import Compatibility, Effect, Lock, Phase, Work, merged
 from hitless.schema.effects.ground import Ground
+from hitless.schema.effects.heirs import with_heirs
 from hitless.schema.effects.locks import LockMode
 from hitless.schema.names import Name
 
@@ -50,8 +51,8 @@ def effect_of(action: Action, ground: Ground) -> Effect:
     """Classify an action by what is known before it runs."""
     if isinstance(action, TableAction):
         found = TABLE_EFFECTS[type(action)](action, ground)
-        return found if action.relation in _HEAPS else _of_no_heap(action, found)
-    return EFFECTS[type(action)](action, ground)
+        return with_heirs(action, found, ground) if action.relation in _HEAPS else _of_no_heap(action, found)
+    return with_heirs(action, EFFECTS[type(action)](action, ground), ground)
 
 
 _HEAPS = {RelationKind.TABLE, RelationKind.FOREIGN_TABLE, RelationKind.MATERIALIZED_VIEW}
@@ -307,11 +308,16 @@ def _block(action: Block, ground: Ground) -> Effect:
     return merged(tuple(effect_of(one, ground) for one in action.actions))
 
 
-_NEVER_IN_A_TRANSACTION = ("createdb", "create table space", "alter system")
+_NEVER_IN_A_TRANSACTION = ("createdb", "create table space", "alter system", "create subscription")
 
 
 def _other(action: Other, _ground: Ground) -> Effect:
-    return Effect(outside_transaction=action.kind.startswith(_NEVER_IN_A_TRANSACTION))
+    takes = action.kind.startswith("drop ")
+    return Effect(
+        phase=Phase.DESTRUCTIVE if takes else Phase.NEUTRAL,
+        compatibility=Compatibility.BREAKS if takes else Compatibility.FULL,
+        outside_transaction=action.kind.startswith(_NEVER_IN_A_TRANSACTION),
+    )
 
 
 def _always(effect: Effect) -> Callable[[Any, Ground], Effect]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hitless.schema.actions.action import Other
+from hitless.schema.actions.action import Action, Other
 from hitless.schema.actions.data import Block, Read
 from hitless.schema.actions.objects import AddEnumValue
 from hitless.schema.actions.session import Boundary, SetVariable, TransactionStep
 from hitless.schema.actions.tables import AddConstraint, ValidateConstraint
-from hitless.schema.names import literal
+from hitless.schema.names import literal, quoted
 from hitless.schema.rules.rule import Family, FileEnd, Rule, Severity, Step, Trouble
-from hitless.schema.rules.writing import script
+from hitless.schema.rules.writing import alter, script
 
 
 def not_in_transaction(step: Step) -> Iterator[Trouble]:
@@ -34,18 +34,26 @@ def validated_at_once(step: Step) -> Iterator[Trouble]:
     action = step.action
     if not isinstance(action, ValidateConstraint) or not step.is_in_use(action.table):
         return
+    if any(_adds(one, action, step) for one in step.siblings):
+        where = "in the same statement"
+    else:
+        added = (done for done in step.session.in_transaction if _adds(done.action, action, step))
+        done = next(added, None)
+        if done is None:
+            return
+        where = f"in line {done.line} of the same transaction"
+    yield Trouble(
+        message=f"{action.name} was added {where}: its lock is held while all of {action.table} is read",
+        fix=script("COMMIT", "BEGIN", alter(action, f"VALIDATE CONSTRAINT {quoted(action.name)}")),
+        severity=step.gravity(action.table),
+    )
+
+
+def _adds(added: Action, action: ValidateConstraint, step: Step) -> bool:
+    if not isinstance(added, AddConstraint):
+        return False
     table = step.before.resolve(action.table)
-    for done in step.session.in_transaction:
-        added = done.action
-        if isinstance(added, AddConstraint) and step.before.resolve(added.table) == table:
-            name = added.constraint.named_for(table.name)
-            if name == action.name:
-                yield Trouble(
-                    message=f"{action.name} was added in line {done.line} of the same transaction: its lock is held "
-                    f"while all of {action.table} is read",
-                    fix=script("COMMIT", "BEGIN", step.statement.text),
-                    severity=step.gravity(action.table),
-                )
+    return step.before.resolve(added.table) == table and added.constraint.named_for(table.name) == action.name
 
 
 def nested(step: Step) -> Iterator[Trouble]:
