@@ -207,6 +207,7 @@ NOBODY = (
     ("backfill-not-idempotent", "a batch that may not be tried again"),
     ("drop-cascades", "CASCADE, with what is known to go too"),
     ("dependents-refuse", "views and columns that depend on what changes"),
+    ("function-still-names-it", "functions whose text names what goes"),
     ("view-options-lost", "security_invoker, or another option, that a replaced view no longer has"),
     ("validation-may-fail", "the query for rows in the way, made from the constraint"),
 )

@@ -151,6 +151,17 @@ def test_what_depends_on_it_keeps_it(server: tuple[int, psycopg.Connection], sta
             connection.execute(statement.encode())
 
 
+def test_the_text_of_a_function_keeps_nothing(server: tuple[int, psycopg.Connection]) -> None:
+    _, connection = server
+    with connection.transaction(force_rollback=True):
+        connection.execute(SCHEMA.encode())
+        connection.execute(b"CREATE FUNCTION rooms() RETURNS bigint LANGUAGE sql AS 'SELECT count(room) FROM stays'")
+        connection.execute(b"SELECT rooms()")
+        connection.execute(b"ALTER TABLE stays DROP COLUMN room")
+        with pytest.raises(psycopg.errors.UndefinedColumn), connection.transaction():
+            connection.execute(b"SELECT rooms()")
+
+
 def test_a_view_that_is_replaced_forgets_its_options(server: tuple[int, psycopg.Connection]) -> None:
     _, connection = server
     options = b"SELECT reloptions FROM pg_class WHERE relname = 'open_stays'"

@@ -32,6 +32,11 @@ def shop(*files: str) -> Case:
     return case(*files, schema=SHOP)
 
 
+FUNCTION = """
+CREATE FUNCTION count_of_a() RETURNS bigint LANGUAGE sql AS $$ SELECT count(a) FROM t $$;
+CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.line := lower(NEW.line); RETURN NEW; END $$;
+CREATE TRIGGER stamp BEFORE INSERT ON logged FOR EACH ROW EXECUTE FUNCTION stamp();
+"""
 JOINED = """
 CREATE TABLE stops (id bigint, name text, street text, note text);
 CREATE TABLE lines (id bigint, name text);
@@ -266,6 +271,27 @@ COMPATIBILITY: dict[str, Cases] = {
             "ALTER TABLE t ADD COLUMN settings jsonb",
             NEW + "ALTER TABLE t ADD COLUMN settings json",
             "CREATE TABLE u (settings json)",
+        ],
+    ),
+    "function-still-names-it": cases(
+        [
+            case("ALTER TABLE t DROP COLUMN a", schema=FUNCTION),
+            case(CONTRACT + "ALTER TABLE t DROP COLUMN a", schema=FUNCTION),
+            case("ALTER TABLE t RENAME COLUMN a TO b", schema=FUNCTION),
+            case("DROP TABLE t", schema=FUNCTION),
+            case("ALTER TABLE logged DROP COLUMN line", schema=FUNCTION),
+        ],
+        [
+            case("ALTER TABLE t DROP COLUMN b", schema=FUNCTION),
+            case("BEGIN; ALTER TABLE t RENAME TO u; CREATE VIEW t AS SELECT * FROM u; COMMIT;", schema=FUNCTION),
+            case("ALTER TABLE other DROP COLUMN a", schema=FUNCTION),
+            case(
+                "CREATE OR REPLACE FUNCTION count_of_a() RETURNS bigint LANGUAGE sql AS 'SELECT 1'",
+                "ALTER TABLE t DROP COLUMN a",
+                schema=FUNCTION,
+            ),
+            case("DROP FUNCTION count_of_a()", "ALTER TABLE t DROP COLUMN a", schema=FUNCTION),
+            case("ALTER TABLE logged DROP COLUMN note", schema=FUNCTION),
         ],
     ),
     "dependents-refuse": cases(

@@ -133,6 +133,7 @@ class Catalog:
         session_path, local_path: where names without a schema are looked for, as SET and SET LOCAL have set it.
         enums: values of enums, in their order.
         functions: volatility of functions.
+        words: of functions whose body is text, the words in it: what they name is found when they are called.
         domains: constraints of domains.
         statistics: the tables of extended statistics.
         born: numbers of the files that created types and sequences.
@@ -147,6 +148,7 @@ class Catalog:
     views: Mapping[Name, View] = field(default_factory=dict)
     enums: Mapping[Name, tuple[str, ...]] = field(default_factory=dict)
     functions: Mapping[Name, str] = field(default_factory=dict)
+    words: Mapping[Name, frozenset[str]] = field(default_factory=dict)
     domains: Mapping[Name, tuple[Constraint, ...]] = field(default_factory=dict)
     sequences: Mapping[Name, Name | None] = field(default_factory=dict)
     triggers: Mapping[tuple[Name, str], Trigger] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -86,7 +87,16 @@ def _create_view(catalog: Catalog, action: CreateView) -> Catalog:
 
 def _create_function(catalog: Catalog, action: CreateFunction) -> Catalog:
     name = action.function.within(catalog.search_path[0])
-    return replace(catalog, functions={**catalog.functions, name: action.volatility})
+    words = frozenset(_WORD.findall(action.body.lower())) if action.body else frozenset()
+    kept = frozenset() if action.replace else catalog.words.get(name, frozenset())  # of one with other arguments
+    return replace(
+        catalog,
+        functions={**catalog.functions, name: action.volatility},
+        words={**catalog.words, name: words | kept},
+    )
+
+
+_WORD = re.compile(r"[^\W\d][\w$]*")
 
 
 def _create_trigger(catalog: Catalog, action: CreateTrigger) -> Catalog:

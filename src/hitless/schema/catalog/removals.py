@@ -47,6 +47,10 @@ def _schema(catalog: Catalog, name: Name) -> Catalog:
     )
 
 
+def _function(catalog: Catalog, name: Name) -> Catalog:
+    return replace(catalog, functions=_without(catalog.functions, name), words=_without(catalog.words, name))
+
+
 _REMOVALS: Mapping[str, Callable[[Catalog, Name], Catalog]] = {
     "table": _table,
     "foreign table": _table,
@@ -57,7 +61,9 @@ _REMOVALS: Mapping[str, Callable[[Catalog, Name], Catalog]] = {
     "type": lambda catalog, name: replace(catalog, enums=_without(catalog.enums, name)),
     "domain": lambda catalog, name: replace(catalog, domains=_without(catalog.domains, name)),
     "sequence": lambda catalog, name: replace(catalog, sequences=_without(catalog.sequences, name)),
-    "function": lambda catalog, name: replace(catalog, functions=_without(catalog.functions, name)),
+    "function": _function,
+    "procedure": _function,
+    "routine": _function,
 }
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hitless.schema.actions.objects import Drop
+from hitless.schema.actions.action import Action
+from hitless.schema.actions.objects import Drop, Rename
 from hitless.schema.actions.tables import AlterColumnType, DropColumn
 from hitless.schema.catalog.catalog import Catalog, View
-from hitless.schema.names import Name
+from hitless.schema.names import PUBLIC, Name
 from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
-from hitless.schema.rules.use import HEAPS
+from hitless.schema.rules.use import HEAPS, is_used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,52 @@ def _left_behind(catalog: Catalog, names: tuple[Name, ...]) -> Iterator[str]:
                 yield f"foreign key of {table.name.shown}"
 
 
+def function_still_names_it(step: Step) -> Iterator[Trouble]:
+    """What is dropped or renamed, and stands in the text of a function, as which PostgreSQL does not read it."""
+    for table, column in _gone(step.action):
+        functions = _functions_naming(step.before, table, column) if is_used(step, table) else ()
+        found = sorted(name.shown for name in functions)
+        if found:
+            yield Trouble(
+                message=f"the text of {', '.join(found)} names {column or table.name}: PostgreSQL lets it be, and the "
+                "next call fails",
+                fix="-- CREATE OR REPLACE each without it first, in an earlier migration",
+            )
+
+
+def _gone(action: Action) -> Iterator[tuple[Name, str | None]]:
+    """Return the tables that go, and the columns with their tables."""
+    match action:
+        case DropColumn() if action.relation in HEAPS:
+            yield action.table, action.column
+        case Rename() if action.kind == "column" and action.table is not None:
+            yield action.table, action.old.name
+        case Drop() if action.kind == "table":
+            yield from ((name, None) for name in action.names)
+
+
+def _functions_naming(catalog: Catalog, table: Name, column: str | None) -> Iterator[Name]:
+    """Find functions whose text has the names of table and column; of its own triggers just the column's."""
+    whole = catalog.resolve(table)
+    path = catalog.search_path[0] if catalog.search_path else PUBLIC
+    of_triggers = {one.function.within(path) for one in catalog.triggers.values() if one.table == whole}
+    for name, words in catalog.words.items():
+        is_about_it = table.name.lower() in words or (column is not None and name in of_triggers)
+        if is_about_it and (column is None or column.lower() in words):
+            yield name
+
+
 RULES = (
+    Rule(
+        id="function-still-names-it",
+        family=Family.COMPATIBILITY,
+        severity=Severity.WARNING,
+        summary="What is dropped or renamed stands in the text of a function that is known.",
+        why="PostgreSQL reads such a text when the function is called: nothing is refused, and the next call, or the "
+        "next write where a trigger calls it, fails. Views are changed with a rename, functions are not.",
+        safe="Replace the function first.",
+        on_action=function_still_names_it,
+    ),
     Rule(
         id="dependents-refuse",
         family=Family.COMPATIBILITY,
