@@ -1,4 +1,4 @@
-"""Rules about rows: what fails because of them, and what loses them.
+"""Rules about what fails because of the rows that are there.
 
 What depends on the rows cannot be seen in a file; so each finding brings the query that finds the rows in the way. It
 belongs on a replica or a copy: it reads the table.
@@ -8,22 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hitless.schema.actions.data import Truncate
 from hitless.schema.actions.objects import AlterDomain, CreateIndex
 from hitless.schema.actions.tables import (
     AddConstraint,
-    AlterColumnType,
     SetNotNull,
-    SetPersistence,
     ValidateConstraint,
 )
-from hitless.schema.actions.values import Constraint, ConstraintKind, SqlType
+from hitless.schema.actions.values import Constraint, ConstraintKind
 from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.effects.effect import Work
-from hitless.schema.effects.types import loses_values
-from hitless.schema.names import Name, listed, literal, quoted
+from hitless.schema.names import Name, listed, quoted
 from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
-from hitless.schema.rules.writing import build_index, index_name, script, size_of, validated_later
+from hitless.schema.rules.writing import build_index, index_name, script, validated_later
 
 BEFORE = "-- on a replica, before: it must find nothing"
 
@@ -177,96 +173,6 @@ def _usual_key(constraint: Constraint) -> tuple[str, ...]:
     return ("id",) if len(constraint.columns) == 1 else constraint.columns
 
 
-_INTEGERS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
-_TEXTS = {"text", "varchar", "character", "citext"}
-
-
-def type_loses_values(step: Step) -> Iterator[Trouble]:
-    """ALTER COLUMN TYPE to what does not take, or does not keep, every value."""
-    action = step.action
-    if not isinstance(action, AlterColumnType) or not step.is_in_use(action.table):
-        return
-    column = step.before.column(action.table, action.column)
-    if column is None or not _may_lose(column.stored_type, action.type):
-        return
-    yield Trouble(
-        message=f"not every {column.stored_type} in {action.column} of {action.table}"
-        f"{size_of(action.table, step.before)} is a {action.type}: the statement fails on the first that is none, or "
-        "changes it without a word; so do writes of code that runs",
-        fix=script(
-            BEFORE, lossy_values(action.table, action.column, column.stored_type, action.type, step.settings.postgres)
-        ),
-    )
-
-
-def _may_lose(old: SqlType, new: SqlType) -> bool:
-    if new.name in _TEXTS and not new.arguments and new.name != "character":
-        return False
-    stamps = ("timestamp", "date")
-    if old.name == "date" and new.name.startswith(stamps):
-        return False
-    widening = {("real", "double precision"), ("json", "text"), ("jsonb", "json"), ("smallint", "real")}
-    widening |= {(one, "double precision") for one in ("smallint", "integer")} | {(one, "numeric") for one in _INTEGERS}
-    return (old.name, new.name) not in widening and loses_values(old, new)
-
-
-def lossy_values(table: Name, column: str, old: SqlType, new: SqlType, postgres: int) -> str:
-    """Write the query that finds values which the new type does not take, or does not keep."""
-    name = quoted(column)
-    if new.name in {"varchar", "character"} and old.name in _TEXTS and new.arguments:
-        return f"SELECT count(*) FROM {table} WHERE char_length({name}) > {new.arguments[0]}"
-    if new.name in _INTEGERS and old.name in {*_INTEGERS, "numeric", "real", "double precision"}:
-        most = _INTEGERS[new.name]
-        rounded = "" if old.name in _INTEGERS else f" OR {name} <> trunc({name})"
-        return f"SELECT count(*) FROM {table} WHERE {name} NOT BETWEEN -{most} AND {most - 1}{rounded}"
-    if old.name in _TEXTS and postgres >= 16:  # noqa: PLR2004 - pg_input_is_valid
-        return f"SELECT count(*) FROM {table} WHERE NOT pg_input_is_valid({name}, {literal(str(new))})"
-    back = f"{name}::{new}::{old}"
-    return f"SELECT count(*) FROM {table} WHERE {back}::text IS DISTINCT FROM {name}::text"
-
-
-def truncated(step: Step) -> Iterator[Trouble]:
-    """TRUNCATE."""
-    action = step.action
-    if isinstance(action, Truncate):
-        for table in action.tables:
-            if step.is_in_use(table):
-                yield Trouble(
-                    message=f"every row of {table}{size_of(table, step.before)} is lost, and nobody can read or write "
-                    "it until the transaction ends",
-                    fix="-- delete in batches, what nobody uses, outside of any migration",
-                )
-
-
-def truncate_cascades(step: Step) -> Iterator[Trouble]:
-    """TRUNCATE ... CASCADE."""
-    action = step.action
-    if not isinstance(action, Truncate) or not action.cascade:
-        return
-    others = {
-        table.name.shown: None
-        for one in action.tables
-        for table, _ in step.before.foreign_keys_to(one)
-        if table.name not in {step.before.resolve(name) for name in action.tables}
-    }
-    if others or any(step.is_in_use(table) for table in action.tables):
-        which = ", ".join(others) or "every table with a foreign key to it, and to those in turn,"
-        yield Trouble(
-            message=f"{which} loses every row too",
-            fix="-- name every table that is meant, without CASCADE: PostgreSQL tells you what is missing",
-        )
-
-
-def made_unlogged(step: Step) -> Iterator[Trouble]:
-    """SET UNLOGGED."""
-    action = step.action
-    if isinstance(action, SetPersistence) and not action.is_logged and step.is_in_use(action.table):
-        yield Trouble(
-            message=f"{action.table} is empty after a crash, and is not there on replicas",
-            fix=script("-- keep it logged; rows that may be lost belong into a table of their own", "SELECT 1"),
-        )
-
-
 def _precheck(rule: str, severity: Severity, summary: str, why: str) -> Rule:
     return Rule(
         id=rule,
@@ -317,42 +223,5 @@ RULES = (
         Severity.OFF,
         "VALIDATE CONSTRAINT may find rows that break it.",
         "The first such row lets the migration fail; nobody waits for it, but the release does.",
-    ),
-    Rule(
-        id="type-loses-values",
-        family=Family.DATA_LOSS,
-        severity=Severity.ERROR,
-        summary="A column gets a type that does not take, or does not keep, every value of the old one.",
-        why="A value that does not fit lets the migration fail; one that is rounded or cut is lost without a word. "
-        "Versions that still run write values of the old type.",
-        safe="A second column of the new type, filled and compared before anything reads it.",
-        on_action=type_loses_values,
-    ),
-    Rule(
-        id="table-truncated",
-        family=Family.DATA_LOSS,
-        severity=Severity.ERROR,
-        summary="TRUNCATE of a table that others may use.",
-        why="The rows cannot be brought back, and readers wait for ACCESS EXCLUSIVE.",
-        safe="Delete in batches what nobody uses.",
-        on_action=truncated,
-    ),
-    Rule(
-        id="truncate-cascades",
-        family=Family.DATA_LOSS,
-        severity=Severity.ERROR,
-        summary="TRUNCATE with CASCADE.",
-        why="Every table with a foreign key to it is emptied too, and those with one to that.",
-        safe="Name every table that is meant.",
-        on_action=truncate_cascades,
-    ),
-    Rule(
-        id="table-made-unlogged",
-        family=Family.DATA_LOSS,
-        severity=Severity.ERROR,
-        summary="A table becomes UNLOGGED.",
-        why="It is emptied by a crash, and replicas have nothing of it: a failover loses every row.",
-        safe="Keep it logged.",
-        on_action=made_unlogged,
     ),
 )
