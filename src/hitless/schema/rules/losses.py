@@ -29,9 +29,9 @@ def type_loses_values(step: Step) -> Iterator[Trouble]:
     if column is None or not _may_lose(column.stored_type, action.type):
         return
     yield Trouble(
-        message=f"not every {column.stored_type} in {action.column} of {action.table}"
-        f"{size_of(action.table, step.before)} is a {action.type}: the statement fails on the first that is none, or "
-        "changes it without a word; so do writes of code that runs",
+        message=f"{action.column} of {action.table}{size_of(action.table, step.before)} holds {column.stored_type}, of "
+        f"which {action.type} does not take, or keep, every value: the statement fails on the first such, or changes it "
+        "without a word; so do writes of code that runs",
         fix=script(
             BEFORE, lossy_values(action.table, action.column, column.stored_type, action.type, step.settings.postgres)
         ),

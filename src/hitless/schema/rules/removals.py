@@ -35,7 +35,7 @@ def column_dropped(step: Step) -> Iterator[Trouble]:
     if not isinstance(action, DropColumn) or not is_used_column(step, action, action.column):
         return
     yield Trouble(
-        message=f"{_STILL} {action.column} of {action.table} and fails; its values"
+        message=f"{_STILL} the {_word(action).lower()} {action.column} of {action.table} and fails; its values"
         f"{size_of(action.table, step.before)} are lost",
         fix=contract(
             ("drop", action.table.name, action.column), alter(action, f"DROP {_word(action)} {quoted(action.column)}")
