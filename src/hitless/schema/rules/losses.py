@@ -30,8 +30,8 @@ def type_loses_values(step: Step) -> Iterator[Trouble]:
         return
     yield Trouble(
         message=f"{action.column} of {action.table}{size_of(action.table, step.before)} holds {column.stored_type}, of "
-        f"which {action.type} does not take, or keep, every value: the statement fails on the first such, or changes it "
-        "without a word; so do writes of code that runs",
+        f"which {action.type} does not take, or keep, every value: the statement fails on the first such, or changes "
+        "it without a word; so do writes of code that runs",
         fix=script(
             BEFORE, lossy_values(action.table, action.column, column.stored_type, action.type, step.settings.postgres)
         ),

@@ -34,7 +34,8 @@ def column_renamed(step: Step) -> Iterator[Trouble]:
     kind = column.stored_type if column else "text"
     doubt = () if column else (f"-- with the type of {quoted(old)}:",)
     yield Trouble(
-        message=f"code that runs names the {action.kind} {old} of {table} and fails from this moment on; new code fails before it",
+        message=f"code that runs names the {action.kind} {old} of {table} and fails from this moment on; new code "
+        "fails before it",
         fix=script(
             *doubt,
             f"ALTER TABLE {table} ADD COLUMN {quoted(action.new)} {kind}",
