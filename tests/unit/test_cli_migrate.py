@@ -140,6 +140,24 @@ def test_a_comment_allows_with_its_reason(shell: Shell) -> None:
     assert [one["reason"] for one in told.data["allowed"]] == ["nobody writes at night"]
 
 
+def test_a_contract_passes_in_a_release_of_its_own(shell: Shell) -> None:
+    wait = "SET lock_timeout = '100ms';\n"
+    write(
+        shell,
+        a1=f"{wait}ALTER TABLE users ADD COLUMN first_name text;\n",
+        a2=f"{wait}-- hitless: contract split-name\nALTER TABLE users DROP COLUMN name;\n",
+    )
+    assert shell("migrate", "lint", "a1.sql", "a2.sql").code == 0
+    told = shell("migrate", "lint", "a1.sql", "a2.sql", "--one-release", "--json")
+    document = json.loads(told.out)["data"]
+    assert told.code == 4
+    assert [(one["file"], one["line"], one["rule"]) for one in document["findings"]] == [
+        ("a2.sql", 3, "expand-and-contract-mixed")
+    ]
+    assert document["findings"][0]["message"].startswith("a1.sql:2 adds what new code needs")
+    assert [one["reason"].split(";")[0] for one in document["allowed"]] == ["contract of split-name"]
+
+
 def test_sarif_has_what_its_schema_requires(shell: Shell) -> None:
     write(shell, a=UNSAFE, b="SELEC")
     told = shell("migrate", "lint", "a.sql", "b.sql", "--format", "sarif")
