@@ -138,3 +138,11 @@ def test_parts_and_those_that_inherit_are_known_down_to_the_last() -> None:
         table = catalog.table(Name(root))
         assert table is not None
         assert "".join(one.name.name for one in catalog.heirs_of(table)) == expected
+
+
+def test_tables_that_are_said_to_inherit_from_each_other_end() -> None:
+    text = "CREATE TABLE a (x int); CREATE TABLE b () INHERITS (a); ALTER TABLE a INHERIT b; ALTER TABLE a ADD y int;"
+    assert lint([Source("1.sql", text)]).unread == ()
+    table = after(text).table(Name("a"))
+    assert table is not None
+    assert [one.name.name for one in after(text).heirs_of(table)] == ["b"]

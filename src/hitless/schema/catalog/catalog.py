@@ -240,11 +240,18 @@ class Catalog:
         return (one for one in self.tables.values() if one.partition_of == full)
 
     def heirs_of(self, table: Table) -> Iterator[Table]:
-        """Return the parts of a table and those that inherit from it, theirs too."""
-        for one in self.tables.values():
-            if one.partition_of == table.name or table.name in one.parents:
-                yield one
-                yield from self.heirs_of(one) if one.is_parent else ()
+        """Return the parts of a table and those that inherit from it, theirs too, each once.
+
+        Scripts may say of two tables that each inherits from the other; PostgreSQL refuses that, the catalogue does not.
+        """
+        wanted, found = [table], {table.name}
+        while wanted:
+            parent = wanted.pop().name
+            for one in self.tables.values():
+                if (one.partition_of == parent or parent in one.parents) and one.name not in found:
+                    found.add(one.name)
+                    wanted += [one] if one.is_parent else []
+                    yield one
 
     def next_file(self) -> Catalog:
         """Begin the next file: what is there from now on is in use; what belonged to the session is gone."""
