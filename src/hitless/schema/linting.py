@@ -173,6 +173,9 @@ class _FileRun:
                 self._act(inner, one, begun)
             return effect
         side = side_of(action, self.catalog)
+        closed = tuple(
+            lock.relation for lock in effect.locks if lock.mode.blocks_writes and step.is_in_use(lock.relation)
+        )
         self._apply(action)
         done = Done(
             action=action,
@@ -184,7 +187,7 @@ class _FileRun:
             statement=len(self.statements),
             side=side,
         )
-        self.session = replace(self.session.after(action, line), done=self.session.done.followed_by(done))
+        self.session = self.session.taking(done, closed).after(action, line)
         return effect
 
     def _apply(self, action: Action) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hitless.schema.actions.action import Action
+from hitless.schema.actions.objects import AddEnumValue
 from hitless.schema.actions.session import Boundary, SetVariable, TransactionStep
 from hitless.schema.effects.effect import Effect
+from hitless.schema.names import Name
 
 
 class Side(StrEnum):
@@ -83,6 +85,9 @@ class Session:
         began_line: the line of the BEGIN.
         began_with: number of the action that the transaction began with.
         done: what the file has done so far.
+        held: tables in use that the open transaction keeps writers from, and since which action.
+        added_values: values that the open transaction has added to enums.
+        has_waited: the file has asked for a lock that keeps writers from a table in use.
         settings: what SET has set, for the session and for the transaction.
     """
 
@@ -92,6 +97,9 @@ class Session:
     began_with: int = 0
     transaction: int = 0
     done: Story = field(default_factory=Story)
+    held: Mapping[Name, Done] = field(default_factory=dict)
+    added_values: tuple[Done, ...] = ()
+    has_waited: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     local_settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -103,6 +111,17 @@ class Session:
     def setting(self, name: str) -> str | None:
         """Return what a setting is set to; None = nobody set it."""
         return self.local_settings.get(name, self.settings.get(name))
+
+    def taking(self, done: Done, closed: tuple[Name, ...]) -> Session:
+        """Return the session with one more action, which keeps writers from these tables in use."""
+        session = replace(self, done=self.done.followed_by(done), has_waited=self.has_waited or bool(closed))
+        if not done.in_block:
+            return session
+        if new := [name for name in closed if name not in self.held]:
+            session = replace(session, held={**self.held, **dict.fromkeys(new, done)})
+        if isinstance(done.action, AddEnumValue):
+            session = replace(session, added_values=(*self.added_values, done))
+        return session
 
     def after(self, action: Action, line: int) -> Session:
         """Return the session after an action."""
@@ -125,6 +144,8 @@ class Session:
                     began_with=len(self.done),
                     transaction=self.transaction + 1,
                     local_settings={},
+                    held={},
+                    added_values=(),
                 )
         return self
 

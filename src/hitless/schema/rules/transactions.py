@@ -97,7 +97,7 @@ def new_enum_value_used(step: Step) -> Iterator[Trouble]:
     action = step.action
     if not step.session.in_block or action is not step.siblings[0] or isinstance(action, AddEnumValue):
         return
-    for done in step.session.in_transaction:
+    for done in step.session.added_values:
         added = done.action
         if not isinstance(added, AddEnumValue) or step.before.is_new_type(added.type):
             continue

@@ -41,7 +41,7 @@ def _strong_locks(step: Step) -> list[Lock]:
 
 def lock_timeout_missing(step: Step) -> Iterator[Trouble]:
     """A strong lock is waited for without an end; told once a file."""
-    if step.session.setting("lock_timeout") is not None or not _strong_locks(step) or _timeout_told(step):
+    if step.session.setting("lock_timeout") is not None or step.session.has_waited or not _strong_locks(step):
         return
     lock = _strong_locks(step)[0]
     yield Trouble(
@@ -49,15 +49,6 @@ def lock_timeout_missing(step: Step) -> Iterator[Trouble]:
         "and everybody who comes after waits behind it",
         fix=script(f"SET {'LOCAL ' if step.session.in_block else ''}lock_timeout = '100ms'")
         + "\n-- and try again, later each time, until it is had",
-    )
-
-
-def _timeout_told(step: Step) -> bool:
-    """Tell whether the file has taken such a lock before, so that the first one alone is told."""
-    return any(
-        lock.mode.blocks_writes and step.is_in_use(lock.relation)
-        for done in step.session.done
-        for lock in done.effect.locks
     )
 
 
@@ -78,7 +69,7 @@ def lock_timeout_long(step: Step) -> Iterator[Trouble]:
 
 def statement_timeout_missing(step: Step) -> Iterator[Trouble]:
     """A statement that holds a strong lock may take as long as it likes; told once a file."""
-    if step.session.setting("statement_timeout") is None and _strong_locks(step) and not _timeout_told(step):
+    if step.session.setting("statement_timeout") is None and not step.session.has_waited and _strong_locks(step):
         yield Trouble(
             message="once it has its lock, nothing bounds how long it keeps it",
             fix=script(f"SET {'LOCAL ' if step.session.in_block else ''}statement_timeout = '5s'"),
@@ -86,15 +77,8 @@ def statement_timeout_missing(step: Step) -> Iterator[Trouble]:
 
 
 def _held(step: Step) -> dict[Name, Done]:
-    """Return the tables in use that the open transaction keeps others from, and since which action."""
-    held: dict[Name, Done] = {}
-    for done in step.session.in_transaction:
-        if done.statement == step.number:
-            continue
-        for lock in done.effect.locks:
-            if lock.mode.blocks_writes and step.is_in_use(lock.relation):
-                held.setdefault(lock.relation, done)
-    return held
+    """Return the tables in use that earlier statements of the open transaction keep others from."""
+    return {name: done for name, done in step.session.held.items() if done.statement != step.number}
 
 
 def several_tables_locked(step: Step) -> Iterator[Trouble]:
