@@ -242,7 +242,7 @@ class Catalog:
     def heirs_of(self, table: Table) -> Iterator[Table]:
         """Return the parts of a table and those that inherit from it, theirs too, each once.
 
-        Scripts may say of two tables that each inherits from the other: PostgreSQL refuses it, the catalogue does not.
+        Scripts may say that two tables inherit from each other; PostgreSQL refuses that, the catalogue does not.
         """
         wanted, found = [table], {table.name}
         while wanted:

@@ -125,8 +125,7 @@ def mixes_schema_and_rows(end: FileEnd) -> Iterator[Trouble]:
         yield Trouble(
             message=f"line {changes[0].line} changes the schema in the same migration: the release waits until the "
             "rows are written, and fails with them",
-            fix="-- the schema in this file; the rows in batches, as a job of its own that can be stopped and resumed, "
-            "for example:\n-- hitless migrate backfill",
+            fix="-- the schema in this file; the rows in batches, as a job of its own that can be stopped and resumed",
             at=writes[0],
         )
 
@@ -161,8 +160,7 @@ def _in_batches(step: Step, action: Write) -> str:
     key = quoted(primary.columns[0] if primary and primary.columns else "id")
     bounded = _with_condition(step, f"{key} > $1 AND {key} <= $2")
     return script(
-        "-- as a job of its own, in ranges of the key that take 50 to 100 ms each, for example:",
-        "-- hitless migrate backfill",
+        "-- as a job of its own, in ranges of the key that take 50 to 100 ms each:",
         bounded or f"-- AND {key} > $1 AND {key} <= $2",
     )
 
@@ -197,9 +195,7 @@ def no_key_range(step: Step) -> Iterator[Trouble]:
         if pages
         else f"nothing bounds how many rows of {action.table}{size_of(action.table, step.before)} are locked until it "
         "ends: the condition names no key",
-        fix="-- in ranges of the key: WHERE id > $1 AND id <= $2; for example:\n-- hitless migrate backfill"
-        if pages
-        else _in_batches(step, action),
+        fix="-- in ranges of the key: WHERE id > $1 AND id <= $2" if pages else _in_batches(step, action),
     )
 
 

@@ -11,7 +11,7 @@ from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.effects.ground import NOT_NULL_NOT_VALID
 from hitless.schema.names import Name, derived, quoted
 
-BACKFILL = "-- fill the rows in batches, outside of any migration, for example: hitless migrate backfill"
+BACKFILL = "-- fill the rows in batches, outside of any migration"
 
 
 def script(*statements: str) -> str:
