@@ -27,6 +27,7 @@ NAMES = (
     "million",
     "metrics",
     "judge",
+    "lint",
 )
 LONGER = ("resources", "leak")
 """A quarter of an hour and more: only by name."""

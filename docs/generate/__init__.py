@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generate import api, events, lifecycle, machine
+from docs.generate import api, coverage, events, lifecycle, machine
 
 from hitless.cli.reference import reference as command_line
 from hitless.config import reference as settings
 from hitless.doctor.reference import reference as checks
 from hitless.explain.reference import reference as errors
+from hitless.view.rules import reference as rules
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = "ARCHITECTURE.md"
@@ -32,6 +33,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/errors.md": errors,
     "docs/reference/cli.md": command_line,
     "docs/reference/doctor.md": checks,
+    "docs/reference/lint-rules.md": rules,
+    "docs/reference/lint-coverage.md": coverage.page,
     "docs/reference/events.md": events.page,
     "docs/reference/api.md": api.page,
     "docs/reference/rollout-machine.md": machine.page,

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
         "envoy_restart",
         "flips",
         "judge",
+        "lint",
         "metrics",
         "million",
         "overhead",

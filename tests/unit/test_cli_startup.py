@@ -14,7 +14,19 @@ from hitless.cli import app
 from hitless.cli.reference import reference
 from scripted_control_plane import ScriptedControlPlane
 
-HEAVY = ["fastapi", "starlette", "uvicorn", "sqlalchemy", "pydantic", "ruamel", "psutil", "aiohttp", "asyncio"]
+HEAVY = [
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "sqlalchemy",
+    "pydantic",
+    "ruamel",
+    "psutil",
+    "aiohttp",
+    "asyncio",
+    "postgast",
+    "google",
+]
 ROOT = Path(__file__).parents[2]
 
 PROBE = """
@@ -31,7 +43,17 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["--version"], ["status"], ["status", "--json"], ["rollout", "list"], ["deploy", "--help"]]
+    "command",
+    [
+        ["--help"],
+        ["--version"],
+        ["status"],
+        ["status", "--json"],
+        ["rollout", "list"],
+        ["deploy", "--help"],
+        ["migrate", "--help"],
+        ["explain", "check-scans"],
+    ],
 )
 def test_daily_commands_load_neither_the_web_framework_nor_the_store(shell: Shell, command: list[str]) -> None:
     with shell.served(ScriptedControlPlane()):

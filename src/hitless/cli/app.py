@@ -84,6 +84,11 @@ where there are several. Says how often each row fires beside what is promised, 
 can be measured. Needs 10 minutes and 2,000 requests. Exits 6 when there are too few, when the judge fires more often \
 than promised, or when it would silence itself."""
 
+LINT_DETAILS = """\
+Paths are files, folders (their *.sql in natural order) or - for stdin; all of them are one history, so that a safe \
+sequence is not flagged. Exits 0 when nothing is refused, 4 when something is, 2 when something cannot be read; \
+--strict refuses warnings too. A comment before a statement lets a finding pass: -- hitless: allow RULE: reason."""
+
 EXPORT_DETAILS = (
     "Each line is a record in the form that was hashed, so that the export proves itself; without an envelope."
 )
@@ -121,7 +126,7 @@ TOP: Mapping[str, Command] = {
         CALIBRATE_DETAILS,
     ),
     "load": Command("load:load", "Send requests of every kind, and count the fate of each.", NOUNS, LOAD_DETAILS),
-    "explain": Command("explain:explain", "Explain an error code, offline.", NOUNS),
+    "explain": Command("explain:explain", "Explain an error code, or a rule of the lint, offline.", NOUNS),
 }
 ROLLOUT: Mapping[str, Command] = {
     "list": Command("rollout:list_rollouts", "List rollouts, newest first."),
@@ -142,9 +147,14 @@ ENVOY: Mapping[str, Command] = {
     "status": Command("envoy:status", "Show Envoy's process, and whether it should be exchanged."),
     "restart": Command("envoy:restart", "Exchange Envoy without a failed request.", None, RESTART_DETAILS),
 }
-GROUPS = {"rollout": ROLLOUT, "journal": JOURNAL, "envoy": ENVOY}
+MIGRATE: Mapping[str, Command] = {
+    "lint": Command("migrate:lint", "Judge migrations: locks, compatibility, data.", None, LINT_DETAILS),
+    "rules": Command("migrate:rules", "List the rules of the lint, or explain one."),
+}
+GROUPS = {"rollout": ROLLOUT, "migrate": MIGRATE, "journal": JOURNAL, "envoy": ENVOY}
 GROUP_SUMMARIES = {
     "rollout": "Rollouts: look at them and steer them.",
+    "migrate": "Schema changes without downtime.",
     "journal": "The journal: every decision, chained by hashes.",
     "envoy": "Envoy, the proxy: look at it, and exchange it while it serves.",
 }

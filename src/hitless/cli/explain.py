@@ -7,10 +7,10 @@ from hitless.explain import codes, page
 
 
 def explain(code: str | None = None, /, *, common: Common = DEFAULTS) -> int:
-    """Explain an error code, offline.
+    """Explain an error code, or a rule of the lint, offline.
 
     Args:
-        code: As shown in the error, e.g. HL2001; without it, all codes are listed.
+        code: As shown in the error, e.g. HL2001, or a rule's name; without it, all codes are listed.
         common: Options of every command.
     """
     output = common.output
@@ -20,9 +20,23 @@ def explain(code: str | None = None, /, *, common: Common = DEFAULTS) -> int:
     elif (wanted := code.upper()) in known:
         text = page(wanted).rstrip()
     else:
-        raise NoPage(code, known)
+        text = _rule(code, known)
     if common.json:
         output.document("explanation", {"code": code, "text": text})
     else:
         output.raw(text)
     return DONE
+
+
+def _rule(name: str, known: list[str]) -> str:
+    """Return the page of a rule of the lint.
+
+    Raises:
+        NoPage: there is none.
+    """
+    from hitless.schema.rules.registry import RULES  # noqa: PLC0415 - codes are explained without it
+    from hitless.view.rules import rule_page  # noqa: PLC0415 - as above
+
+    if name.lower() not in RULES:
+        raise NoPage(name, known)
+    return rule_page(RULES[name.lower()]).rstrip()

@@ -76,6 +76,21 @@ class InputUnreadable(UserError):
         )
 
 
+class MigrationsUnread(UserError):
+    """A migration cannot be read."""
+
+    code = "HL2088"
+
+    def __init__(self, *, files: Sequence[str], place: Place) -> None:
+        what = files[0] if len(files) == 1 else f"{len(files)} files"
+        super().__init__(
+            f"{what} cannot be read as PostgreSQL's SQL",
+            place=place,
+            evidence=("everything else was judged",),
+            hints=("correct the place, then lint again",),
+        )
+
+
 class Usage(UserError):
     """The command line does not fit the command."""
 
@@ -116,6 +131,23 @@ class WouldOverwrite(Refused):
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is there already", hints=(f"edit {path}", "hitless init --force"))
+
+
+class MigrationsRefused(Refused):
+    """A migration would hold up, break or lose something."""
+
+    code = "HL4501"
+
+    def __init__(self, *, errors: int, warnings: int, rule: str) -> None:
+        counted = [f"{errors} error{'s' if errors > 1 else ''}"] if errors else []
+        counted += [f"{warnings} warning{'s' if warnings > 1 else ''}"] if warnings else []
+        super().__init__(
+            f"refused: {', '.join(counted)}",
+            hints=(
+                f"hitless explain {rule}   # why, and the safe way",
+                f"-- hitless: allow {rule}: REASON   # before the statement, when you know better",
+            ),
+        )
 
 
 class JournalBroken(EnvironmentFault):

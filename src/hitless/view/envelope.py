@@ -26,6 +26,8 @@ Noun = Literal[
     "outlook",
     "seconds",
     "calibration",
+    "lint",
+    "lint-rules",
 ]
 
 ENVELOPE_VERSION = "v1"

@@ -371,3 +371,85 @@ class DoctorView(TypedDict):
     directory: str
     verdict: CheckVerdict
     checks: list[CheckView]
+
+
+LintSeverity = Literal["error", "warning"]
+"""An error refuses the migration, a warning is told."""
+
+MigrationPhase = Literal["additive", "data", "destructive", "neutral"]
+"""Which part of expand, migrate and contract a statement belongs to."""
+
+
+class LintFindingView(TypedDict):
+    """What a rule found in a migration. `lock` is the strongest of the statement, `fix` SQL to paste."""
+
+    file: str
+    line: int
+    column: int
+    rule: str
+    phase: MigrationPhase
+    lock: str | None
+    severity: LintSeverity
+    message: str
+    fix: str
+
+
+class AllowedFindingView(LintFindingView):
+    """A finding that a comment in the file allows, and why."""
+
+    reason: str
+
+
+class TableLockView(TypedDict):
+    """A lock that a statement takes on a relation, and what is done to it meanwhile."""
+
+    relation: str
+    mode: str
+    blocks_reads: bool
+    blocks_writes: bool
+    work: Literal["none", "scan", "rewrite"]
+
+
+class LintStatementView(TypedDict):
+    """A statement of a migration, and what it does to others and to the release that runs."""
+
+    file: str
+    line: int
+    column: int
+    phase: MigrationPhase
+    compatibility: Literal["full", "restricts", "breaks"]
+    outside_transaction: bool
+    locks: list[TableLockView]
+
+
+class UnreadView(TypedDict):
+    """A place that cannot be read, in the parser's words."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+
+class LintView(TypedDict):
+    """A lint of migrations, in the order of their files."""
+
+    postgres: int
+    files: list[str]
+    errors: int
+    warnings: int
+    findings: list[LintFindingView]
+    allowed: list[AllowedFindingView]
+    statements: list[LintStatementView]
+    unread: list[UnreadView]
+
+
+class LintRuleView(TypedDict):
+    """A rule of the lint."""
+
+    id: str
+    family: str
+    severity: Literal["error", "warning", "off"]
+    summary: str
+    why: str
+    safe: str

@@ -1,0 +1,147 @@
+"""Statements about rows, and about tables as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Literal
+
+from hitless.schema.actions.action import Action
+from hitless.schema.actions.data import Call, Cluster, LockTables, Read, Truncate, Vacuum, Write
+from hitless.schema.actions.values import Expression
+from hitless.schema.names import Name
+from hitless.schema.parser import Message, pg
+from hitless.schema.translation.expressions import expression
+from hitless.schema.translation.names import called, flag, relation, relations_in, whole
+
+
+def insert(node: pg.InsertStmt) -> Iterator[Action]:
+    """Read INSERT."""
+    table = relation(node.relation)
+    select = node.select_stmt.select_stmt
+    yield Write(
+        verb="insert",
+        table=table,
+        columns=_targets(node.cols),
+        source=_source(node, select),
+        rows=len(select.values_lists),
+        reads=_others(node, table),
+        on_conflict=node.HasField("on_conflict_clause"),
+        parts=frozenset(_parts(node.cols)),
+    )
+
+
+def _source(node: pg.InsertStmt, select: pg.SelectStmt) -> Literal["defaults", "values", "query"]:
+    if node.select_stmt.WhichOneof("node") is None:
+        return "defaults"
+    return "values" if select.values_lists else "query"
+
+
+def update(node: pg.UpdateStmt) -> Iterator[Action]:
+    """Read UPDATE."""
+    change = _change("update", node, columns=_targets(node.target_list))
+    yield replace(change, assigned=tuple(_assigned(node)), parts=frozenset(_parts(node.target_list)))
+
+
+def _assigned(node: pg.UpdateStmt) -> Iterator[tuple[str, Expression]]:
+    for one in node.target_list:
+        if one.WhichOneof("node") == "res_target" and one.res_target.val.WhichOneof("node") != "multi_assign_ref":
+            yield one.res_target.name, expression(one.res_target.val)
+
+
+def _parts(nodes: Iterable[pg.Node]) -> Iterator[str]:
+    """`SET address.street = ...` and `SET tags[1] = ...` leave the rest of the column as it is."""
+    for one in nodes:
+        if one.WhichOneof("node") == "res_target" and one.res_target.indirection:
+            yield one.res_target.name
+
+
+def delete(node: pg.DeleteStmt) -> Iterator[Action]:
+    """Read DELETE."""
+    yield _change("delete", node)
+
+
+def _change(
+    verb: Literal["update", "delete"], node: pg.UpdateStmt | pg.DeleteStmt, columns: tuple[str, ...] = ()
+) -> Write:
+    table = relation(node.relation)
+    where = _condition(node.where_clause) if node.HasField("where_clause") else None
+    return Write(verb=verb, table=table, columns=columns, where=where, reads=_others(node, table))
+
+
+def _condition(node: pg.Node) -> Expression:
+    """Read a condition; the row that a cursor stands on has an address."""
+    if node.WhichOneof("node") == "current_of_expr":
+        return Expression(text=f"CURRENT OF {node.current_of_expr.cursor_name}", columns=frozenset({"ctid"}))
+    return expression(node)
+
+
+def merge(node: pg.MergeStmt) -> Iterator[Action]:
+    """Read MERGE."""
+    table = relation(node.relation)
+    yield Write(verb="merge", table=table, source="query", reads=_others(node, table))
+
+
+def copy(node: pg.CopyStmt) -> Iterator[Action]:
+    """Read COPY."""
+    if node.HasField("relation") and node.is_from:
+        table = relation(node.relation)
+        yield Write(verb="copy", table=table, source="file" if node.filename else "stdin")
+    else:
+        yield Read(reads=relations_in(node))
+
+
+def select(node: pg.SelectStmt) -> Iterator[Action]:
+    """Read SELECT; whatever WITH writes is read too."""
+    for one in whole(node):
+        match one:
+            case pg.InsertStmt():
+                yield from insert(one)
+            case pg.UpdateStmt():
+                yield from update(one)
+            case pg.DeleteStmt():
+                yield from delete(one)
+    names = relations_in(node)
+    yield Read(reads=names, locked=names if node.locking_clause else (), functions=frozenset(_functions(node)))
+
+
+def _functions(node: Message) -> Iterator[Name]:
+    return (called(one.funcname) for one in whole(node) if isinstance(one, pg.FuncCall))
+
+
+def _targets(nodes: Iterable[pg.Node]) -> tuple[str, ...]:
+    return tuple(one.res_target.name for one in nodes if one.WhichOneof("node") == "res_target")
+
+
+def _others(node: Message, table: Name) -> tuple[Name, ...]:
+    return tuple(name for name in relations_in(node) if name != table)
+
+
+def truncate(node: pg.TruncateStmt) -> Iterator[Action]:
+    """Read TRUNCATE."""
+    yield Truncate(tables=_relations(node.relations), cascade=node.behavior == pg.DROP_CASCADE)
+
+
+def lock(node: pg.LockStmt) -> Iterator[Action]:
+    """Read LOCK TABLE."""
+    yield LockTables(tables=_relations(node.relations), mode=node.mode)
+
+
+def _relations(nodes: Iterable[pg.Node]) -> tuple[Name, ...]:
+    return tuple(relation(one.range_var) for one in nodes)
+
+
+def vacuum(node: pg.VacuumStmt) -> Iterator[Action]:
+    """Read VACUUM and ANALYZE."""
+    tables = tuple(relation(one.vacuum_relation.relation) for one in node.rels)
+    yield Vacuum(tables=tables, is_vacuum=node.is_vacuumcmd, is_full=flag(node.options, "full"))
+
+
+def cluster(node: pg.ClusterStmt) -> Iterator[Action]:
+    """Read CLUSTER."""
+    yield Cluster(table=relation(node.relation) if node.HasField("relation") else None)
+
+
+def call(node: pg.CallStmt) -> Iterator[Action]:
+    """Read CALL."""
+    yield Call(procedure=called(node.funccall.funcname))

@@ -1,0 +1,120 @@
+"""Every rule of the lint fires on what it is about, and on nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from schema_cases import Case, Cases
+from schema_cases_compatibility import COMPATIBILITY, JOINED
+from schema_cases_lint import LINT
+from schema_cases_locks import LOCKS
+from schema_cases_release import RELEASE
+from schema_cases_rows import ROWS
+from schema_cases_style import OPTIONAL, STYLE
+from schema_cases_transactions import TRANSACTIONS
+
+from hitless.schema.linting import lint
+from hitless.schema.parser import parse_statement
+from hitless.schema.reading.cutting import cut
+from hitless.schema.reading.source import Source
+from hitless.schema.rules.registry import RULES
+from hitless.schema.rules.rule import Severity
+
+CASES: dict[str, Cases] = {
+    **LOCKS,
+    **TRANSACTIONS,
+    **COMPATIBILITY,
+    **ROWS,
+    **RELEASE,
+    **OPTIONAL,
+    **STYLE,
+    **LINT,
+}
+
+
+def each(kind: str) -> list[object]:
+    return [
+        pytest.param(rule, one, id=f"{rule}-{number}")
+        for rule, found in CASES.items()
+        for number, one in enumerate(getattr(found, kind))
+    ]
+
+
+def test_every_rule_has_texts_on_which_it_fires_and_texts_on_which_it_does_not() -> None:
+    assert sorted(CASES) == sorted(RULES)
+    assert [rule for rule, found in CASES.items() if not found.fires or not found.silent] == []
+
+
+@pytest.mark.parametrize(("rule", "one"), each("fires"))
+def test_a_rule_fires(rule: str, one: Case) -> None:
+    report = one.report
+    assert report.unread == ()
+    assert rule in {found.rule for found in report.findings if found.file == f"{len(one.files)}.sql"}
+
+
+@pytest.mark.parametrize(("rule", "one"), each("silent"))
+def test_a_rule_is_silent_on_what_is_safe(rule: str, one: Case) -> None:
+    report = one.report
+    assert report.unread == ()
+    assert [found for found in report.findings if found.rule == rule] == []
+
+
+@pytest.mark.parametrize(("rule", "one"), each("fires"))
+def test_a_fix_is_sql(rule: str, one: Case) -> None:
+    for found in one.report.findings:
+        if found.rule == rule:
+            for piece in cut(found.fix):
+                parse_statement(piece.text)
+
+
+@pytest.mark.parametrize(("rule", "one"), each("fires"))
+def test_a_fix_is_not_found_wanting_by_the_rule_that_proposes_it(rule: str, one: Case) -> None:
+    if RULES[rule].family.value == "lint":
+        return
+    fixes = [found.fix for found in one.report.findings if found.rule == rule]
+    if not one.settings.in_transaction:
+        again = replace(one, files=(*one.files[:-1], *fixes)).report
+        assert [found for found in again.findings if found.rule == rule] == []
+
+
+@pytest.mark.parametrize("rule", list(RULES))
+def test_a_rule_explains_itself_in_sentences(rule: str) -> None:
+    found = RULES[rule]
+    for text in (found.summary, found.why, found.safe):
+        assert text.endswith(".")
+        assert text[0].isupper() or text.split()[0].isalpha()
+        assert len(text) < 400
+    assert found.on_action or found.on_file or found.family.value == "lint"
+
+
+def test_a_view_that_may_read_another_table_s_column_is_only_warned_of() -> None:
+    files = [Source("1.sql", JOINED), Source("2.sql", "ALTER TABLE stops DROP COLUMN name, DROP COLUMN street")]
+    found = [one for one in lint(files).findings if one.rule == "dependents-refuse"]
+    assert [(one.severity, one.message) for one in found] == [
+        (Severity.WARNING, "PostgreSQL refuses this if view places depends on name of stops"),
+        (Severity.ERROR, "PostgreSQL refuses this: view places depends on street of stops"),
+    ]
+
+
+def test_a_write_is_bounded_whatever_its_condition() -> None:
+    found = lint([Source("1.sql", "UPDATE t SET a = 'where' WHERE a = 'x' OR b = 'y'")]).findings
+    assert [one.fix.splitlines()[-1] for one in found if one.rule == "write-without-key-range"] == [
+        "UPDATE t SET a = 'where' WHERE (a = 'x' OR b = 'y') AND id > $1 AND id <= $2;"
+    ]
+
+
+def test_a_contract_is_told_with_what_only_the_guard_can_see() -> None:
+    text = "-- hitless: contract split-name\nALTER TABLE t DROP COLUMN name; -- hitless: contracted yesterday\n"
+    report = lint([Source("1.sql", text)])
+    assert "column-dropped" not in {one.rule for one in report.findings}
+    assert [(one.rule, one.reason) for one in report.allowed] == [
+        ("column-dropped", "contract of split-name; the guard says whether a version still uses it, when it runs")
+    ]
+
+
+def test_a_table_that_is_known_to_be_small_turns_errors_into_warnings() -> None:
+    text = "-- hitless: rows t 900\nCREATE INDEX i ON t (a); CREATE INDEX j ON other (a);"
+    findings = lint([Source("1.sql", text)]).findings
+    found = [one.severity for one in findings if one.rule == "index-blocks-writes"]
+    assert found == [Severity.WARNING, Severity.ERROR]
