@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("quick", max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", parent=settings.get_profile("quick"), max_examples=10_000)
+settings.register_profile("ci", parent=settings.get_profile("quick"), max_examples=1_000)
 settings.register_profile("fast", parent=settings.get_profile("quick"), max_examples=50, phases=[Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "quick"))
 

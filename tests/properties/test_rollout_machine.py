@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -215,7 +216,7 @@ class Story:
     acts=st.fixed_dictionaries({version: healthy if version == "v1" else behaviours for version in VERSIONS}),
     story=st.lists(actions, max_size=40),
 )
-@settings(print_blob=True)
+@settings(print_blob=True, max_examples=10 * settings().max_examples if "CI" in os.environ else settings().max_examples)
 def test_no_promise_is_broken_and_every_rollout_ends(
     specs: tuple[ServiceSpec, ServiceSpec], acts: dict[Version, Behaviour], story: list[tuple[str, Any]]
 ) -> None:
