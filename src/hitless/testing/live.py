@@ -165,7 +165,7 @@ class LiveLoad:
     """A load in a process of its own, its JSON lines in a file; `mark` begins a window of the report."""
 
     process: subprocess.Popen[str]
-    lines: IO[str]
+    lines: IO[bytes]
     report: Report | None = None
 
     def mark(self, name: str) -> None:
@@ -187,8 +187,9 @@ class LiveLoad:
         return self.report
 
     def _last_line(self) -> dict[str, Any]:
-        self.lines.seek(0)
-        whole = [line for line in self.lines if line.endswith("\n")]
+        # by pread(2): the load writes by the same open file, and would move on where a read has come to
+        told = os.pread(self.lines.fileno(), os.fstat(self.lines.fileno()).st_size, 0)
+        whole = told[: told.rfind(b"\n") + 1].splitlines()
         return json.loads(whole[-1]) if whole else {}
 
 
@@ -196,7 +197,7 @@ class LiveLoad:
 def live_load(target: str, *options: str, duration_s: float = 600.0) -> Iterator[LiveLoad]:
     """Load `target` (`host:port`) until the block ends, at most `duration_s`."""
     command = [sys.executable, "-m", "hitless.testing.load", "--target", target, "--duration", str(duration_s)]
-    with tempfile.TemporaryFile("a+") as lines:
+    with tempfile.TemporaryFile("ab+") as lines:
         process = subprocess.Popen(
             [*command, "--json", "--marks-from-stdin", *options], stdin=subprocess.PIPE, stdout=lines, text=True
         )
