@@ -56,7 +56,13 @@ RELEASE: dict[str, Cases] = {
         ],
     ),
     "whole-table-written": cases(
-        ["UPDATE t SET a = 1", "DELETE FROM t", "WITH x AS (UPDATE t SET a = 1 RETURNING id) SELECT * FROM x"],
+        [
+            "UPDATE t SET a = 1",
+            "DELETE FROM t",
+            "WITH x AS (UPDATE t SET a = 1 RETURNING id) SELECT * FROM x",
+            "WITH x AS (DELETE FROM t RETURNING *) INSERT INTO u SELECT * FROM x",
+            "WITH x AS (DELETE FROM t RETURNING id) UPDATE u SET a = 1 WHERE id = 7",
+        ],
         [
             "UPDATE t SET a = 1 WHERE id BETWEEN 1 AND 1000",
             NEW + "UPDATE t SET a = ''",

@@ -161,7 +161,7 @@ def _in_batches(step: Step, action: Write) -> str:
     bounded = _with_condition(step, f"{key} > $1 AND {key} <= $2")
     return script(
         "-- as a job of its own, in ranges of the key that take 50 to 100 ms each:",
-        bounded or f"-- AND {key} > $1 AND {key} <= $2",
+        bounded or f"-- {'WHERE' if action.where is None else 'AND'} {key} > $1 AND {key} <= $2",
     )
 
 

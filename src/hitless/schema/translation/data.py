@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from hitless.schema.actions.action import Action
 from hitless.schema.actions.data import Call, Cluster, LockTables, Read, Truncate, Vacuum, Write
@@ -16,10 +16,22 @@ from hitless.schema.translation.names import called, flag, relation, relations_i
 
 
 def insert(node: pg.InsertStmt) -> Iterator[Action]:
-    """Read INSERT."""
+    """Read INSERT, and what its WITH writes."""
+    yield _insert(node)
+    yield from _written_within(node)
+
+
+def _written_within(node: Message) -> Iterator[Action]:
+    """Read the INSERT, UPDATE, DELETE and MERGE of WITH queries, however deep they stand."""
+    for one in whole(node):
+        if one is not node and (read := _WRITES.get(type(one))) is not None:
+            yield read(one)
+
+
+def _insert(node: pg.InsertStmt) -> Write:
     table = relation(node.relation)
     select = node.select_stmt.select_stmt
-    yield Write(
+    return Write(
         verb="insert",
         table=table,
         columns=_targets(node.cols),
@@ -38,9 +50,14 @@ def _source(node: pg.InsertStmt, select: pg.SelectStmt) -> Literal["defaults", "
 
 
 def update(node: pg.UpdateStmt) -> Iterator[Action]:
-    """Read UPDATE."""
+    """Read UPDATE, and what its WITH writes."""
+    yield _update(node)
+    yield from _written_within(node)
+
+
+def _update(node: pg.UpdateStmt) -> Write:
     change = _change("update", node, columns=_targets(node.target_list))
-    yield replace(change, assigned=tuple(_assigned(node)), parts=frozenset(_parts(node.target_list)))
+    return replace(change, assigned=tuple(_assigned(node)), parts=frozenset(_parts(node.target_list)))
 
 
 def _assigned(node: pg.UpdateStmt) -> Iterator[tuple[str, Expression]]:
@@ -57,8 +74,9 @@ def _parts(nodes: Iterable[pg.Node]) -> Iterator[str]:
 
 
 def delete(node: pg.DeleteStmt) -> Iterator[Action]:
-    """Read DELETE."""
+    """Read DELETE, and what its WITH writes."""
     yield _change("delete", node)
+    yield from _written_within(node)
 
 
 def _change(
@@ -77,9 +95,22 @@ def _condition(node: pg.Node) -> Expression:
 
 
 def merge(node: pg.MergeStmt) -> Iterator[Action]:
-    """Read MERGE."""
+    """Read MERGE, and what its WITH writes."""
+    yield _merge(node)
+    yield from _written_within(node)
+
+
+def _merge(node: pg.MergeStmt) -> Write:
     table = relation(node.relation)
-    yield Write(verb="merge", table=table, source="query", reads=_others(node, table))
+    return Write(verb="merge", table=table, source="query", reads=_others(node, table))
+
+
+_WRITES: Mapping[type[Message], Callable[[Any], Write]] = {
+    pg.InsertStmt: _insert,
+    pg.UpdateStmt: _update,
+    pg.DeleteStmt: lambda node: _change("delete", node),
+    pg.MergeStmt: _merge,
+}
 
 
 def copy(node: pg.CopyStmt) -> Iterator[Action]:
@@ -93,14 +124,7 @@ def copy(node: pg.CopyStmt) -> Iterator[Action]:
 
 def select(node: pg.SelectStmt) -> Iterator[Action]:
     """Read SELECT; whatever WITH writes is read too."""
-    for one in whole(node):
-        match one:
-            case pg.InsertStmt():
-                yield from insert(one)
-            case pg.UpdateStmt():
-                yield from update(one)
-            case pg.DeleteStmt():
-                yield from delete(one)
+    yield from _written_within(node)
     names = relations_in(node)
     yield Read(reads=names, locked=names if node.locking_clause else (), functions=frozenset(_functions(node)))
 
