@@ -22,6 +22,9 @@ class Write(Action):
         reads: other tables that are read.
         assigned: columns that an UPDATE sets, each with its value where it has one of its own.
         parts: columns of which it sets fields or elements.
+        pinned: columns that the condition holds to values of its own, such as `id = 7` or `id <= 1000`.
+        joined: columns that it only holds to columns of other tables.
+        is_always: the condition is met by every row, such as `WHERE true`.
     """
 
     verb: Literal["insert", "update", "delete", "merge", "copy"]
@@ -34,6 +37,14 @@ class Write(Action):
     on_conflict: bool = False
     assigned: tuple[tuple[str, Expression], ...] = ()
     parts: frozenset[str] = frozenset()
+    pinned: frozenset[str] = frozenset()
+    joined: frozenset[str] = frozenset()
+    is_always: bool = False
+
+    @property
+    def takes_all(self) -> bool:
+        """Tell whether an UPDATE or DELETE leaves no row out."""
+        return self.where is None or self.is_always
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

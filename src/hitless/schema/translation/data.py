@@ -11,6 +11,7 @@ from hitless.schema.actions.data import Call, Cluster, LockTables, Read, Truncat
 from hitless.schema.actions.values import Expression
 from hitless.schema.names import Name
 from hitless.schema.parser import Message, pg
+from hitless.schema.translation.conditions import Tables, held_columns, is_always
 from hitless.schema.translation.expressions import expression
 from hitless.schema.translation.names import called, flag, relation, relations_in, whole
 
@@ -83,8 +84,17 @@ def _change(
     verb: Literal["update", "delete"], node: pg.UpdateStmt | pg.DeleteStmt, columns: tuple[str, ...] = ()
 ) -> Write:
     table = relation(node.relation)
-    where = _condition(node.where_clause) if node.HasField("where_clause") else None
-    return Write(verb=verb, table=table, columns=columns, where=where, reads=_others(node, table))
+    change = Write(verb=verb, table=table, columns=columns, reads=_others(node, table))
+    if not node.HasField("where_clause"):
+        return change
+    held = held_columns(node.where_clause, Tables.of(node))
+    return replace(
+        change,
+        where=_condition(node.where_clause),
+        pinned=held.pinned,
+        joined=held.joined,
+        is_always=is_always(node.where_clause),
+    )
 
 
 def _condition(node: pg.Node) -> Expression:
