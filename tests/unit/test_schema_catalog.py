@@ -6,6 +6,7 @@ from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.linting import catalog_of, lint
 from hitless.schema.names import Name, derived, quoted
 from hitless.schema.reading.source import Source
+from hitless.schema.rules.rule import Settings
 
 
 def after(text: str) -> Catalog:
@@ -106,6 +107,25 @@ def test_the_way_back_in_a_file_is_no_part_of_the_history() -> None:
     for mark in ("-- migrate:down", "-- +goose Down", "-- +migrate Down", "-- rambler down", "--//@UNDO"):
         text = f"SET lock_timeout = 1; CREATE TABLE t (a int);\n{mark}\nDROP INDEX i;\n"
         assert lint([Source("1.sql", text)]).findings == ()
+
+
+ALEMBIC = """
+BEGIN;
+-- Running upgrade  -> a1
+CREATE TABLE t (id bigint PRIMARY KEY, a text);
+-- Running upgrade a1 -> b1
+DROP TABLE t;
+COMMIT;
+"""
+
+
+def test_each_migration_in_a_text_of_alembic_is_a_file_of_its_own() -> None:
+    rules = {one.rule for one in lint([Source("a.sql", ALEMBIC)]).findings}
+    assert rules == {"table-dropped", "lock-timeout-missing"}
+
+
+def test_migrations_of_one_release_in_a_text_of_alembic_are_one() -> None:
+    assert lint([Source("a.sql", ALEMBIC)], settings=Settings(one_release=True)).findings == ()
 
 
 def test_identifiers_are_quoted_where_they_must_be() -> None:

@@ -19,7 +19,7 @@ from hitless.schema.effects.classify import effect_of
 from hitless.schema.effects.effect import Effect, Phase, merged
 from hitless.schema.reading.cutting import Comment
 from hitless.schema.reading.script import Read, Remainder, Unreadable, read_script
-from hitless.schema.reading.sections import included_files, runs_without_transaction, way_forward
+from hitless.schema.reading.sections import begins_migration, included_files, runs_without_transaction, way_forward
 from hitless.schema.reading.source import Source
 from hitless.schema.reading.statement import Lines
 from hitless.schema.report import Classified, Finding, Report, Unread
@@ -92,13 +92,19 @@ def _joined(parts: list[Report]) -> Report:
 
 @dataclass(slots=True, kw_only=True)
 class _FileRun:
-    """One file, from its first statement to its last."""
+    """One file, from its first statement to its last.
+
+    Attributes:
+        at_begin: the catalogue when the open transaction began.
+        begun_with: number of the action that the migration began with; most files are one.
+    """
 
     source: Source
     settings: Settings
     catalog: Catalog
     session: Session = field(default_factory=Session)
     at_begin: Catalog | None = None
+    begun_with: int = 0
     found: list[Finding] = field(default_factory=list)
     allowances: list[tuple[Allowance, int, int]] = field(default_factory=list)
     statements: list[Classified] = field(default_factory=list)
@@ -134,6 +140,8 @@ class _FileRun:
     def _take(self, one: Read) -> None:
         statement = one.statement
         self.lines = statement.lines
+        if not self.settings.one_release and any(begins_migration(said.text) for said in statement.comments):
+            self._begin_next()
         self._hear(statement.comments, first_line=statement.first_line, last_line=statement.last_line)
         self.session = self.session.next_statement()
         begun = self.session
@@ -149,6 +157,12 @@ class _FileRun:
                 effect=merged(tuple(effects)),
             )
         )
+
+    def _begin_next(self) -> None:
+        """Take what follows for a migration of its own, which may be a release later, in whatever transaction."""
+        self._judge_whole(replace(self.session, in_block=False))
+        self.begun_with = len(self.session.done)
+        self.catalog = self.catalog.next_file()
 
     def _act(self, action: Action, one: Read, begun: Session) -> Effect:
         """Let the rules look at an action, then take it."""
@@ -216,12 +230,17 @@ class _FileRun:
             )
         )
 
-    def _end(self) -> None:
-        end = FileEnd(session=self.session, catalog=self.catalog, settings=self.settings, earlier=self.earlier)
+    def _judge_whole(self, session: Session) -> None:
+        """Let the rules look at a migration as a whole."""
+        session = replace(session, done=session.done.since(self.begun_with))
+        end = FileEnd(session=session, catalog=self.catalog, settings=self.settings, earlier=self.earlier)
         for rule in self.rules:
             for trouble in rule.on_file(end) if rule.on_file else ():
                 line, column = (trouble.at.line, trouble.at.column) if trouble.at else (1, 1)
                 self._find(rule, trouble, line, column, trouble.at.effect if trouble.at else Effect())
+
+    def _end(self) -> None:
+        self._judge_whole(self.session)
         if self.source.foreign is not None:
             self._say(FOREIGN_ENCODING, 1, 1, f"neither UTF-8 nor marked; read as {self.source.foreign}")
         for offset, name in included_files(way_forward(self.source.text)):
