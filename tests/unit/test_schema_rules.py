@@ -118,3 +118,28 @@ def test_a_table_that_is_known_to_be_small_turns_errors_into_warnings() -> None:
     findings = lint([Source("1.sql", text)]).findings
     found = [one.severity for one in findings if one.rule == "index-blocks-writes"]
     assert found == [Severity.WARNING, Severity.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "ALTER TABLE t ADD CONSTRAINT u UNIQUE NULLS NOT DISTINCT (a) INCLUDE (b) DEFERRABLE",
+            [
+                "CREATE UNIQUE INDEX CONCURRENTLY u ON t (a) INCLUDE (b) NULLS NOT DISTINCT;",
+                "ALTER TABLE t ADD CONSTRAINT u UNIQUE USING INDEX u DEFERRABLE;",
+            ],
+        ),
+        (
+            "ALTER TABLE t ADD COLUMN a int CONSTRAINT u UNIQUE DEFERRABLE",
+            [
+                "ALTER TABLE t ADD COLUMN a integer;",
+                "CREATE UNIQUE INDEX CONCURRENTLY u ON t (a);",
+                "ALTER TABLE t ADD CONSTRAINT u UNIQUE USING INDEX u DEFERRABLE;",
+            ],
+        ),
+    ],
+)
+def test_a_fix_makes_what_the_statement_would_have_made(text: str, expected: list[str]) -> None:
+    found = lint([Source("1.sql", text)]).findings
+    assert expected in [one.fix.splitlines() for one in found]

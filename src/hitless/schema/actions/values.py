@@ -138,6 +138,8 @@ class Constraint:
         is_valid: the rows that are there were, or will be, checked.
         is_enforced: it is looked at in writes (NOT ENFORCED since PostgreSQL 18).
         using_index: an index that is there becomes the constraint.
+        including: columns that its index carries along.
+        nulls_not_distinct: two NULLs are the same to UNIQUE.
         tail: what else SQL says, such as ON DELETE CASCADE.
     """
 
@@ -151,6 +153,8 @@ class Constraint:
     is_enforced: bool = True
     using_index: str | None = None
     is_deferrable: bool = False
+    including: tuple[str, ...] = ()
+    nulls_not_distinct: bool = False
     tail: str = ""
 
     @property
@@ -169,6 +173,16 @@ class Constraint:
         columns = () if self.kind is ConstraintKind.PRIMARY_KEY else self.columns
         return "_".join((table, *columns, _SUFFIXES[self.kind]))
 
+    @property
+    def _included(self) -> str:
+        return f" INCLUDE ({listed(self.including)})" if self.including else ""
+
+    @property
+    def index_definition(self) -> str:
+        """Write its index as CREATE INDEX does behind the table's name."""
+        nulls = " NULLS NOT DISTINCT" if self.nulls_not_distinct else ""
+        return f"({listed(self.columns)}){self._included}{nulls}"
+
     def definition(self) -> str:
         """Write it as SQL does, without its name and without NOT VALID."""
         columns = f" ({listed(self.columns)})" if self.columns else ""
@@ -183,7 +197,7 @@ class Constraint:
             case _ if self.using_index is not None:
                 body = f"{self.kind} USING INDEX {quoted(self.using_index)}"
             case _:
-                body = f"{self.kind}{columns}"
+                body = f"{self.kind}{' NULLS NOT DISTINCT' if self.nulls_not_distinct else ''}{columns}{self._included}"
         return f"{body}{self.tail}"
 
 

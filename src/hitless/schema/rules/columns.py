@@ -19,7 +19,7 @@ from hitless.schema.actions.tables import (
 from hitless.schema.actions.values import ConstraintKind
 from hitless.schema.effects.effect import Work
 from hitless.schema.effects.volatility import is_surely_volatile, is_volatile
-from hitless.schema.names import derived, listed, quoted
+from hitless.schema.names import derived, quoted
 from hitless.schema.rules.rule import Family, Pace, Rule, Severity, Step, Trouble
 from hitless.schema.rules.writing import (
     BACKFILL,
@@ -120,14 +120,15 @@ def column_constraint_scans(step: Step) -> Iterator[Trouble]:
         name = constraint.named_for(action.table.name)
         steps = [alter(action, f"ADD COLUMN {column_definition(action.column)}")]
         if constraint.makes_index:
-            steps.append(build_index(name, action.table, f"({listed(constraint.columns)})", unique=True))
-            steps.append(alter(action, f"ADD CONSTRAINT {quoted(name)} {constraint.kind} USING INDEX {quoted(name)}"))
+            steps.append(build_index(name, action.table, constraint.index_definition, unique=True))
+            taken = f"{constraint.kind} USING INDEX {quoted(name)}{constraint.tail}"
+            steps.append(alter(action, f"ADD CONSTRAINT {quoted(name)} {taken}"))
         else:
             steps += validated_later(later)
-        what = "builds its index" if constraint.makes_index else "reads every row"
+        what = "builds its index over" if constraint.makes_index else "reads every row of"
         yield Trouble(
-            message=f"{constraint.kind} on the new column {action.column.name} {what} while nobody can read or write "
-            f"{step.whole(action.table, Pace.READ)}",
+            message=f"{constraint.kind} on the new column {action.column.name} {what} "
+            f"{step.whole(action.table, Pace.READ)} while nobody can read or write it",
             fix=script(*steps),
             severity=step.gravity(action.table),
         )

@@ -12,7 +12,7 @@ from hitless.schema.actions.tables import (
 )
 from hitless.schema.actions.values import ConstraintKind
 from hitless.schema.effects.effect import Work
-from hitless.schema.names import derived, listed, quoted
+from hitless.schema.names import derived, quoted
 from hitless.schema.rules.rule import Family, Pace, Rule, Severity, Step, Trouble
 from hitless.schema.rules.writing import (
     alter,
@@ -103,12 +103,12 @@ def unique_builds_index(step: Step) -> Iterator[Trouble]:
         return
     constraint = action.constraint
     name = constraint.named_for(action.table.name)
-    definition = f"({listed(constraint.columns)})"
-    steps = [build_index(name, action.table, definition, unique=True)]
+    steps = [build_index(name, action.table, constraint.index_definition, unique=True)]
     if constraint.kind is ConstraintKind.PRIMARY_KEY:
         for column in constraint.columns:
             steps += _proof(step, action, column)
-    steps.append(alter(action, f"ADD CONSTRAINT {quoted(name)} {constraint.kind} USING INDEX {quoted(name)}"))
+    taken = f"{constraint.kind} USING INDEX {quoted(name)}{constraint.tail}"
+    steps.append(alter(action, f"ADD CONSTRAINT {quoted(name)} {taken}"))
     table = step.before.table(action.table)
     if table is not None and table.is_partitioned:
         steps = [

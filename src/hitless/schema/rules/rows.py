@@ -17,7 +17,7 @@ from hitless.schema.actions.tables import (
 from hitless.schema.actions.values import Constraint, ConstraintKind
 from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.effects.effect import Work
-from hitless.schema.names import Name, listed, quoted
+from hitless.schema.names import Name, quoted
 from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
 from hitless.schema.rules.writing import build_index, index_name, script, validated_later
 
@@ -32,9 +32,8 @@ def unique_may_fail(step: Step) -> Iterator[Trouble]:
     action = step.action
     if isinstance(action, AddConstraint) and action.constraint.kind in _KEYS and action.constraint.makes_index:
         columns, query = action.constraint.columns, duplicates(action.table, _each(action.constraint.columns))
-        build = build_index(
-            action.constraint.named_for(action.table.name), action.table, f"({listed(columns)})", unique=True
-        )
+        name, definition = action.constraint.named_for(action.table.name), action.constraint.index_definition
+        build = build_index(name, action.table, definition, unique=True)
     elif isinstance(action, CreateIndex) and action.is_unique and not action.concurrently:
         columns, query = _columns(action), _duplicates_of(action)
         build = build_index(index_name(action), action.table, action.definition, unique=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from hitless.schema.actions.values import Bound, Column, Constraint, ConstraintKind, Generated, Identity
-from hitless.schema.names import quoted
 from hitless.schema.parser import expression_text, pg
 from hitless.schema.translation.expressions import expression, sql_type
 from hitless.schema.translation.names import name_of, relation, words
@@ -90,6 +89,8 @@ def constraint(node: pg.Constraint) -> Constraint:
         is_enforced=node.is_enforced if is_checked else True,
         using_index=node.indexname or None,
         is_deferrable=node.deferrable,
+        including=words(node.including),
+        nulls_not_distinct=node.nulls_not_distinct,
         tail="".join(_tail(node)),
     )
 
@@ -100,8 +101,6 @@ def _excluded(node: pg.Constraint) -> tuple[str, ...]:
 
 
 def _tail(node: pg.Constraint) -> Iterable[str]:
-    if node.including:
-        yield f" INCLUDE ({', '.join(map(quoted, words(node.including)))})"
     if node.fk_matchtype == "f":
         yield " MATCH FULL"
     if node.fk_del_action in _DELETIONS:
