@@ -14,7 +14,7 @@ from schema_cases_rows import ROWS
 from schema_cases_style import OPTIONAL, STYLE
 from schema_cases_transactions import TRANSACTIONS
 
-from hitless.schema.linting import lint
+from hitless.schema.linting import catalog_of, lint
 from hitless.schema.parser import parse_statement
 from hitless.schema.reading.cutting import cut
 from hitless.schema.reading.source import Source
@@ -120,6 +120,14 @@ def test_a_table_that_is_known_to_be_small_turns_errors_into_warnings() -> None:
     assert found == [Severity.WARNING, Severity.ERROR]
 
 
+APP = """
+CREATE TABLE app.logs (a int) PARTITION BY RANGE (a);
+CREATE TABLE parts.logs_1 PARTITION OF app.logs FOR VALUES FROM (1) TO (2);
+CREATE TABLE app.rest PARTITION OF app.logs DEFAULT;
+CREATE VIEW v AS SELECT 1 AS a;
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -138,8 +146,46 @@ def test_a_table_that_is_known_to_be_small_turns_errors_into_warnings() -> None:
                 "ALTER TABLE t ADD CONSTRAINT u UNIQUE USING INDEX u DEFERRABLE;",
             ],
         ),
+        (
+            "ALTER TABLE app.t ADD COLUMN n serial",
+            [
+                "ALTER TABLE app.t ADD COLUMN n integer;",
+                "CREATE SEQUENCE app.t_n_seq OWNED BY app.t.n;",
+                "ALTER TABLE app.t ALTER COLUMN n SET DEFAULT nextval('app.t_n_seq');",
+                "-- fill the rows in batches, outside of any migration",
+                "ALTER TABLE app.t ADD CONSTRAINT t_n_filled CHECK (n IS NOT NULL) NOT VALID;",
+                "-- in a transaction of its own:",
+                "ALTER TABLE app.t VALIDATE CONSTRAINT t_n_filled;",
+                "-- reads nothing now:",
+                "ALTER TABLE app.t ALTER COLUMN n SET NOT NULL;",
+                "ALTER TABLE app.t DROP CONSTRAINT t_n_filled;",
+            ],
+        ),
+        (
+            "CREATE INDEX i ON app.logs (a)",
+            [
+                "CREATE INDEX i ON ONLY app.logs (a);",
+                "CREATE INDEX CONCURRENTLY logs_1_i ON parts.logs_1 (a);",
+                "ALTER INDEX app.i ATTACH PARTITION parts.logs_1_i;",
+                "CREATE INDEX CONCURRENTLY rest_i ON app.rest (a);",
+                "ALTER INDEX app.i ATTACH PARTITION app.rest_i;",
+            ],
+        ),
+        (
+            "ALTER TABLE app.logs DETACH PARTITION parts.logs_1",
+            [
+                "-- PostgreSQL refuses CONCURRENTLY beside a default part (app.rest); so, until it is had:",
+                "SET lock_timeout = '100ms';",
+                "ALTER TABLE app.logs DETACH PARTITION parts.logs_1;",
+            ],
+        ),
+        (
+            "ALTER VIEW v RENAME COLUMN a TO b",
+            ["-- leave v as it is, and create another view that has b for new code"],
+        ),
     ],
 )
 def test_a_fix_makes_what_the_statement_would_have_made(text: str, expected: list[str]) -> None:
-    found = lint([Source("1.sql", text)]).findings
+    schema = catalog_of(Source("schema.sql", APP))
+    found = lint([Source("1.sql", text)], catalog=schema).findings
     assert expected in [one.fix.splitlines() for one in found]

@@ -19,7 +19,7 @@ from hitless.schema.actions.tables import (
 from hitless.schema.actions.values import ConstraintKind
 from hitless.schema.effects.effect import Work
 from hitless.schema.effects.volatility import is_surely_volatile, is_volatile
-from hitless.schema.names import derived, quoted
+from hitless.schema.names import derived, literal, quoted
 from hitless.schema.rules.rule import Family, Pace, Rule, Severity, Step, Trouble
 from hitless.schema.rules.writing import (
     BACKFILL,
@@ -93,14 +93,14 @@ def column_identity_rewrites(step: Step) -> Iterator[Trouble]:
     column = action.column
     if not column.is_serial and column.identity is None:
         return
-    sequence = quoted(derived(action.table.name, column.name, "seq"))
+    sequence = action.table.sibling(derived(action.table.name, column.name, "seq"))
     yield Trouble(
         message=f"numbers are drawn for every row of {step.whole(action.table, Pace.REWRITE)} while nobody "
         "can read or write it",
         fix=script(
             alter(action, f"ADD COLUMN {quoted(column.name)} {column.stored_type}"),
             f"CREATE SEQUENCE {sequence} OWNED BY {action.table}.{quoted(column.name)}",
-            alter(action, f"ALTER COLUMN {quoted(column.name)} SET DEFAULT nextval('{sequence}')"),
+            alter(action, f"ALTER COLUMN {quoted(column.name)} SET DEFAULT nextval({literal(str(sequence))})"),
             BACKFILL,
             *not_null_safely(action, column.name, step.settings.postgres),
         ),

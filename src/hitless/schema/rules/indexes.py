@@ -140,11 +140,18 @@ def detach_blocks(step: Step) -> Iterator[Trouble]:
     if not isinstance(action, DetachPartition) or action.concurrently or action.finalize:
         return
     if step.is_in_use(action.table):
+        rest = next((one.name for one in step.before.partitions_of(action.table) if one.is_default_partition), None)
         yield Trouble(
             message=f"detaching {action.partition} waits for every transaction on {action.table}, and everybody who "
             "comes after waits for it",
-            fix=script(alter(action, f"DETACH PARTITION {action.partition} CONCURRENTLY")),
-            severity=step.gravity(action.table),
+            fix=script(alter(action, f"DETACH PARTITION {action.partition} CONCURRENTLY"))
+            if rest is None
+            else script(
+                f"-- PostgreSQL refuses CONCURRENTLY beside a default part ({rest.shown}); so, until it is had:",
+                "SET lock_timeout = '100ms'",
+                alter(action, f"DETACH PARTITION {action.partition}"),
+            ),
+            severity=step.gravity(action.table) if rest is None else Severity.WARNING,
         )
 
 

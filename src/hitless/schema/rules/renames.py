@@ -30,6 +30,13 @@ def column_renamed(step: Step) -> Iterator[Trouble]:
     old, table = action.old.name, action.table
     if not is_used(step, table) or step.before.is_new_column(table, old):
         return
+    if step.before.resolve(table) in step.before.views:
+        yield Trouble(
+            message=f"code that runs reads the column {old} of {table} and fails from this moment on; new code fails "
+            "before it",
+            fix=f"-- leave {table} as it is, and create another view that has {quoted(action.new)} for new code",
+        )
+        return
     column = step.before.column(table, old)
     kind = column.stored_type if column else "text"
     doubt = () if column else (f"-- with the type of {quoted(old)}:",)

@@ -87,7 +87,7 @@ def build_index_on_parts(action: CreateIndex, parts: tuple[Name, ...]) -> str:
     for part in parts or (Name("part"),):
         own = derived(part.name, name)
         steps.append(build_index(own, part, action.definition, unique=action.is_unique))
-        steps.append(f"ALTER INDEX {quoted(name)} ATTACH PARTITION {quoted(own)}")
+        steps.append(f"ALTER INDEX {action.table.sibling(name)} ATTACH PARTITION {part.sibling(own)}")
     note = () if parts else ("-- for each part, here called part:",)
     return script(steps[0], *note, *steps[1:])
 
