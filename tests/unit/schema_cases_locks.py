@@ -16,6 +16,7 @@ PARTS = """
 CREATE TABLE logs (at date NOT NULL, line text) PARTITION BY RANGE (at);
 CREATE TABLE logs_1 PARTITION OF logs FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
 """
+REST = "CREATE TABLE rest PARTITION OF logs DEFAULT;"
 NEW = "CREATE TABLE t (id bigint PRIMARY KEY, a integer);\n"
 
 LOCKS: dict[str, Cases] = {
@@ -227,9 +228,18 @@ LOCKS: dict[str, Cases] = {
             case(
                 "ALTER TABLE logs ATTACH PARTITION logs_2 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
                 schema=PARTS,
-            )
+            ),
+            case(
+                "CREATE TABLE logs_2 PARTITION OF logs FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
+                schema=PARTS + REST,
+            ),
         ],
         [
+            case(
+                "CREATE TABLE logs_2 PARTITION OF logs FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
+                schema=PARTS + REST + "ALTER TABLE rest ADD CHECK (at < '2026-01-01');",
+            ),
+            case("CREATE TABLE rest PARTITION OF logs DEFAULT", schema=PARTS),
             case(
                 "CREATE TABLE logs_2 (LIKE logs); ALTER TABLE logs ATTACH PARTITION logs_2 "
                 "FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');",
@@ -252,7 +262,13 @@ LOCKS: dict[str, Cases] = {
     ),
     "partition-of-blocks": cases(
         [case("CREATE TABLE logs_2 PARTITION OF logs FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')", schema=PARTS)],
-        [PARTS],
+        [
+            PARTS,
+            case(
+                "CREATE TABLE logs_2 PARTITION OF logs FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
+                schema=PARTS + REST,
+            ),
+        ],
     ),
     "trigger-blocks-writes": cases(
         ["CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()"],

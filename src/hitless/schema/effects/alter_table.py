@@ -60,23 +60,23 @@ def _attach(action: AttachPartition, ground: Ground) -> Effect:
         return Effect(locks=(Lock(relation=relation, mode=LockMode.ACCESS_SHARE),), phase=Phase.ADDITIVE)
     part = ground.catalog.resolve(action.partition)
     locks = [
-        Lock(relation=part, mode=LockMode.ACCESS_EXCLUSIVE, work=_work_of_bound(action, part, ground)),
+        Lock(relation=part, mode=LockMode.ACCESS_EXCLUSIVE, work=work_of_bound(action.table, part, ground)),
         locking(action, ground, LockMode.SHARE_UPDATE_EXCLUSIVE),
     ]
     locks += [
-        Lock(relation=other.name, mode=LockMode.ACCESS_EXCLUSIVE, work=_work_of_bound(action, other.name, ground))
+        Lock(relation=other.name, mode=LockMode.ACCESS_EXCLUSIVE, work=work_of_bound(action.table, other.name, ground))
         for other in ground.catalog.partitions_of(action.table)
         if other.is_default_partition and not action.is_default
     ]
     return Effect(locks=tuple(locks), phase=Phase.ADDITIVE)
 
 
-def _work_of_bound(action: AttachPartition, part: Name, ground: Ground) -> Work:
+def work_of_bound(whole: Name, part: Name, ground: Ground) -> Work:
     """A part is read for rows that do not belong there, unless a valid CHECK of the key says that there are none.
 
     Whether the check says so is for PostgreSQL to conclude; one that reads the key is taken to.
     """
-    table, parent = ground.catalog.tables.get(part), ground.catalog.table(action.table)
+    table, parent = ground.catalog.tables.get(part), ground.catalog.table(whole)
     key = set(parent.partition_key) if parent else set()
     constraints = table.constraints.values() if table else ()
     checks = (one.check for one in constraints if one.check is not None and one.is_valid)

@@ -36,7 +36,7 @@ from hitless.schema.actions.objects import (
 )
 from hitless.schema.actions.session import SetVariable, TransactionStep
 from hitless.schema.actions.tables import CreateTable, RelationKind, TableAction
-from hitless.schema.effects.alter_table import TABLE_EFFECTS
+from hitless.schema.effects.alter_table import TABLE_EFFECTS, work_of_bound
 from hitless.schema.effects.effect import Compatibility, Effect, Lock, Phase, Work, merged
 from hitless.schema.effects.ground import Ground
 from hitless.schema.effects.heirs import with_heirs
@@ -79,7 +79,8 @@ def _create_table(action: CreateTable, ground: Ground) -> Effect:
         locks += _locks(ground, (action.partition_of,), LockMode.ACCESS_EXCLUSIVE)
         for other in ground.catalog.partitions_of(action.partition_of):
             if other.is_default_partition:
-                locks.append(Lock(relation=other.name, mode=LockMode.ACCESS_EXCLUSIVE, work=Work.SCAN))
+                work = work_of_bound(action.partition_of, other.name, ground)
+                locks.append(Lock(relation=other.name, mode=LockMode.ACCESS_EXCLUSIVE, work=work))
     locks += _locks(ground, action.inherits, LockMode.SHARE_UPDATE_EXCLUSIVE)
     return Effect(locks=tuple(locks), phase=Phase.ADDITIVE)
 

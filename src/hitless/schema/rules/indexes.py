@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hitless.schema.actions.action import Action
 from hitless.schema.actions.data import Cluster, LockTables, Vacuum
 from hitless.schema.actions.objects import CreateIndex, CreateTrigger, Drop, RefreshView, Reindex
 from hitless.schema.actions.tables import AttachPartition, CreateTable, DetachPartition, RelationKind
@@ -100,9 +101,9 @@ def refresh_blocks_reads(step: Step) -> Iterator[Trouble]:
 
 
 def attach_scans(step: Step) -> Iterator[Trouble]:
-    """ATTACH PARTITION of a table that nothing proves to fit, or beside a default part."""
-    action = step.action
-    if not isinstance(action, AttachPartition) or action.relation is RelationKind.INDEX:
+    """ATTACH PARTITION of a table that nothing proves to fit, or a new part beside a default part."""
+    action = _attached(step.action)
+    if action is None:
         return
     for lock in step.effect.locks:
         if lock.work is not Work.SCAN or not step.is_in_use(lock.relation):
@@ -116,6 +117,14 @@ def attach_scans(step: Step) -> Iterator[Trouble]:
         )
 
 
+def _attached(action: Action) -> AttachPartition | None:
+    """Return what attaches a part; CREATE TABLE ... PARTITION OF does it at once."""
+    if isinstance(action, CreateTable) and action.partition_of is not None and action.bound is not None:
+        return AttachPartition(table=action.partition_of, partition=action.table, bound=action.bound)
+    is_of_index = isinstance(action, AttachPartition) and action.relation is RelationKind.INDEX
+    return action if isinstance(action, AttachPartition) and not is_of_index else None
+
+
 def _attach_fix(step: Step, action: AttachPartition, relation: Name, *, is_rest: bool) -> str:
     """Write the bound as a check that is validated beside readers and writers, and saves the reading."""
     parent = step.before.table(action.table)
@@ -124,7 +133,9 @@ def _attach_fix(step: Step, action: AttachPartition, relation: Name, *, is_rest:
         return f"-- add the bound to {relation.shown} as CHECK ... NOT VALID, validate it, then attach"
     name = quoted(derived(relation.name, "bound"))
     check = f"NOT ({condition})" if is_rest else condition
+    alone = (_created_alone(step.action),) if isinstance(step.action, CreateTable) else ()
     return script(
+        *alone,
         f"ALTER TABLE {relation.shown} ADD CONSTRAINT {name} CHECK ({check}) NOT VALID",
         "-- in a transaction of its own:",
         f"ALTER TABLE {relation.shown} VALIDATE CONSTRAINT {name}",
@@ -155,16 +166,22 @@ def detach_blocks(step: Step) -> Iterator[Trouble]:
         )
 
 
+def _created_alone(action: CreateTable) -> str:
+    return f"CREATE TABLE {action.table} (LIKE {action.partition_of} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+
+
 def partition_of_blocks(step: Step) -> Iterator[Trouble]:
     """CREATE TABLE ... PARTITION OF locks the parent; ATTACH does so less."""
     action = step.action
     if not isinstance(action, CreateTable) or action.partition_of is None or not step.is_in_use(action.partition_of):
         return
+    if any(attach_scans(step)):
+        return  # it says the same way out
     yield Trouble(
         message=f"PARTITION OF waits for every transaction on {action.partition_of}, and everybody who comes after "
         "waits for it",
         fix=script(
-            f"CREATE TABLE {action.table} (LIKE {action.partition_of} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)",
+            _created_alone(action),
             f"ALTER TABLE {action.partition_of} ATTACH PARTITION {action.table} {action.bound}",
         ),
         severity=Severity.WARNING,
@@ -248,7 +265,7 @@ RULES = (
         id="attach-scans",
         family=Family.LOCKS,
         severity=Severity.ERROR,
-        summary="ATTACH PARTITION reads a table for rows that do not fit.",
+        summary="ATTACH PARTITION, or PARTITION OF, reads a table for rows that do not fit.",
         why="The part, and the default part, are read under ACCESS EXCLUSIVE unless a valid CHECK proves the bound.",
         safe="Add the bound as CHECK ... NOT VALID, validate it, attach, drop the check.",
         on_action=attach_scans,
