@@ -37,6 +37,7 @@ LOCKS: dict[str, Cases] = {
             NEW + "ALTER TABLE t ADD COLUMN b uuid DEFAULT gen_random_uuid();",
             "ALTER TABLE t ALTER COLUMN a SET DEFAULT gen_random_uuid()",
             "CREATE TEMP TABLE t (id int); ALTER TABLE t ADD b uuid DEFAULT gen_random_uuid();",
+            "SELECT * INTO t FROM u; ALTER TABLE t ADD b uuid DEFAULT gen_random_uuid();",
         ],
     ),
     "column-generated-rewrites": cases(

@@ -60,6 +60,7 @@ def test_every_kind_of_action_is_classified() -> None:
         ("DROP INDEX i", NEUTRAL, FULL),
         ("CREATE INDEX CONCURRENTLY j ON t (b)", ADDITIVE, FULL),
         ("CREATE UNIQUE INDEX CONCURRENTLY j ON t (b)", ADDITIVE, RESTRICTS),
+        ("SELECT * INTO u FROM t", ADDITIVE, FULL),
         ("UPDATE t SET a = 1", DATA, FULL),
         ("INSERT INTO t VALUES (1, 2, 'x')", DATA, FULL),
         ("TRUNCATE t", DESTRUCTIVE, BREAKS),

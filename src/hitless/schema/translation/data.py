@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from hitless.schema.actions.action import Action
 from hitless.schema.actions.data import Call, Cluster, LockTables, Read, Truncate, Vacuum, Write
+from hitless.schema.actions.tables import CreateTable, Persistence
 from hitless.schema.actions.values import Expression
 from hitless.schema.names import Name
 from hitless.schema.parser import Message, pg
 from hitless.schema.translation.conditions import Tables, held_columns, is_always
+from hitless.schema.translation.definitions import PERSISTENCE
 from hitless.schema.translation.expressions import expression
 from hitless.schema.translation.names import called, flag, relation, relations_in, whole
 
@@ -133,8 +135,14 @@ def copy(node: pg.CopyStmt) -> Iterator[Action]:
 
 
 def select(node: pg.SelectStmt) -> Iterator[Action]:
-    """Read SELECT; whatever WITH writes is read too."""
+    """Read SELECT, and what its WITH writes; SELECT INTO makes a table."""
     yield from _written_within(node)
+    if node.HasField("into_clause"):
+        table = relation(node.into_clause.rel)
+        persistence = PERSISTENCE.get(node.into_clause.rel.relpersistence, Persistence.PERMANENT)
+        reads = tuple(one for one in relations_in(node) if one != table)
+        yield CreateTable(table=table, persistence=persistence, reads=reads, is_from_query=True)
+        return
     names = relations_in(node)
     yield Read(reads=names, locked=names if node.locking_clause else (), functions=frozenset(_functions(node)))
 

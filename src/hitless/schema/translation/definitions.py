@@ -39,7 +39,7 @@ from hitless.schema.translation.names import (
     words,
 )
 
-_PERSISTENCE = {"p": Persistence.PERMANENT, "u": Persistence.UNLOGGED, "t": Persistence.TEMPORARY}
+PERSISTENCE = {"p": Persistence.PERMANENT, "u": Persistence.UNLOGGED, "t": Persistence.TEMPORARY}
 
 
 def create_table(node: pg.CreateStmt) -> Iterator[Action]:
@@ -52,7 +52,7 @@ def create_table(node: pg.CreateStmt) -> Iterator[Action]:
         table=relation(node.relation),
         columns=columns,
         constraints=constraints,
-        persistence=_PERSISTENCE.get(node.relation.relpersistence, Persistence.PERMANENT),
+        persistence=PERSISTENCE.get(node.relation.relpersistence, Persistence.PERMANENT),
         if_not_exists=node.if_not_exists,
         partition_of=parents[0] if is_part and parents else None,
         bound=bound(node.partbound) if is_part else None,
@@ -98,7 +98,7 @@ def create_table_as(node: pg.CreateTableAsStmt) -> Iterator[Action]:
         return
     yield CreateTable(
         table=relation(target),
-        persistence=_PERSISTENCE.get(target.relpersistence, Persistence.PERMANENT),
+        persistence=PERSISTENCE.get(target.relpersistence, Persistence.PERMANENT),
         if_not_exists=node.if_not_exists,
         reads=reads,
         is_from_query=True,
