@@ -189,3 +189,15 @@ def test_a_fix_makes_what_the_statement_would_have_made(text: str, expected: lis
     schema = catalog_of(Source("schema.sql", APP))
     found = lint([Source("1.sql", text)], catalog=schema).findings
     assert expected in [one.fix.splitlines() for one in found]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE t ADD COLUMN a int, ADD COLUMN b int",
+        "DO $$ BEGIN ALTER TABLE t ADD COLUMN a int; ALTER TABLE t ADD COLUMN b int; END $$",
+        "SET lock_timeout = '5s'; ALTER TABLE t ADD COLUMN a int, ADD COLUMN b int;",
+    ],
+)
+def test_a_statement_is_told_once_what_holds_for_several_of_its_parts(text: str) -> None:
+    assert len(lint([Source("1.sql", text)]).findings) == 1

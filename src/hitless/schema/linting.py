@@ -96,6 +96,7 @@ class _FileRun:
 
     Attributes:
         at_begin: the catalogue when the open transaction began.
+        told: rules and words of the statement that is judged.
         begun_with: number of the action that the migration began with; most files are one.
     """
 
@@ -106,6 +107,7 @@ class _FileRun:
     at_begin: Catalog | None = None
     begun_with: int = 0
     found: list[Finding] = field(default_factory=list)
+    told: set[tuple[str, str]] = field(default_factory=set)
     allowances: list[tuple[Allowance, int, int]] = field(default_factory=list)
     statements: list[Classified] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
@@ -143,6 +145,7 @@ class _FileRun:
         if not self.settings.one_release and any(begins_migration(said.text) for said in statement.comments):
             self._begin_next()
         self._hear(statement.comments, first_line=statement.first_line, last_line=statement.last_line)
+        self.told = set()
         self.session = self.session.next_statement()
         begun = self.session
         effects = [self._act(action, one, begun) for action in one.actions]
@@ -174,14 +177,14 @@ class _FileRun:
             siblings=one.actions,
             number=len(self.statements),
             before=self.catalog,
-            session=begun,
+            session=begun if begun.has_waited else replace(begun, has_waited=self.session.has_waited),
             settings=self.settings,
         )
         line, column = one.statement.place(action.at)
         for rule in self.rules:
             if rule.on_action is not None:
                 for trouble in rule.on_action(step):
-                    self._find(rule, trouble, line, column, effect)
+                    self._find_once(rule, trouble, line, column, effect)
         if isinstance(action, Block):
             for inner in action.actions:
                 self._act(inner, one, begun)
@@ -211,6 +214,12 @@ class _FileRun:
             elif action.boundary is Boundary.ROLLBACK and self.at_begin is not None:
                 self.catalog, self.at_begin = self.at_begin, None
         self.catalog = apply(self.catalog, action)
+
+    def _find_once(self, rule: Rule, trouble: Trouble, line: int, column: int, effect: Effect) -> None:
+        """Tell of a statement once what a rule says of several of its actions in the same words."""
+        if (rule.id, trouble.message) not in self.told:
+            self.told.add((rule.id, trouble.message))
+            self._find(rule, trouble, line, column, effect)
 
     def _find(self, rule: Rule, trouble: Trouble, line: int, column: int, effect: Effect) -> None:
         severity = trouble.severity or rule.severity

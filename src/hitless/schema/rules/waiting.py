@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from hitless.schema.actions.action import Action
-from hitless.schema.actions.data import Write
+from hitless.schema.actions.data import Block, Write
 from hitless.schema.actions.objects import CreateIndex, CreateView, Drop
 from hitless.schema.actions.tables import AddConstraint, DropConstraint, ValidateConstraint
 from hitless.schema.effects.effect import Lock, Work
@@ -40,7 +40,9 @@ def _strong_locks(step: Step) -> list[Lock]:
 
 
 def lock_timeout_missing(step: Step) -> Iterator[Trouble]:
-    """A strong lock is waited for without an end; told once a file."""
+    """A strong lock is waited for without an end; told once a file, of a DO block by what stands in it."""
+    if isinstance(step.action, Block):
+        return
     if step.session.setting("lock_timeout") is not None or step.session.has_waited or not _strong_locks(step):
         return
     lock = _strong_locks(step)[0]
@@ -69,6 +71,8 @@ def lock_timeout_long(step: Step) -> Iterator[Trouble]:
 
 def statement_timeout_missing(step: Step) -> Iterator[Trouble]:
     """A statement that holds a strong lock may take as long as it likes; told once a file."""
+    if isinstance(step.action, Block):
+        return
     if step.session.setting("statement_timeout") is None and not step.session.has_waited and _strong_locks(step):
         yield Trouble(
             message="once it has its lock, nothing bounds how long it keeps it",
