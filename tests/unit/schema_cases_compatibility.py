@@ -211,6 +211,7 @@ COMPATIBILITY: dict[str, Cases] = {
             shop("DROP VIEW heavy CASCADE"),
             "DROP TYPE size CASCADE",
             "DROP TRIGGER x ON t CASCADE",
+            "DROP OWNED BY app",
         ],
         ["DROP TABLE t", NEW + "DROP TABLE t CASCADE", "ALTER TABLE t DROP COLUMN a RESTRICT"],
     ),

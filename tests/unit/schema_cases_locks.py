@@ -182,6 +182,7 @@ LOCKS: dict[str, Cases] = {
             "ALTER TABLE t SET UNLOGGED",
             "ALTER TABLE t SET TABLESPACE fast",
             "ALTER TABLE t SET ACCESS METHOD heap2",
+            "ALTER TABLE ALL IN TABLESPACE slow SET TABLESPACE fast",
         ],
         [NEW + "ALTER TABLE t SET UNLOGGED;", "ALTER TABLE t SET (fillfactor = 90)"],
     ),
@@ -318,6 +319,7 @@ LOCKS: dict[str, Cases] = {
         [
             case("DROP TABLE orders", schema=USERS),
             case("ALTER TABLE orders DROP CONSTRAINT orders_user_id_fkey", schema=USERS),
+            case("DROP TABLE users CASCADE", schema=USERS),
         ],
         [
             case("DROP TABLE users", schema=USERS),

@@ -289,6 +289,9 @@ class SetClustering(TableAction):
     index: str | None
 
 
+MOVE_ALL = "move all to another tablespace"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherTableAction(TableAction):
     """A subcommand that nothing here depends on, named as SQL does, in lower case."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hitless.schema.actions.tables import (
+    MOVE_ALL,
     AttachPartition,
     DetachPartition,
     OtherTableAction,
@@ -129,6 +130,12 @@ def plain(
 
 _STRONG = plain(LockMode.ACCESS_EXCLUSIVE)
 
+
+def _other(action: OtherTableAction, ground: Ground) -> Effect:
+    work = Work.REWRITE if action.kind == MOVE_ALL else Work.NONE
+    return Effect(locks=(locking(action, ground, LockMode.ACCESS_EXCLUSIVE, work),))
+
+
 TABLE_EFFECTS: Mapping[type[TableAction], Callable[[Any, Ground], Effect]] = {
     **COLUMN_EFFECTS,
     **CONSTRAINT_EFFECTS,
@@ -145,5 +152,5 @@ TABLE_EFFECTS: Mapping[type[TableAction], Callable[[Any, Ground], Effect]] = {
     SetReplicaIdentity: _STRONG,
     SetRowSecurity: plain(LockMode.ACCESS_EXCLUSIVE, compatibility=Compatibility.RESTRICTS),
     SetOwner: _owner,
-    OtherTableAction: _STRONG,
+    OtherTableAction: _other,
 }

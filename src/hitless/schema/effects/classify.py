@@ -184,6 +184,7 @@ def _sequence(action: ChangeSequence, ground: Ground) -> Effect:
     return Effect(locks=(*_locks(ground, (action.sequence,), LockMode.SHARE_ROW_EXCLUSIVE), *owner))
 
 
+_DROPPED = LockMode.ACCESS_EXCLUSIVE
 _LOCKED_WHOLE = {"table", "foreign table", "view", "materialized view", "sequence"}
 
 
@@ -210,9 +211,12 @@ def _drop(action: Drop, ground: Ground) -> Effect:
 
 
 def _referenced_by(action: Drop, ground: Ground) -> Iterator[Lock]:
-    """Dropping a table drops its foreign keys, and their triggers on the tables that they reference."""
+    """Dropping a table drops its foreign keys, and their triggers on the other table; CASCADE those to it as well."""
     for name in action.names:
         table = ground.catalog.table(name)
+        if action.cascade:
+            keys = (one.name for one, _ in ground.catalog.foreign_keys_to(name))
+            yield from _locks(ground, (*keys, *(one.name for one in ground.catalog.views_on(name))), _DROPPED)
         for one in table.constraints.values() if table else ():
             if one.references is not None:
                 yield from _locks(ground, (one.references,), LockMode.ACCESS_EXCLUSIVE)

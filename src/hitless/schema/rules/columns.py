@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hitless.schema.actions.tables import (
+    MOVE_ALL,
     AddColumn,
     AddConstraint,
     AlterColumnType,
+    OtherTableAction,
     SetAccessMethod,
     SetExpression,
     SetPersistence,
@@ -160,6 +162,13 @@ def type_change_rewrites(step: Step) -> Iterator[Trouble]:
 def table_rewrites(step: Step) -> Iterator[Trouble]:
     """SET LOGGED, UNLOGGED, TABLESPACE, ACCESS METHOD."""
     action = step.action
+    if isinstance(action, OtherTableAction) and action.kind == MOVE_ALL:
+        yield Trouble(
+            message="every table of the tablespace is written anew, one behind the other, while nobody can read or "
+            "write those that are done or in work",
+            fix="-- move one table at a time, each in a transaction of its own, the large ones by a copy and a swap",
+        )
+        return
     if not isinstance(action, (SetPersistence, SetTablespace, SetAccessMethod)) or not step.is_in_use(action.table):
         return
     if step.effect.work is not Work.REWRITE:

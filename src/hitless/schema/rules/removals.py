@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from hitless.schema.actions.action import Action
+from hitless.schema.actions.action import Action, Other
 from hitless.schema.actions.objects import Drop, Rename, SetSchema
 from hitless.schema.actions.tables import (
     DropColumn,
@@ -183,7 +183,7 @@ def expression_dropped(step: Step) -> Iterator[Trouble]:
 
 
 def drop_cascades(step: Step) -> Iterator[Trouble]:
-    """CASCADE: what nobody listed goes too."""
+    """CASCADE and DROP OWNED: what nobody listed goes too."""
     action = step.action
     match action:
         case Drop() if action.cascade:
@@ -200,6 +200,13 @@ def drop_cascades(step: Step) -> Iterator[Trouble]:
         case DropConstraint() if action.cascade:
             used, known = [action.table] if is_used(step, action.table) else [], []
             plain = alter(action, f"DROP CONSTRAINT {quoted(action.name)}")
+        case Other() if action.kind == "drop owned":
+            yield Trouble(
+                message="it drops every object that the role owns in this database, and takes back all its privileges; "
+                "nothing in the file says what",
+                fix="-- REASSIGN OWNED BY ... TO ... keeps the objects; drop by name what nobody uses",
+            )
+            return
         case _:
             return
     if used:
@@ -306,7 +313,7 @@ RULES = (
         id="drop-cascades",
         family=Family.DATA_LOSS,
         severity=Severity.ERROR,
-        summary="Something is dropped with CASCADE.",
+        summary="Something is dropped with CASCADE, or DROP OWNED.",
         why="Views, foreign keys and functions that depend on it go too, whoever owns and uses them.",
         safe="Drop what depends on it by name, each when nobody uses it, then the thing itself without CASCADE.",
         on_action=drop_cascades,

@@ -184,9 +184,10 @@ def other_end_locked(step: Step) -> Iterator[Trouble]:
     if not any(map(step.is_in_use, tables)):
         return
     for lock in step.effect.locks:
-        if lock.relation not in tables and step.is_in_use(lock.relation):
+        is_table = step.before.resolve(lock.relation) not in step.before.views
+        if is_table and lock.relation not in tables and step.is_in_use(lock.relation):
             yield Trouble(
-                message=f"{lock.mode.sql} on {lock.relation.shown} too, for its foreign key has triggers there",
+                message=f"{lock.mode.sql} on {lock.relation.shown} too: their foreign key has triggers there",
                 fix=script(
                     "SET lock_timeout = '100ms'", "-- drop the foreign key alone, and try again until both are had"
                 ),

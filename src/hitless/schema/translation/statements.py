@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hitless.schema.actions.action import Action, Other
-from hitless.schema.actions.tables import OtherTableAction, RelationKind, SetOwner
+from hitless.schema.actions.tables import MOVE_ALL, OtherTableAction, RelationKind, SetOwner
 from hitless.schema.names import Name
 from hitless.schema.parser import parse_statement, pg
 from hitless.schema.translation import blocks, changes, data, definitions, session
@@ -77,7 +77,7 @@ def _explained(node: pg.ExplainStmt) -> Iterator[Action]:
 
 def _move_all(node: pg.AlterTableMoveAllStmt) -> Iterator[Action]:
     table = Name(f"ALL IN TABLESPACE {node.orig_tablespacename}")
-    yield OtherTableAction(table=table, kind="move all to another tablespace")
+    yield OtherTableAction(table=table, kind=MOVE_ALL)
 
 
 _READERS: Mapping[str, Reader] = {
