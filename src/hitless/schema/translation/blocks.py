@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from hitless.schema.actions.action import Action
 from hitless.schema.actions.data import Block
+from hitless.schema.actions.tables import CreateTable
 from hitless.schema.parser import SyntaxProblemError, pg
 from hitless.schema.reading.cutting import Cut, cut
 from hitless.schema.translation.session import block as plain_block
@@ -20,10 +21,17 @@ from hitless.schema.translation.session import body_of
 _LEAD = re.compile(r"\b(?:begin|then|else|loop)\s+", re.IGNORECASE)
 _STATEMENT = re.compile(
     r"(?:alter|create|drop|truncate|update|delete\s+from|insert\s+into|lock|reindex|cluster|vacuum|refresh|comment|grant|"
-    r"revoke|merge|execute)\b",
+    r"revoke|merge|with|execute)\b",
     re.IGNORECASE,
 )
-_EXECUTE = re.compile(r"execute\b(?:\s+'(?P<sql>(?:[^']|'')*+)'\s*\Z)?", re.IGNORECASE)
+_EXECUTE = re.compile(
+    r"execute\b(?:\s+(?:'(?P<sql>(?:[^']|'')*+)'|\$(?P<tag>\w*)\$(?P<body>(?:(?!\$(?P=tag)\$).)*+)\$(?P=tag)\$)\s*\Z)?",
+    re.IGNORECASE | re.DOTALL,
+)
+_INTO = re.compile(r"\binto\s+(?:strict\s+)?[\w.]++(?:\s*,\s*[\w.]++)*+\s*\Z", re.IGNORECASE)
+"""Where PL/pgSQL puts what RETURNING gives."""
+
+_RETURNING = re.compile(r"\breturning\b", re.IGNORECASE)
 
 
 def block(node: pg.DoStmt, read: Callable[[str], tuple[Action, ...]]) -> Block:
@@ -36,8 +44,8 @@ def block(node: pg.DoStmt, read: Callable[[str], tuple[Action, ...]]) -> Block:
     for piece in cut(body_of(node)):
         statement = _statement(piece)
         if executed := _EXECUTE.match(statement):
-            is_dynamic |= executed["sql"] is None
-            statement = (executed["sql"] or "").replace("''", "'")
+            is_dynamic |= executed["sql"] is None and executed["body"] is None
+            statement = executed["body"] or (executed["sql"] or "").replace("''", "'")
         actions += _read(statement, read)
     return replace(found, actions=tuple(actions), is_dynamic=is_dynamic)
 
@@ -46,10 +54,16 @@ def _read(statement: str, read: Callable[[str], tuple[Action, ...]]) -> Iterator
     if not _STATEMENT.match(statement):
         return
     try:
-        found = read(statement)
+        found = read(_without_targets(statement))
     except SyntaxProblemError:
         return  # variables of the program stand in it, in places where SQL knows none
-    yield from (replace(action, at=0) for action in found)
+    is_query = statement[:4].lower() == "with"  # what its SELECT INTO fills is a variable, and no table
+    yield from (replace(one, at=0) for one in found if not (is_query and isinstance(one, CreateTable)))
+
+
+def _without_targets(statement: str) -> str:
+    """Take off the variables that RETURNING fills."""
+    return _INTO.sub("", statement) if _RETURNING.search(statement) else statement
 
 
 def _statement(piece: Cut) -> str:
