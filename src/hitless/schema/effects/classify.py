@@ -35,7 +35,7 @@ from hitless.schema.actions.objects import (
     SetSchema,
 )
 from hitless.schema.actions.session import SetVariable, TransactionStep
-from hitless.schema.actions.tables import CreateTable, RelationKind, TableAction
+from hitless.schema.actions.tables import CreateTable, RelationKind, SetTablespace, TableAction
 from hitless.schema.effects.alter_table import TABLE_EFFECTS, work_of_bound
 from hitless.schema.effects.effect import Compatibility, Effect, Lock, Phase, Work, merged
 from hitless.schema.effects.ground import Ground
@@ -62,6 +62,8 @@ def _of_no_heap(action: TableAction, found: Effect) -> Effect:
     """ALTER INDEX, VIEW, SEQUENCE and TYPE have the same subcommands, and no rows."""
     if action.relation is RelationKind.TYPE:
         return replace(found, locks=())  # of the type alone; tables that use it are not locked for what is allowed then
+    if action.relation is RelationKind.INDEX and isinstance(action, SetTablespace):
+        return found  # its file is copied
     return replace(found, locks=tuple(replace(one, work=Work.NONE) for one in found.locks))
 
 

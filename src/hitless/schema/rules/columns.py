@@ -13,6 +13,7 @@ from hitless.schema.actions.tables import (
     AddConstraint,
     AlterColumnType,
     OtherTableAction,
+    RelationKind,
     SetAccessMethod,
     SetExpression,
     SetPersistence,
@@ -169,6 +170,9 @@ def table_rewrites(step: Step) -> Iterator[Trouble]:
             fix="-- move one table at a time, each in a transaction of its own, the large ones by a copy and a swap",
         )
         return
+    if isinstance(action, SetTablespace) and action.relation is RelationKind.INDEX:
+        yield from _index_rewrites(step, action)
+        return
     if not isinstance(action, (SetPersistence, SetTablespace, SetAccessMethod)) or not step.is_in_use(action.table):
         return
     if step.effect.work is not Work.REWRITE:
@@ -185,6 +189,17 @@ def table_rewrites(step: Step) -> Iterator[Trouble]:
         fix="-- create a table as it should be, copy the rows in batches while a trigger keeps up, and swap the two",
         severity=step.gravity(action.table),
     )
+
+
+def _index_rewrites(step: Step, action: SetTablespace) -> Iterator[Trouble]:
+    index = step.before.index(action.table)
+    if index is None or step.is_in_use(index.table):
+        yield Trouble(
+            message=f"SET TABLESPACE copies all of {action.table} while nobody can read or write the table that it is "
+            "an index of",
+            fix=script(f"REINDEX (TABLESPACE {quoted(action.tablespace)}, CONCURRENTLY) INDEX {action.table}"),
+            severity=step.gravity(index.table) if index else None,
+        )
 
 
 RULES = (
