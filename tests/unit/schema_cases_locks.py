@@ -183,8 +183,14 @@ LOCKS: dict[str, Cases] = {
             "ALTER TABLE t SET TABLESPACE fast",
             "ALTER TABLE t SET ACCESS METHOD heap2",
             "ALTER TABLE ALL IN TABLESPACE slow SET TABLESPACE fast",
+            case("ALTER INDEX users_email SET TABLESPACE fast", schema=USERS),
         ],
-        [NEW + "ALTER TABLE t SET UNLOGGED;", "ALTER TABLE t SET (fillfactor = 90)"],
+        [
+            NEW + "CREATE INDEX i ON t (a); ALTER INDEX i SET TABLESPACE fast;",
+            case("REINDEX (TABLESPACE fast, CONCURRENTLY) INDEX users_email", schema=USERS),
+            NEW + "ALTER TABLE t SET UNLOGGED;",
+            "ALTER TABLE t SET (fillfactor = 90)",
+        ],
     ),
     "domain-constraint-scans": cases(
         ["ALTER DOMAIN d ADD CONSTRAINT c CHECK (VALUE > 0)", "ALTER DOMAIN d SET NOT NULL"],
@@ -288,9 +294,11 @@ LOCKS: dict[str, Cases] = {
             "ALTER TABLE t ADD COLUMN a integer",
             "SET lock_timeout = '1s'; RESET lock_timeout; ALTER TABLE t ADD COLUMN a integer;",
             "BEGIN; SET LOCAL lock_timeout = '1s'; COMMIT; ALTER TABLE t ADD COLUMN a integer;",
+            "BEGIN; SELECT set_config('lock_timeout', '1s', true); COMMIT; ALTER TABLE t ADD COLUMN a integer;",
         ],
         [
             "SET lock_timeout = '100ms'; ALTER TABLE t ADD COLUMN a integer;",
+            "SELECT pg_catalog.set_config('lock_timeout', '100ms', false); ALTER TABLE t ADD COLUMN a integer;",
             NEW + "ALTER TABLE t ADD COLUMN b integer;",
             "CREATE INDEX CONCURRENTLY i ON t (a)",
             "UPDATE t SET a = 1 WHERE id = 1",

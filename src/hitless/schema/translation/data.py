@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from hitless.schema.actions.action import Action
 from hitless.schema.actions.data import Call, Cluster, LockTables, Read, Truncate, Vacuum, Write
+from hitless.schema.actions.session import SetVariable
 from hitless.schema.actions.tables import CreateTable, Persistence
 from hitless.schema.actions.values import Expression
 from hitless.schema.names import Name
@@ -15,7 +16,7 @@ from hitless.schema.parser import Message, pg
 from hitless.schema.translation.conditions import Tables, held_columns, is_always
 from hitless.schema.translation.definitions import PERSISTENCE
 from hitless.schema.translation.expressions import expression
-from hitless.schema.translation.names import called, flag, relation, relations_in, whole
+from hitless.schema.translation.names import called, flag, relation, relations_in, value_text, whole
 
 
 def insert(node: pg.InsertStmt) -> Iterator[Action]:
@@ -143,8 +144,23 @@ def select(node: pg.SelectStmt) -> Iterator[Action]:
         reads = tuple(one for one in relations_in(node) if one != table)
         yield CreateTable(table=table, persistence=persistence, reads=reads, is_from_query=True)
         return
+    yield from _settings(node)
     names = relations_in(node)
     yield Read(reads=names, locked=names if node.locking_clause else (), functions=frozenset(_functions(node)))
+
+
+def _settings(node: pg.SelectStmt) -> Iterator[Action]:
+    """Read set_config() of time-outs, with constants; the search_path is empty in dumps, which name all schemas."""
+    for one in node.target_list:
+        call = one.res_target.val.func_call
+        if len(call.args) == _OF_SET_CONFIG and called(call.funcname).name == "set_config":
+            name, value, is_local = (value_text(argument) for argument in call.args)
+            if name.lower().endswith("_timeout") and value:
+                yield SetVariable(name=name.lower(), values=(value,), is_local=is_local in _TRUE)
+
+
+_OF_SET_CONFIG = 3
+_TRUE = {"true", "t"}
 
 
 def _functions(node: Message) -> Iterator[Name]:
