@@ -199,3 +199,15 @@ def test_rules_are_listed_and_explained(shell: Shell) -> None:
     assert shell("migrate", "rules", "index-blocks-writes", "--json").data[0]["severity"] == "error"
     assert "## The safe way" in shell("explain", "index-blocks-writes").out
     assert shell("migrate", "rules", "nonsense").code == 2
+
+
+def test_a_file_that_is_named_twice_is_judged_once(shell: Shell) -> None:
+    write(shell, a=UNSAFE)
+    told = shell("migrate", "lint", ".", "a.sql", "./a.sql")
+    assert told.out.splitlines()[-1] == "1 file, 2 statements: 1 error, 0 warnings"
+
+
+def test_a_folder_that_is_called_like_a_file_is_no_file(shell: Shell) -> None:
+    (shell.directory / "old.sql").mkdir()
+    write(shell, a=SAFE)
+    assert shell("migrate", "lint", ".").code == 0

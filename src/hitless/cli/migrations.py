@@ -26,7 +26,8 @@ class Given:
 
 def read_paths(paths: Iterable[str]) -> Given:
     """Read files, folders and stdin."""
-    read = [_read(name) for path in paths for name in _files(path)]
+    names = dict.fromkeys(name for path in paths for name in _files(path))  # each once, where it comes first
+    read = [_read(name) for name in names]
     return Given(
         sources=tuple(one for one in read if isinstance(one, Source)),
         unread=tuple(one for one in read if isinstance(one, Unread)),
@@ -36,10 +37,10 @@ def read_paths(paths: Iterable[str]) -> Given:
 def _files(path: str) -> Iterator[str]:
     """Name the migrations of a folder in natural order; what undoes a migration is no part of the history."""
     if path == STDIN or not Path(path).is_dir():
-        yield path
+        yield path if path == STDIN else str(Path(path))
         return
     found = sorted(Path(path).rglob("*.sql"), key=lambda one: natural(one.relative_to(path).as_posix()))
-    forward = [str(one) for one in found if not one.name.endswith(".down.sql")]
+    forward = [str(one) for one in found if not one.name.endswith(".down.sql") and not one.is_dir()]
     yield from forward or [path]
 
 
