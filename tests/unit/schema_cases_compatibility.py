@@ -183,6 +183,7 @@ COMPATIBILITY: dict[str, Cases] = {
         ],
         [
             NEW + "ALTER TABLE t ADD CONSTRAINT c CHECK (a > ''); ALTER TABLE t DROP CONSTRAINT c;",
+            "ALTER TABLE t ADD CONSTRAINT c CHECK (a > '') NOT VALID; ALTER TABLE public.t DROP CONSTRAINT c;",
             shop(
                 "ALTER TABLE customers ADD CONSTRAINT there CHECK (nick IS NOT NULL) NOT VALID",
                 "ALTER TABLE customers VALIDATE CONSTRAINT there",

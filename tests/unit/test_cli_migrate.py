@@ -211,3 +211,8 @@ def test_a_folder_that_is_called_like_a_file_is_no_file(shell: Shell) -> None:
     (shell.directory / "old.sql").mkdir()
     write(shell, a=SAFE)
     assert shell("migrate", "lint", ".").code == 0
+
+
+def test_the_hint_names_a_rule_that_a_comment_may_allow(shell: Shell) -> None:
+    write(shell, a="-- hitless: allow index-blocks-writes\n" + UNSAFE)
+    assert "hint: -- hitless: allow index-blocks-writes: REASON" in shell("migrate", "lint", "a.sql").err

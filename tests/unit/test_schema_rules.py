@@ -19,7 +19,7 @@ from hitless.schema.parser import parse_statement
 from hitless.schema.reading.cutting import cut
 from hitless.schema.reading.source import Source
 from hitless.schema.rules.registry import RULES
-from hitless.schema.rules.rule import Severity
+from hitless.schema.rules.rule import Settings, Severity
 
 CASES: dict[str, Cases] = {
     **LOCKS,
@@ -201,3 +201,9 @@ def test_a_fix_makes_what_the_statement_would_have_made(text: str, expected: lis
 )
 def test_a_statement_is_told_once_what_holds_for_several_of_its_parts(text: str) -> None:
     assert len(lint([Source("1.sql", text)]).findings) == 1
+
+
+def test_rows_without_a_value_are_told_of_once() -> None:
+    text = "SET lock_timeout = '1s'; ALTER TABLE t ADD CONSTRAINT c NOT NULL a;"
+    rules = [one.rule for one in lint([Source("1.sql", text)], settings=Settings(postgres=18)).findings]
+    assert rules == ["not-null-scans", "not-null-may-fail"]

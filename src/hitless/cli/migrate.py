@@ -22,7 +22,7 @@ from hitless.schema.linting import read_schema
 from hitless.schema.reading.source import decode
 from hitless.schema.report import Report
 from hitless.schema.rules.registry import RULES
-from hitless.schema.rules.rule import Settings, Severity
+from hitless.schema.rules.rule import Family, Settings, Severity
 from hitless.view.github import workflow_commands
 from hitless.view.lint import lint_view, rule_view
 from hitless.view.models import LintView
@@ -136,7 +136,9 @@ def _outcome(view: LintView, *, strict: bool) -> int:
         raise MigrationsUnread(files=files, place=Place(first["file"], first["line"], first["column"]))
     grave = [one for one in view["findings"] if one["severity"] == "error" or strict]
     if grave:
-        raise MigrationsRefused(errors=view["errors"], warnings=view["warnings"], rule=grave[0]["rule"])
+        rules = [one["rule"] for one in grave]
+        named = next((one for one in rules if RULES[one].family is not Family.LINT), rules[0])  # which may be allowed
+        raise MigrationsRefused(errors=view["errors"], warnings=view["warnings"], rule=named)
     return DONE
 
 

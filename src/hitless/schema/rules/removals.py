@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from hitless.schema.actions.action import Action, Other
 from hitless.schema.actions.objects import Drop, Rename, SetSchema
 from hitless.schema.actions.tables import (
+    AddConstraint,
     DropColumn,
     DropConstraint,
     RelationKind,
@@ -132,7 +133,7 @@ def _contract_of(action: Drop, name: Name) -> str:
 def constraint_dropped(step: Step) -> Iterator[Trouble]:
     """DROP CONSTRAINT of what others rely on."""
     action = step.action
-    if not isinstance(action, DropConstraint) or not is_used(step, action.table):
+    if not isinstance(action, DropConstraint) or not is_used(step, action.table) or _has_added(step, action):
         return
     table = step.before.table(action.table)
     constraint = table.constraints.get(action.name) if table else None
@@ -144,6 +145,17 @@ def constraint_dropped(step: Step) -> Iterator[Trouble]:
         message=f"{action.name} of {action.table} no longer holds: {what} rows that break it keep it from coming back",
         fix=contract(("drop", action.table.name, action.name), alter(action, f"DROP CONSTRAINT {quoted(action.name)}")),
         severity=Severity.ERROR if is_key else None,
+    )
+
+
+def _has_added(step: Step, action: DropConstraint) -> bool:
+    """Tell whether the file itself has added the constraint: nobody relies on it yet."""
+    table = step.before.resolve(action.table)
+    return any(
+        isinstance(one.action, AddConstraint)
+        and one.action.constraint.named_for(table.name) == action.name
+        and step.before.resolve(one.action.table) == table
+        for one in step.session.done
     )
 
 

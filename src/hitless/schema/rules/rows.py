@@ -19,7 +19,7 @@ from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.effects.effect import Work
 from hitless.schema.names import Name, quoted
 from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
-from hitless.schema.rules.writing import build_index, index_name, script, validated_later
+from hitless.schema.rules.writing import build_index, index_name, script
 
 BEFORE = "-- on a replica, before: it must find nothing"
 
@@ -114,16 +114,18 @@ def not_null_may_fail(step: Step) -> Iterator[Trouble]:
 
 
 def constraint_may_fail(step: Step) -> Iterator[Trouble]:
-    """CHECK and FOREIGN KEY that are checked as they are added."""
+    """CHECK and FOREIGN KEY that are checked as they are added; how to add them other rules tell."""
     action = step.action
     if not isinstance(action, AddConstraint) or not step.is_in_use(action.table):
         return
     constraint = action.constraint
+    if constraint.kind is ConstraintKind.NOT_NULL:
+        return  # not-null-may-fail tells of it
     query = breaking_rows(action.table, constraint, step.before)
     if constraint.is_valid and constraint.is_enforced and query is not None:
         yield Trouble(
             message=f"one row of {action.table} that breaks it lets it fail",
-            fix=script(BEFORE, query, *validated_later(action)),
+            fix=script(BEFORE, query),
         )
 
 
