@@ -8,6 +8,7 @@ can see when the migration runs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from hitless.schema.actions.action import Action, Other
 from hitless.schema.actions.objects import Drop, Rename, SetSchema
@@ -148,6 +149,10 @@ def constraint_dropped(step: Step) -> Iterator[Trouble]:
     )
 
 
+_LOOKED_BACK = 1_000
+"""Actions: a file may have a hundred thousand, and drop as many constraints."""
+
+
 def _has_added(step: Step, action: DropConstraint) -> bool:
     """Tell whether the file itself has added the constraint: nobody relies on it yet."""
     table = step.before.resolve(action.table)
@@ -155,7 +160,7 @@ def _has_added(step: Step, action: DropConstraint) -> bool:
         isinstance(one.action, AddConstraint)
         and one.action.constraint.named_for(table.name) == action.name
         and step.before.resolve(one.action.table) == table
-        for one in step.session.done
+        for one in islice(reversed(step.session.done), _LOOKED_BACK)
     )
 
 
