@@ -207,3 +207,15 @@ def test_rows_without_a_value_are_told_of_once() -> None:
     text = "SET lock_timeout = '1s'; ALTER TABLE t ADD CONSTRAINT c NOT NULL a;"
     rules = [one.rule for one in lint([Source("1.sql", text)], settings=Settings(postgres=18)).findings]
     assert rules == ["not-null-scans", "not-null-may-fail"]
+
+
+def test_a_condition_may_be_nested_as_deep_as_the_parser_takes_it() -> None:
+    deep = "(" * 1_000 + "id = 1" + " AND a) OR b)" * 500
+    casts = "id" + "::int" * 2_000 + " = 1"
+    joins = " JOIN u ON true".join(["u"] * 2_000)
+    for text in (
+        f"UPDATE t SET a = 1 WHERE {deep}",
+        f"DELETE FROM t WHERE {casts}",
+        f"UPDATE t SET a = 1 FROM {joins} WHERE t.id = u.id",
+    ):
+        lint([Source("1.sql", text)])

@@ -57,25 +57,33 @@ class Tables:
 
 
 def _called(item: pg.Node, queries: set[str]) -> Iterator[str]:
-    match item.WhichOneof("node"):
-        case "range_var":
-            table = item.range_var
-            if table.schemaname or table.relname not in queries:
-                yield table.alias.aliasname or table.relname
-        case "range_subselect" if not item.range_subselect.subquery.select_stmt.values_lists:
-            yield item.range_subselect.alias.aliasname
-        case "join_expr":
-            yield from _called(item.join_expr.larg, queries)
-            yield from _called(item.join_expr.rarg, queries)
+    items = [item]
+    while items:
+        one = items.pop()
+        match one.WhichOneof("node"):
+            case "range_var":
+                table = one.range_var
+                if table.schemaname or table.relname not in queries:
+                    yield table.alias.aliasname or table.relname
+            case "range_subselect" if not one.range_subselect.subquery.select_stmt.values_lists:
+                yield one.range_subselect.alias.aliasname
+            case "join_expr":
+                items += [one.join_expr.larg, one.join_expr.rarg]
 
 
-def held_columns(node: pg.Node, tables: Tables) -> Held:
+DEEPEST = 100
+"""Levels of AND in OR in AND: what stands deeper is taken to hold nothing, so that no text ends the process."""
+
+
+def held_columns(node: pg.Node, tables: Tables, depth: int = 0) -> Held:
     """Return the columns that a condition holds."""
+    if depth > DEEPEST:
+        return Held()
     match node.WhichOneof("node"):
         case "current_of_expr":
             return Held(frozenset({"ctid"}))
         case "bool_expr" if node.bool_expr.boolop != pg.NOT_EXPR:
-            arms = [held_columns(one, tables) for one in node.bool_expr.args]
+            arms = [held_columns(one, tables, depth + 1) for one in node.bool_expr.args]
             found = arms[0]
             for arm in arms[1:]:
                 found = found | arm if node.bool_expr.boolop == pg.AND_EXPR else found & arm
@@ -103,10 +111,16 @@ def _compared(node: pg.A_Expr, tables: Tables) -> Held:
 def _columns(node: pg.Node, tables: Tables) -> frozenset[str]:
     """Return a column, or those of a row of columns, that are the table's own."""
     match node.WhichOneof("node"):
-        case "type_cast":
-            return _columns(node.type_cast.arg, tables)
         case "row_expr":
-            return frozenset(name for one in node.row_expr.args for name in _columns(one, tables))
+            return frozenset(name for one in node.row_expr.args for name in _column(one, tables))
+    return _column(node, tables)
+
+
+def _column(node: pg.Node, tables: Tables) -> frozenset[str]:
+    """Return a column of the table's own, cast or not."""
+    while node.WhichOneof("node") == "type_cast":
+        node = node.type_cast.arg
+    match node.WhichOneof("node"):
         case "column_ref":
             fields = words(node.column_ref.fields)
             is_own = len(fields) == 1 or fields[-2:-1] == (tables.own,)
