@@ -180,6 +180,13 @@ CREATE VIEW v AS SELECT 1 AS a;
             ],
         ),
         (
+            "DELETE FROM orders o USING users WHERE users.id = o.user_id",
+            [
+                "-- as a job of its own, in ranges of the key that take 50 to 100 ms each:",
+                "DELETE FROM orders o USING users WHERE (users.id = o.user_id) AND o.id > $1 AND o.id <= $2;",
+            ],
+        ),
+        (
             "ALTER VIEW v RENAME COLUMN a TO b",
             ["-- leave v as it is, and create another view that has b for new code"],
         ),

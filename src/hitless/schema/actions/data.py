@@ -15,6 +15,7 @@ class Write(Action):
     """INSERT, UPDATE, DELETE and MERGE, and COPY into a table.
 
     Attributes:
+        called: the table's name in the statement, where that is another.
         columns: of an INSERT, as far as they are named, or set by an UPDATE.
         where: the condition of an UPDATE or DELETE.
         source: where an INSERT gets its rows from.
@@ -29,6 +30,7 @@ class Write(Action):
 
     verb: Literal["insert", "update", "delete", "merge", "copy"]
     table: Name
+    called: str = ""
     columns: tuple[str, ...] = ()
     where: Expression | None = None
     source: Literal["values", "query", "defaults", "stdin", "file", "none"] = "none"

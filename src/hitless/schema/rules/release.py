@@ -167,10 +167,13 @@ def _in_batches(step: Step, action: Write) -> str:
     table = step.before.table(action.table)
     primary = table.primary_key if table else None
     key = quoted(primary.columns[0] if primary and primary.columns else "id")
+    if action.reads:
+        key = f"{quoted(action.called or action.table.name)}.{key}"
     bounded = _with_condition(step, f"{key} > $1 AND {key} <= $2")
     return script(
         "-- as a job of its own, in ranges of the key that take 50 to 100 ms each:",
-        bounded or f"-- {'WHERE' if action.where is None else 'AND'} {key} > $1 AND {key} <= $2",
+        bounded
+        or f"-- {'WHERE' if action.where is None and action.verb != 'merge' else 'AND'} {key} > $1 AND {key} <= $2",
     )
 
 

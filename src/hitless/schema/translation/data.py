@@ -87,7 +87,8 @@ def _change(
     verb: Literal["update", "delete"], node: pg.UpdateStmt | pg.DeleteStmt, columns: tuple[str, ...] = ()
 ) -> Write:
     table = relation(node.relation)
-    change = Write(verb=verb, table=table, columns=columns, reads=_others(node, table))
+    called_so = node.relation.alias.aliasname
+    change = Write(verb=verb, table=table, called=called_so, columns=columns, reads=_others(node, table))
     if not node.HasField("where_clause"):
         return change
     held = held_columns(node.where_clause, Tables.of(node))
