@@ -170,10 +170,10 @@ def _in_batches(step: Step, action: Write) -> str:
     if action.reads:
         key = f"{quoted(action.called or action.table.name)}.{key}"
     bounded = _with_condition(step, f"{key} > $1 AND {key} <= $2")
+    has_condition = action.where is not None or action.verb == "merge"
     return script(
         "-- as a job of its own, in ranges of the key that take 50 to 100 ms each:",
-        bounded
-        or f"-- {'WHERE' if action.where is None and action.verb != 'merge' else 'AND'} {key} > $1 AND {key} <= $2",
+        bounded or f"-- {'AND' if has_condition else 'WHERE'} {key} > $1 AND {key} <= $2",
     )
 
 
