@@ -3,6 +3,8 @@ from __future__ import annotations
 from schema_cases import Cases, case, cases
 from schema_cases_locks import PARTS
 
+PARTED = "CREATE TABLE p (a integer) PARTITION BY HASH (a);"
+
 TRANSACTIONS: dict[str, Cases] = {
     "not-in-transaction": cases(
         [
@@ -133,10 +135,13 @@ TRANSACTIONS: dict[str, Cases] = {
             "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT ENFORCED",
             "ALTER TABLE t ALTER CONSTRAINT c NOT ENFORCED",
             case("ALTER TABLE t ALTER COLUMN a SET EXPRESSION AS (b + 1)", postgres=16),
+            case("ALTER TABLE p ADD FOREIGN KEY (a) REFERENCES t NOT VALID", schema=PARTED, postgres=17),
         ],
         [
             case("ALTER TABLE t ADD CONSTRAINT n NOT NULL a NOT VALID", postgres=18),
             case("ALTER TABLE t ALTER COLUMN a SET EXPRESSION AS (b + 1)", postgres=17),
+            case("ALTER TABLE p ADD FOREIGN KEY (a) REFERENCES t NOT VALID", schema=PARTED, postgres=18),
+            case("ALTER TABLE p ADD FOREIGN KEY (a) REFERENCES t", schema=PARTED),
             "CREATE TABLE t (a integer NOT NULL, b integer GENERATED ALWAYS AS (a + 1) STORED, CHECK (a > 0))",
         ],
     ),

@@ -7,17 +7,26 @@ from collections.abc import Iterator
 from hitless.schema.actions.action import Action
 from hitless.schema.actions.tables import AddColumn, AddConstraint, AlterConstraint, CreateTable, SetExpression
 from hitless.schema.actions.values import Column, Constraint, ConstraintKind
+from hitless.schema.rules.constraints import NOT_VALID_ON_PARENTS
 from hitless.schema.rules.rule import Family, Rule, Severity, Step, Trouble
 
 
 def needs_newer_server(step: Step) -> Iterator[Trouble]:
     """What servers learned later than the one that is named."""
-    for version, what in _needs(step.action):
+    for version, what in (*_needs(step.action), *_needs_of_parent(step)):
         if version > step.settings.postgres:
             yield Trouble(
                 message=f"{what} needs PostgreSQL {version}, and the files must run on {step.settings.postgres}",
                 fix=f"-- if all servers are newer: --postgres {version}",
             )
+
+
+def _needs_of_parent(step: Step) -> Iterator[tuple[int, str]]:
+    action = step.action
+    if isinstance(action, AddConstraint) and action.constraint.kind is ConstraintKind.FOREIGN_KEY:
+        table = step.before.table(action.table)
+        if table is not None and table.is_partitioned and not action.constraint.is_valid:
+            yield NOT_VALID_ON_PARENTS, "NOT VALID for a foreign key of a partitioned table"
 
 
 def _needs(action: Action) -> Iterator[tuple[int, str]]:
