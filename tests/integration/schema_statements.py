@@ -194,6 +194,8 @@ IN_TRANSACTION: list[Tried] = [
         "CREATE INDEX i ON animals (a)",
         "ALTER TABLE animals ADD UNIQUE (a)",
         "DROP TABLE animals CASCADE",
+        "DROP TABLE pets CASCADE",
+        "DROP TABLE users CASCADE",
         "TRUNCATE animals",
         "LOCK TABLE animals",
         # names
