@@ -81,10 +81,10 @@ class MigrationsUnread(UserError):
 
     code = "HL2088"
 
-    def __init__(self, *, files: Sequence[str], place: Place) -> None:
-        what = files[0] if len(files) == 1 else f"{len(files)} files"
+    def __init__(self, *, files: Sequence[str], place: Place, why: str) -> None:
+        what = f"{files[0]} cannot be read" if len(files) == 1 else f"{len(files)} files cannot be read, the first one"
         super().__init__(
-            f"{what} cannot be read as PostgreSQL's SQL",
+            f"{what}: {why}",
             place=place,
             evidence=("everything else was judged",),
             hints=("correct the place, then lint again",),

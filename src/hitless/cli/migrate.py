@@ -133,7 +133,8 @@ def _outcome(view: LintView, *, strict: bool) -> int:
     if view["unread"]:
         first = view["unread"][0]
         files = sorted({one["file"] for one in view["unread"]})
-        raise MigrationsUnread(files=files, place=Place(first["file"], first["line"], first["column"]))
+        place = Place(first["file"], first["line"], first["column"])
+        raise MigrationsUnread(files=files, place=place, why=first["message"])
     grave = [one for one in view["findings"] if one["severity"] == "error" or strict]
     if grave:
         rules = [one["rule"] for one in grave]
