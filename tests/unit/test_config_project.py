@@ -118,6 +118,38 @@ def test_a_service_needs_a_name_an_address_a_count_and_a_command() -> None:
     )
 
 
+LARGEST_ANALYSIS = AnalysisSpec(
+    false_rollback=0.005,
+    false_promotion=0.02,
+    error_margin=0.002,
+    latency_margin=0.1,
+    dependencies=("payments", "postgres"),
+    warm_up_s=60,
+    undecided=Undecided.ASK,
+    patience_s=3600,
+)
+
+
+def largest_metrics(directory: Path) -> MetricsSpec:
+    return MetricsSpec(
+        path="/internal/metrics",
+        ratios=(
+            RatioSpec(name="orders", good='orders_total{outcome="paid"}', total="orders_total"),
+            RatioSpec(name="cache", bad="cache_misses_total", total="cache_lookups_total", margin=0.1),
+            RatioSpec(name="mails", good="mails_total{ok='1'}", bad="mails_total", is_query=True),
+        ),
+        pools=(
+            PoolSpec(name="database", used='db_pool{state="busy"}', size="db_pool_size"),
+            PoolSpec(name="workers", used="busy_workers", size=8.0),
+        ),
+        prometheus=PrometheusSpec(
+            url="https://metrics.example/prometheus",
+            version="release",
+            token_file=str(directory / "secrets/prometheus"),
+        ),
+    )
+
+
 def test_every_setting_reaches_its_place(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     (tmp_path / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
@@ -168,33 +200,8 @@ def test_every_setting_reaches_its_place(tmp_path: Path) -> None:
             success_for_s=30,
             latency=(LatencyObjective(quantile=0.5, at_most_ms=80), LatencyObjective(quantile=0.999, at_most_ms=1000)),
         ),
-        analysis=AnalysisSpec(
-            false_rollback=0.005,
-            false_promotion=0.02,
-            error_margin=0.002,
-            latency_margin=0.1,
-            dependencies=("payments", "postgres"),
-            warm_up_s=60,
-            undecided=Undecided.ASK,
-            patience_s=3600,
-        ),
-        metrics=MetricsSpec(
-            path="/internal/metrics",
-            ratios=(
-                RatioSpec(name="orders", good='orders_total{outcome="paid"}', total="orders_total"),
-                RatioSpec(name="cache", bad="cache_misses_total", total="cache_lookups_total", margin=0.1),
-                RatioSpec(name="mails", good="mails_total{ok='1'}", bad="mails_total", is_query=True),
-            ),
-            pools=(
-                PoolSpec(name="database", used='db_pool{state="busy"}', size="db_pool_size"),
-                PoolSpec(name="workers", used="busy_workers", size=8.0),
-            ),
-            prometheus=PrometheusSpec(
-                url="https://metrics.example/prometheus",
-                version="release",
-                token_file=str(tmp_path / "secrets/prometheus"),
-            ),
-        ),
+        analysis=LARGEST_ANALYSIS,
+        metrics=largest_metrics(tmp_path),
     )
     assert project.services["checkout"].strategy.canary.steps == (
         CanaryStep(weight_bp=100, hold_s=600),
