@@ -47,8 +47,8 @@ def server_of(version: int) -> Path:
 
 
 @contextmanager
-def running(version: int) -> Iterator[Path]:
-    """Run a server; yields the folder of its socket."""
+def running(version: int, **settings: str) -> Iterator[Path]:
+    """Run a server, with settings beside the usual ones; yields the folder of its socket."""
     folder = server_of(version)
     user = NOBODY if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     with TemporaryDirectory(prefix="hitless-pg-") as name:  # short: a socket's path has 107 bytes at most
@@ -56,7 +56,7 @@ def running(version: int) -> Iterator[Path]:
         if user is not None:
             os.chown(directory, user, user)
             folder = _within_reach(folder, directory, user)
-        process = _start(folder, directory, user)
+        process = _start(folder, directory, user, settings)
         try:
             _wait(directory, process)
             yield directory
@@ -78,13 +78,13 @@ def _within_reach(folder: Path, directory: Path, user: int) -> Path:
     return folder
 
 
-def _start(folder: Path, directory: Path, user: int | None) -> subprocess.Popen[bytes]:
+def _start(folder: Path, directory: Path, user: int | None, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
     environment = {"LC_ALL": "C", "HOME": str(directory), "PATH": os.environ["PATH"]}
     data = directory / "data"
     options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "-D", str(data)]
     initdb = [folder / "initdb", *options]
     subprocess.run(initdb, check=True, capture_output=True, user=user, group=user, env=environment, cwd=directory)
-    given = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    given = [word for name, value in {**SETTINGS, **settings}.items() for word in ("-c", f"{name}={value}")]
     command = [folder / "postgres", "-D", data, *given, "-c", f"unix_socket_directories={directory}"]
     with (directory / "log").open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, user=user, group=user, env=environment, cwd=directory)
