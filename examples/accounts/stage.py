@@ -42,7 +42,7 @@ CREATED = '{"reference": "{id}", "name": "New {id}", "email": "{id}@new.example"
 
 _SEED = """
 INSERT INTO users (full_name, email, visits)
-SELECT 'First' || i || ' Last' || i, 'u' || i || '@example.org', i FROM generate_series(%s::int, %s::int) AS i ORDER BY i
+SELECT 'First' || i || ' Last' || i, 'u' || i || '@example.org', i FROM generate_series(%s::int, %s::int) AS i
 """
 
 CONFIGURATION = """
@@ -158,7 +158,8 @@ _UNTOUCHED = """
 SELECT count(*), min(u.number) FROM ({read}) u WHERE {whose} AND u.text IS DISTINCT FROM ({should})
     AND NOT EXISTS (SELECT FROM may_be m WHERE m.number = u.number AND m.field = {field})"""
 _TOUCHED = """
-SELECT count(*), min(m.number) FROM (SELECT number, array_agg(value) AS texts FROM may_be WHERE field = {field} GROUP BY 1) m
+SELECT count(*), min(m.number)
+    FROM (SELECT number, array_agg(value) AS texts FROM may_be WHERE field = {field} GROUP BY 1) m
     LEFT JOIN ({read}) u USING (number) WHERE u.text IS NULL OR NOT u.text = ANY (m.texts)"""
 
 
@@ -209,10 +210,7 @@ def parity(connection: psycopg.Connection) -> int:
     columns = _columns(connection)
     there = [one for one in SOURCES if one.columns <= columns]
     pairs = [
-        (one.text, other.text)
-        for at, one in enumerate(there)
-        for other in there[at + 1 :]
-        if one.field == other.field
+        (one.text, other.text) for at, one in enumerate(there) for other in there[at + 1 :] if one.field == other.field
     ]
     unlike = " OR ".join(f"({one}) IS DISTINCT FROM ({other})" for one, other in pairs)
     counted = connection.execute(f"SELECT count(*) FROM users WHERE {unlike or 'false'}").fetchone()
@@ -256,9 +254,7 @@ def _count(connection: psycopg.Connection, found: Audit, rows: int) -> None:
 def _compare(connection: psycopg.Connection, one: Source) -> Iterator[str]:
     read, name = _READ.format(text=one.text), f"'{one.field}'"
     queries = {
-        "seeded": _UNTOUCHED.format(
-            read=read, whose="u.reference IS NULL", should=_SEEDS[one.field], field=name
-        ),
+        "seeded": _UNTOUCHED.format(read=read, whose="u.reference IS NULL", should=_SEEDS[one.field], field=name),
         "created": _UNTOUCHED.format(
             read=read, whose="u.reference IS NOT NULL", should=_CREATIONS[one.field], field=name
         ),

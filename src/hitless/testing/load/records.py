@@ -187,9 +187,7 @@ class RecordClient(Http1Client):
         if not faults:
             return answer
         detail = "; ".join(faults)
-        return Answer(
-            cause=WRONG_VALUE, status=answer.status, headers=answer.headers, wire=answer.wire, detail=detail
-        )
+        return Answer(cause=WRONG_VALUE, status=answer.status, headers=answer.headers, wire=answer.wire, detail=detail)
 
     async def _send(self, method: str, record: int, body: bytes) -> Answer:
         target = self._spec.path.replace(RECORD, str(record))

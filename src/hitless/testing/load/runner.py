@@ -13,8 +13,8 @@ from hitless.testing.load.flights import Flights
 from hitless.testing.load.ledger import Ledger
 from hitless.testing.load.plan import Kind, KindSpec, LoadPlan
 from hitless.testing.load.posts import check_posts
-from hitless.testing.load.report import PostCheck, Report
 from hitless.testing.load.records import RecordClient
+from hitless.testing.load.report import PostCheck, Report
 from hitless.testing.load.requests import Http1Client, Http2Client, PostClient, UploadClient
 from hitless.testing.load.sticky import StickyClient
 
