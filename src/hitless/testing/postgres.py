@@ -58,6 +58,19 @@ def programs() -> Mapping[int, Path]:
     return {version: folder for version, folder in sorted(found.items()) if (folder / "postgres").exists()}
 
 
+def require_programs(version: int | None = None) -> Path:
+    """Return the folder of the programs of a major version, or of the newest that is here.
+
+    Raises:
+        NoPostgres: they are not here.
+    """
+    here = programs()
+    folder = here.get(version or max(here, default=0))
+    if folder is None:
+        raise NoPostgres(f"wanted {version or 'any'}, found {', '.join(map(str, here)) or 'none'}")
+    return folder
+
+
 @dataclass(slots=True, kw_only=True)
 class PostgresServer:
     """One server; its folder, its socket in it, and its process while it runs.
@@ -173,10 +186,7 @@ def running_postgres(version: int | None = None, **settings: str) -> Iterator[Po
         NoPostgres: its programs are not here.
         PostgresFailed: it did not start.
     """
-    here = programs()
-    tools = here.get(version or max(here, default=0))
-    if tools is None:
-        raise NoPostgres(f"wanted {version or 'any'}, found {', '.join(map(str, here)) or 'none'}")
+    tools = require_programs(version)
     user = NOBODY if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     with TemporaryDirectory(prefix="hitless-pg-") as name:  # short: a socket's path has 107 bytes at most
         directory = Path(name)

@@ -1,0 +1,39 @@
+"""`hitless demo`: runs the demonstrations of the examples, which lie in the wheel, or beside `src` in a checkout."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import hitless
+from hitless.cli.faults import DemoNotFound
+from hitless.cli.session import DEFAULTS, Common
+from hitless.testing.postgres import require_programs
+
+ROWS = 200_000
+
+
+def demo(*, migrate: bool = False, rows: int = ROWS, common: Common = DEFAULTS) -> int:
+    """Show hitless at work: rollouts under load, or a change of the schema under load.
+
+    Args:
+        migrate: Show a change of the schema: a name is split into two columns of a table that is in use.
+        rows: Of that table.
+        common: Options of every command.
+    """
+    script = _folder() / ("demo_migrate.py" if migrate else "demo.py")
+    if not migrate:
+        return subprocess.run([sys.executable, str(script)], check=False).returncode
+    require_programs()
+    told = ["--json"] * common.json + ["--plain"] * common.plain
+    return subprocess.run([sys.executable, str(script), "--rows", str(rows), *told], check=False).returncode
+
+
+def _folder() -> Path:
+    package = Path(hitless.__file__).parent
+    places = (package / "examples", package.parents[1] / "examples")
+    found = next((place for place in places if (place / "demo.py").exists()), None)
+    if found is None:
+        raise DemoNotFound(places)
+    return found
