@@ -24,6 +24,9 @@ setup: $(READY)  ## Make the environment, from the lock file
 demo: $(READY)  ## Show the main job: three rollouts, two bad versions, a killed controller and a killed Envoy under load, about a minute
 	$(BIN)/python examples/demo.py
 
+demo-migrate: $(READY)  ## Show a change of the schema under load: a name becomes two columns, about a minute
+	$(BIN)/hitless demo --migrate
+
 test: $(READY)  ## Run all checks and all tests
 	$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -m "not alone" --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 20
@@ -54,4 +57,4 @@ lock: $(READY)  ## Resolve dependencies anew
 clean:  ## Remove what was made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test check bench bench-long soak docs lock clean
+.PHONY: help setup demo demo-migrate test check bench bench-long soak docs lock clean

@@ -3,7 +3,8 @@
 In the middle of the canary the controller is killed with SIGKILL and started again, at the end Envoy is. One of the bad
 versions serves well but for one request in twenty: the judge finds out, and takes it back.
 
-Run it with `make demo`, or `hitless demo`. Everything in it is the product itself: `hitless up`, `hitless deploy`, `hitless load`.
+Run it with `make demo`, or `hitless demo`. Everything in it is the product itself: `hitless up`, `hitless deploy`,
+`hitless load`.
 """
 
 from __future__ import annotations

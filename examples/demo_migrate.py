@@ -1,9 +1,9 @@
 """A name becomes two columns while two releases read and write it: about a minute, on a PostgreSQL of its own.
 
-A table of accounts is in use at a constant rate. It is expanded, filled in the background and compared; release 2, which
-knows first and last names, comes in by a canary, is taken back, and comes in again; a request to drop the old column is
-refused while release 1 could come back. Every value that a client wrote is read back from whichever release answers,
-and at the end every row is compared by SQL that hitless has no part in.
+A table of accounts is in use at a constant rate. It is expanded, filled in the background and compared; release 2,
+which knows first and last names, comes in by a canary, is taken back, and comes in again; a request to drop the old
+column is refused while release 1 could come back. Every value that a client wrote is read back from whichever release
+answers, and at the end every row is compared by SQL that hitless has no part in.
 
 Run it with `hitless demo --migrate`. Everything in it is the product itself: `hitless up`, `deploy`, `migrate`, `load`.
 """

@@ -1,4 +1,4 @@
-"""The accounts of `examples/accounts` by Django, in one file: the same table, the same answers, another driver's habits.
+"""The accounts of `examples/accounts` by Django, in one file: the same table and answers, another driver's habits.
 
 gunicorn accounts:application --bind 127.0.0.1:8000 --worker-class gthread --threads 8
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -22,12 +23,19 @@ def demo(*, migrate: bool = False, rows: int = ROWS, common: Common = DEFAULTS) 
         rows: Of that table.
         common: Options of every command.
     """
-    script = _folder() / ("demo_migrate.py" if migrate else "demo.py")
     if not migrate:
-        return subprocess.run([sys.executable, str(script)], check=False).returncode
+        return _run("demo.py").returncode
     require_programs()
-    told = ["--json"] * common.json + ["--plain"] * common.plain
-    return subprocess.run([sys.executable, str(script), "--rows", str(rows), *told], check=False).returncode
+    options = ["--rows", str(rows), *["--json"] * common.json, *["--plain"] * common.plain]
+    done = _run("demo_migrate.py", *options, stdout=subprocess.PIPE if common.json else None)
+    if common.json and done.stdout:
+        common.output.document("demo", json.loads(done.stdout))
+    return done.returncode
+
+
+def _run(script: str, *options: str, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(_folder() / script), *options]
+    return subprocess.run(command, check=False, stdout=stdout, text=True)
 
 
 def _folder() -> Path:
