@@ -175,11 +175,11 @@ def _document(report: Report, figures: list[Figures], told: dict[str, Any], foun
 
 
 def _project(server: PostgresServer, folder: Path) -> LiveProject:
-    url = server.url(stage.DATABASE)
+    application, owner = stage.urls(server)
     return LiveProject(
         directory=folder / "project",
-        configuration=stage.configuration(port=free_ports(1)[0], url=url),
-        environment={"HITLESS_DATABASE_URL": url},
+        configuration=stage.configuration(port=free_ports(1)[0], url=application),
+        environment={"HITLESS_DATABASE_URL": owner},
     )
 
 

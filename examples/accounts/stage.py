@@ -21,6 +21,8 @@ from hitless.testing.postgres import PostgresServer
 HERE = Path(__file__).parent
 CHANGES = HERE / "changes"
 DATABASE = "accounts"
+OWNER = "accounts_owner"
+APPLICATION = "accounts"
 SERVER_SETTINGS = {"max_connections": "100", "shared_buffers": "256MB", "max_wal_size": "4GB", "fsync": "on"}
 SEED_BATCH = 500_000
 
@@ -40,6 +42,11 @@ WRITTEN = {
 }
 CREATED = '{"reference": "{id}", "name": "New {id}", "email": "{id}@new.example"}'
 
+_ROLES = f"""
+CREATE ROLE {OWNER} LOGIN CREATEDB CREATEROLE IN ROLE pg_monitor;
+CREATE ROLE accounts_app NOLOGIN;
+CREATE ROLE {APPLICATION} LOGIN IN ROLE accounts_app;
+GRANT accounts_app TO {OWNER} WITH ADMIN OPTION"""
 _SEED = """
 INSERT INTO users (full_name, email, visits)
 SELECT 'First' || i || ' Last' || i, 'u' || i || '@example.org', i FROM generate_series(%s::int, %s::int) AS i
@@ -74,14 +81,26 @@ def configuration(*, port: int, url: str, prepares: bool = True, hold: str = "2s
 
 
 def seed(server: PostgresServer, rows: int) -> None:
-    """Make the database, and fill it with so many accounts."""
+    """Make the roles, the database and so many accounts in it.
+
+    Nobody is a superuser: `OWNER` owns the tables and changes them, `APPLICATION` reads and writes them as a member of
+    `accounts_app`, and may do nothing else.
+    """
     with server.connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-    with server.connect(DATABASE) as connection:
+        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (OWNER,)).fetchall():
+            connection.execute(_ROLES)
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*map(sql.Identifier, (DATABASE, OWNER))))
+    with psycopg.connect(server.url(DATABASE, role=OWNER), autocommit=True) as connection:
         connection.execute((HERE / "schema.sql").read_text("utf-8"))
+        connection.execute("GRANT SELECT, INSERT, UPDATE ON users, sign_ins TO accounts_app")
         for first in range(1, rows + 1, SEED_BATCH):
             connection.execute(_SEED, (first, min(first + SEED_BATCH - 1, rows)))
         connection.execute("VACUUM ANALYZE users")
+
+
+def urls(server: PostgresServer) -> tuple[str, str]:
+    """Return how the application reaches its database, and how changes of the schema do."""
+    return server.url(DATABASE, role=APPLICATION), server.url(DATABASE, role=OWNER)
 
 
 def mix(*, rows: int, rate_rps: float, log: Path, records: int = 300) -> dict[str, Any]:

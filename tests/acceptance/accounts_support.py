@@ -40,7 +40,7 @@ def served(server: PostgresServer, release: str) -> Iterator[str]:
     """Serve one release without a proxy; yields its `host:port`."""
     port = free_ports(1)[0]
     command = [sys.executable, "-m", "uvicorn", "accounts.app:app", "--port", str(port), "--log-level", "warning"]
-    environment = {**os.environ, "DATABASE_URL": server.url(stage.DATABASE), "ACCOUNTS_RELEASE": release}
+    environment = {**os.environ, "DATABASE_URL": stage.urls(server)[0], "ACCOUNTS_RELEASE": release}
     process = subprocess.Popen(command, cwd=stage.HERE, env=environment)
     try:
         _wait(f"http://127.0.0.1:{port}/health/ready", process)
