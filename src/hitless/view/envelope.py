@@ -28,6 +28,7 @@ Noun = Literal[
     "calibration",
     "lint",
     "lint-rules",
+    "demo",
 ]
 
 ENVELOPE_VERSION = "v1"
