@@ -57,7 +57,7 @@ service: accounts
 listen: 127.0.0.1:{port}
 instances: 2
 run:
-  command: [{python}, -m, uvicorn, "accounts.app:app", --port, "{{port}}", --log-level, warning]
+  command: {command}
   directory: {directory}
   environment: {{DATABASE_URL: {url}, ACCOUNTS_RELEASE: "{{version}}", ACCOUNTS_PREPARES: "{prepares}"}}
 health: {{live: /health/live, ready: /health/ready, start_deadline: 60s}}
@@ -69,9 +69,31 @@ strategy:
 """
 
 
-def configuration(*, port: int, url: str, prepares: bool = True, hold: str = "2s") -> str:
+FRAMEWORKS: Mapping[str, tuple[Path, tuple[str, ...]]] = {
+    "sqlalchemy": (HERE, ("uvicorn", "accounts.app:app", "--port", "{port}", "--log-level", "warning")),
+    "django": (
+        HERE.with_name("accounts_django"),
+        (
+            "gunicorn",
+            "accounts:application",
+            "--bind",
+            "127.0.0.1:{port}",
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "8",
+        ),
+    ),
+}
+"""Where each application lies, and the module that serves it."""
+
+
+def configuration(
+    *, port: int, url: str, prepares: bool = True, hold: str = "2s", framework: str = "sqlalchemy"
+) -> str:
     """Return a `hitless.yaml` that serves the accounts of a database."""
-    quoted = {"python": sys.executable, "directory": str(HERE), "url": url}
+    directory, command = FRAMEWORKS[framework]
+    quoted = {"command": [sys.executable, "-m", *command], "directory": str(directory), "url": url}
     return CONFIGURATION.format(
         port=port,
         prepares="yes" if prepares else "no",
