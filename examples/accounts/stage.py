@@ -7,8 +7,14 @@ taken from what clients were told, and from how the table was seeded.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +22,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from hitless.testing.live import free_ports
 from hitless.testing.postgres import PostgresServer
 
 HERE = Path(__file__).parent
@@ -25,6 +32,7 @@ OWNER = "accounts_owner"
 APPLICATION = "accounts"
 SERVER_SETTINGS = {"max_connections": "100", "shared_buffers": "256MB", "max_wal_size": "4GB", "fsync": "on"}
 SEED_BATCH = 500_000
+STARTS_WITHIN_S = 60.0
 
 SEEDED = {
     "name": "First{record} Last{record}",
@@ -311,3 +319,32 @@ def _compare(connection: psycopg.Connection, one: Source) -> Iterator[str]:
 def _columns(connection: psycopg.Connection) -> frozenset[str]:
     query = "SELECT attname FROM pg_attribute WHERE attrelid = 'users'::regclass AND attnum > 0 AND NOT attisdropped"
     return frozenset(name for (name,) in connection.execute(query).fetchall())
+
+
+@contextmanager
+def served(server: PostgresServer, release: str, *, prepares: bool = True) -> Iterator[str]:
+    """Serve one release without a proxy; yields its `host:port`."""
+    port = free_ports(1)[0]
+    command = [sys.executable, "-m", "uvicorn", "accounts.app:app", "--port", str(port), "--log-level", "warning"]
+    environment = {**os.environ, "DATABASE_URL": urls(server)[0], "ACCOUNTS_RELEASE": release}
+    environment["ACCOUNTS_PREPARES"] = "yes" if prepares else "no"
+    process = subprocess.Popen(command, cwd=HERE, env=environment)
+    try:
+        _wait(f"http://127.0.0.1:{port}/health/ready", process)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN_S
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except urllib.error.URLError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{url} does not answer") from None
+            time.sleep(0.1)
+        else:
+            return
