@@ -78,6 +78,7 @@ class Ledger:
 
 def to_markdown(ledger: Ledger) -> str:
     """Render the ledger."""
+    sent = ledger.report.sent if ledger.report else 0
     lines = [
         f"# Soak of schema changes: {ledger.killed:,} kills",
         "",
@@ -86,7 +87,7 @@ def to_markdown(ledger: Ledger) -> str:
         f"- rounds: {ledger.rounds:,}, of which {ledger.undone:,} were undone",
         f"- values: {ledger.written:,} written by clients, {ledger.read:,} read back",
         f"- audit: {ledger.audit}",
-        f"- requests: {ledger.report.sent if ledger.report else 0:,}; {ledger.crash_failures:,} while the server was away",
+        f"- requests: {sent:,}; {ledger.crash_failures:,} failed while the server was away",
         "",
         "| promise | seen | kept |",
         "| --- | --- | --- |",
