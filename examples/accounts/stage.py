@@ -322,13 +322,14 @@ def _columns(connection: psycopg.Connection) -> frozenset[str]:
 
 
 @contextmanager
-def served(server: PostgresServer, release: str, *, prepares: bool = True) -> Iterator[str]:
+def served(server: PostgresServer, release: str, *, prepares: bool = True, log: Path | None = None) -> Iterator[str]:
     """Serve one release without a proxy; yields its `host:port`."""
     port = free_ports(1)[0]
     command = [sys.executable, "-m", "uvicorn", "accounts.app:app", "--port", str(port), "--log-level", "warning"]
     environment = {**os.environ, "DATABASE_URL": urls(server)[0], "ACCOUNTS_RELEASE": release}
     environment["ACCOUNTS_PREPARES"] = "yes" if prepares else "no"
-    process = subprocess.Popen(command, cwd=HERE, env=environment)
+    with (log or Path(os.devnull)).open("ab") as told:
+        process = subprocess.Popen(command, cwd=HERE, env=environment, stdout=told, stderr=told)
     try:
         _wait(f"http://127.0.0.1:{port}/health/ready", process)
         yield f"127.0.0.1:{port}"

@@ -48,7 +48,7 @@ def _soak(server: PostgresServer, ledger: Ledger, folder: Path, asked: argparse.
     mix.write_text(json.dumps(stage.mix(rows=asked.rows, rate_rps=asked.rate, log=log)), "utf-8")
     began = time.monotonic()
     with (
-        stage.served(server, "1", prepares=False) as target,
+        stage.served(server, "1", prepares=False, log=folder / "release.log") as target,
         live_load(target, "--mix", str(mix), duration_s=LONGEST_S) as load,
     ):
         load.mark(THERE)
