@@ -7,8 +7,14 @@ taken from what clients were told, and from how the table was seeded.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +22,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from hitless.testing.live import free_ports
 from hitless.testing.postgres import PostgresServer
 
 HERE = Path(__file__).parent
@@ -25,6 +32,7 @@ OWNER = "accounts_owner"
 APPLICATION = "accounts"
 SERVER_SETTINGS = {"max_connections": "100", "shared_buffers": "256MB", "max_wal_size": "4GB", "fsync": "on"}
 SEED_BATCH = 500_000
+STARTS_WITHIN_S = 60.0
 
 SEEDED = {
     "name": "First{record} Last{record}",
@@ -57,7 +65,7 @@ service: accounts
 listen: 127.0.0.1:{port}
 instances: 2
 run:
-  command: [{python}, -m, uvicorn, "accounts.app:app", --port, "{{port}}", --log-level, warning]
+  command: {command}
   directory: {directory}
   environment: {{DATABASE_URL: {url}, ACCOUNTS_RELEASE: "{{version}}", ACCOUNTS_PREPARES: "{prepares}"}}
 health: {{live: /health/live, ready: /health/ready, start_deadline: 60s}}
@@ -69,9 +77,31 @@ strategy:
 """
 
 
-def configuration(*, port: int, url: str, prepares: bool = True, hold: str = "2s") -> str:
+FRAMEWORKS: Mapping[str, tuple[Path, tuple[str, ...]]] = {
+    "sqlalchemy": (HERE, ("uvicorn", "accounts.app:app", "--port", "{port}", "--log-level", "warning")),
+    "django": (
+        HERE.with_name("accounts_django"),
+        (
+            "gunicorn",
+            "accounts:application",
+            "--bind",
+            "127.0.0.1:{port}",
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "8",
+        ),
+    ),
+}
+"""Where each application lies, and the module that serves it."""
+
+
+def configuration(
+    *, port: int, url: str, prepares: bool = True, hold: str = "2s", framework: str = "sqlalchemy"
+) -> str:
     """Return a `hitless.yaml` that serves the accounts of a database."""
-    quoted = {"python": sys.executable, "directory": str(HERE), "url": url}
+    directory, command = FRAMEWORKS[framework]
+    quoted = {"command": [sys.executable, "-m", *command], "directory": str(directory), "url": url}
     return CONFIGURATION.format(
         port=port,
         prepares="yes" if prepares else "no",
@@ -289,3 +319,33 @@ def _compare(connection: psycopg.Connection, one: Source) -> Iterator[str]:
 def _columns(connection: psycopg.Connection) -> frozenset[str]:
     query = "SELECT attname FROM pg_attribute WHERE attrelid = 'users'::regclass AND attnum > 0 AND NOT attisdropped"
     return frozenset(name for (name,) in connection.execute(query).fetchall())
+
+
+@contextmanager
+def served(server: PostgresServer, release: str, *, prepares: bool = True, log: Path | None = None) -> Iterator[str]:
+    """Serve one release without a proxy; yields its `host:port`."""
+    port = free_ports(1)[0]
+    command = [sys.executable, "-m", "uvicorn", "accounts.app:app", "--port", str(port), "--log-level", "warning"]
+    environment = {**os.environ, "DATABASE_URL": urls(server)[0], "ACCOUNTS_RELEASE": release}
+    environment["ACCOUNTS_PREPARES"] = "yes" if prepares else "no"
+    with (log or Path(os.devnull)).open("ab") as told:
+        process = subprocess.Popen(command, cwd=HERE, env=environment, stdout=told, stderr=told)
+    try:
+        _wait(f"http://127.0.0.1:{port}/health/ready", process)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN_S
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+        except urllib.error.URLError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{url} does not answer") from None
+            time.sleep(0.1)
+        else:
+            return

@@ -6,9 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +14,9 @@ from typing import Any
 import pytest
 from examples.accounts import stage
 
-from hitless.testing.live import free_ports
 from hitless.testing.load import Report, from_json
 from hitless.testing.postgres import PostgresServer, programs, running_postgres
 
-STARTS_WITHIN_S = 60.0
 FAST = {"fsync": "off", "autovacuum": "off"}
 
 
@@ -35,21 +30,6 @@ def accounts(rows: int, *, version: int = 16, **settings: str) -> Iterator[Postg
         yield server
 
 
-@contextmanager
-def served(server: PostgresServer, release: str) -> Iterator[str]:
-    """Serve one release without a proxy; yields its `host:port`."""
-    port = free_ports(1)[0]
-    command = [sys.executable, "-m", "uvicorn", "accounts.app:app", "--port", str(port), "--log-level", "warning"]
-    environment = {**os.environ, "DATABASE_URL": stage.urls(server)[0], "ACCOUNTS_RELEASE": release}
-    process = subprocess.Popen(command, cwd=stage.HERE, env=environment)
-    try:
-        _wait(f"http://127.0.0.1:{port}/health/ready", process)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
 def load(
     target: str, folder: Path, *, rows: int, seconds: float, rate_rps: float = 60
 ) -> tuple[Report, dict[str, Any]]:
@@ -59,16 +39,3 @@ def load(
     command = [sys.executable, "-m", "hitless.testing.load", "--target", target, "--json", "--mix", str(mix)]
     done = subprocess.run([*command, "--duration", str(seconds)], capture_output=True, text=True, check=False)
     return from_json(json.loads(done.stdout.splitlines()[-1])), json.loads(log.read_text())
-
-
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + STARTS_WITHIN_S
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except urllib.error.URLError:
-            assert process.poll() is None, "the release ended"
-            assert time.monotonic() < deadline, f"{url} does not answer"
-            time.sleep(0.1)
-        else:
-            return

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import accounts_by_hand as by_hand
 import pytest
-from accounts_support import accounts, load, served
+from accounts_support import accounts, load
 from examples.accounts import stage
 
 from hitless.testing.load import Kind
@@ -48,7 +48,7 @@ def audited(server: PostgresServer, log: dict[str, object] | None = None) -> sta
 
 def test_a_split_by_hand_under_load_is_clean_in_old_and_new_columns(server: PostgresServer, tmp_path: Path) -> None:
     statements(server, *by_hand.expand(), by_hand.backfill(1, ROWS))
-    with served(server, "1") as target:
+    with stage.served(server, "1") as target:
         first, told = load(target, tmp_path, rows=ROWS, seconds=4)
     found = audited(server, told)
     print(f"\n{found}")
@@ -63,7 +63,7 @@ def test_a_split_by_hand_under_load_is_clean_in_old_and_new_columns(server: Post
 
 def test_the_new_release_shows_what_the_old_one_has_written(server: PostgresServer, tmp_path: Path) -> None:
     statements(server, *by_hand.expand(), by_hand.backfill(1, ROWS))
-    with served(server, "2-split") as target:
+    with stage.served(server, "2-split") as target:
         report, told = load(target, tmp_path, rows=ROWS, seconds=4)
     assert report.failed == 0, report.examples
     assert audited(server, told).faults == []
@@ -74,7 +74,7 @@ def test_a_trigger_that_writes_a_wrong_value_is_found_by_reads_and_by_the_audit(
 ) -> None:
     statements(server, *by_hand.expand(last=WRONG_LAST), by_hand.backfill(1, ROWS))
     statements(server, "UPDATE users SET full_name = full_name || 'a' WHERE id < 1000")
-    with served(server, "2-split") as target:
+    with stage.served(server, "2-split") as target:
         report, told = load(target, tmp_path, rows=ROWS, seconds=3)
     found = audited(server, told)
     assert report.kinds[Kind.RECORDS].failed["wrong_value"] > 0
@@ -89,7 +89,7 @@ def test_a_write_that_is_acknowledged_and_lost_is_found(server: PostgresServer, 
         BEGIN NEW.email := OLD.email; RETURN NEW; END $$;
         CREATE TRIGGER lose BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION lose()"""
     statements(server, lose)
-    with served(server, "1") as target:
+    with stage.served(server, "1") as target:
         report, told = load(target, tmp_path, rows=ROWS, seconds=5)
     assert report.kinds[Kind.RECORDS].failed["wrong_value"] > 0
     assert told["wrong"] > 0
@@ -101,7 +101,7 @@ def test_a_request_that_fails_is_counted_and_its_value_is_in_doubt(server: Postg
         BEGIN IF NEW.bio <> '' AND NEW.id % 3 = 0 THEN RAISE 'planted'; END IF; RETURN NEW; END $$;
         CREATE TRIGGER fail BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION fail()"""
     statements(server, fail)
-    with served(server, "1") as target:
+    with stage.served(server, "1") as target:
         report, told = load(target, tmp_path, rows=ROWS, seconds=5)
     assert report.kinds[Kind.RECORDS].failed["http_500"] > 0
     assert told["doubtful"] == report.kinds[Kind.RECORDS].failed["http_500"]
@@ -110,7 +110,7 @@ def test_a_request_that_fails_is_counted_and_its_value_is_in_doubt(server: Postg
 
 def test_what_somebody_changes_behind_the_clients_back_is_found(server: PostgresServer, tmp_path: Path) -> None:
     tamper = threading.Timer(4.5, statements, (server, "UPDATE users SET visits = -1 WHERE id < 500"))
-    with served(server, "1") as target:
+    with stage.served(server, "1") as target:
         tamper.start()  # the load itself needs a second to begin
         report, told = load(target, tmp_path, rows=ROWS, seconds=6)
         tamper.join()
