@@ -54,6 +54,11 @@ Every kind of client at a constant rate, whatever became of earlier requests; ea
 cause and by version. Exits 0 when nothing failed, 1 when something did, 6 when nothing is proven (not all was sent, \
  answered or checked)."""
 
+DEMO_DETAILS = """\
+Starts everything that it shows in a folder of its own, and removes it. Without options: rollouts, bad versions and \
+killed processes under load. With --migrate: a table of a real PostgreSQL is changed while two releases read and write \
+it, and every value is compared. Exits 0 when no request failed and no value was wrong."""
+
 DOCTOR_DETAILS = """\
 Looks at the machine (kernel limits, memory, disk, clock, Envoy's program) and at the project (addresses, \
 certificates, store, journal, what is deployed), with or without a running control plane, and names the next command \
@@ -153,6 +158,7 @@ TOP: Mapping[str, Command] = {
         NOUNS,
         CALIBRATE_DETAILS,
     ),
+    "demo": Command("demo:demo", "Show hitless at work on this machine, about a minute.", NOUNS, DEMO_DETAILS),
     "load": Command("load:load", "Send requests of every kind, and count the fate of each.", NOUNS, LOAD_DETAILS),
     "explain": Command("explain:explain", "Explain an error code, or a rule of the lint, offline.", NOUNS),
 }
