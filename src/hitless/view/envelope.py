@@ -28,4 +28,15 @@ Noun = Literal[
     "calibration",
     "lint",
     "lint-rules",
+    "migration",
+    "migrations",
+    "trace",
     "demo",
+]
+
+ENVELOPE_VERSION = "v1"
+
+
+def envelope(noun: Noun, data: Payload) -> Envelope[Payload]:
+    """Wrap `data`."""
+    return {"schema": f"hitless.{noun}/{ENVELOPE_VERSION}", "data": data}
