@@ -47,15 +47,16 @@ def sight(body: str, words: Words, *, is_trigger: bool = False, has_rows: bool =
         is_trigger: it is a trigger of the table: the table is there as NEW and OLD.
         has_rows: it takes or returns rows of the table.
     """
-    near = has_rows or _names(words.relations, body) or (is_trigger and bool(words.columns))
-    if near and (not words.columns or _names(words.columns, body)):
+    near = has_rows or mentions(words.relations, body) or (is_trigger and bool(words.columns))
+    if near and (not words.columns or mentions(words.columns, body)):
         return Sight.NAMES_IT
     if _DYNAMIC.search(body):
         return Sight.DYNAMIC
-    if has_rows or _names(words.relations, body) or (is_trigger and _WHOLE.search(_GIVEN_BACK.sub("", body))):
+    if has_rows or mentions(words.relations, body) or (is_trigger and _WHOLE.search(_GIVEN_BACK.sub("", body))):
         return Sight.NAMES_TABLE
     return Sight.NOTHING
 
 
-def _names(names: frozenset[str], body: str) -> bool:
+def mentions(names: frozenset[str], body: str) -> bool:
+    """Tell whether a text has one of these names in it, as a word."""
     return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", body, re.IGNORECASE) for name in names)

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from hitless.schema.change.steps import Removal
-from hitless.schema.guard.nodetree import whole_rows
+from hitless.schema.guard.nodetree import columns_beside_excluded, whole_rows
 from hitless.schema.names import Name
 
 Object = tuple[str, int]
@@ -50,7 +50,7 @@ _VIEW_NEEDS = """
 SELECT d.objid, d.refclassid::regclass::text, d.refobjid, d.refobjsubid FROM pg_depend d
 WHERE d.classid = 'pg_rewrite'::regclass AND d.objid = ANY(%s)
 """
-_TREES = "SELECT ev_action::text FROM pg_rewrite WHERE oid = ANY(%s)"
+_TREE = "SELECT ev_action::text FROM pg_rewrite WHERE oid = %s"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +65,7 @@ class Doomed:
         rows: types of rows, and of arrays of them.
         sequences: that go with it.
         tainted: what uses it -> in words.
+        called: names of tainted functions, as an opaque body calls them.
         opaque: functions that may use it -> why nobody can tell.
     """
 
@@ -75,6 +76,7 @@ class Doomed:
     sequences: Mapping[int, str]
     names: set[str]
     tainted: dict[Object, str] = field(default_factory=dict)
+    called: set[str] = field(default_factory=set)
     opaque: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -88,8 +90,11 @@ class Doomed:
         table = self.removal.table.shown
         return table if self.is_table else ", ".join(f"{table}.{one}" for one in self.removal.columns)
 
-    def ways(self, needs: Sequence[tuple[str, int, int]], rows: frozenset[int] = frozenset()) -> tuple[str, ...]:
-        """Say how something uses it that needs these objects and takes whole rows of these relations."""
+    def ways(self, needs: Sequence[tuple[str, int, int]], tree: str | None = None) -> tuple[str, ...]:
+        """Say how something uses it that needs these objects and is this tree."""
+        rows = whole_rows(tree) if tree else frozenset()
+        if tree and (columns := columns_beside_excluded(tree)) is not None:
+            needs = [one for one in needs if (one[1], one[2]) not in self.columns or (one[1], one[2]) in columns]
         found = [way for need in needs for way in self._ways(*need)]
         found += [f"takes whole rows of {self.tables[one]}" for one in rows if one in self.tables and not self.is_table]
         return tuple(dict.fromkeys(found))
@@ -155,7 +160,7 @@ def _taint_views(connection: psycopg.Connection, doomed: Doomed) -> None:
                 grows = True
             if ("pg_class", oid) in doomed.tainted or not (reads or _has_tainted(doomed, needs[rule])):
                 continue
-            if doomed.ways([one for one in needs[rule] if one[1] != oid], _rows_of(connection, rule)):
+            if doomed.ways([one for one in needs[rule] if one[1] != oid], _tree_of(connection, rule)):
                 doomed.tainted["pg_class", oid] = f"the view {shown}"
                 grows = True
 
@@ -169,9 +174,9 @@ def _has_tainted(doomed: Doomed, needs: Sequence[tuple[str, int, int]]) -> bool:
     return any((kind, oid) in doomed.tainted or (kind == "pg_type" and oid in doomed.rows) for kind, oid, _ in needs)
 
 
-def _rows_of(connection: psycopg.Connection, rule: int) -> frozenset[int]:
-    trees = connection.execute(_TREES, ([rule],)).fetchall()
-    return frozenset(one for (tree,) in trees for one in whole_rows(tree))
+def _tree_of(connection: psycopg.Connection, rule: int) -> str:
+    row = connection.execute(_TREE, (rule,)).fetchone()
+    return str(row[0]) if row is not None else ""
 
 
 def needs_of(connection: psycopg.Connection, catalogue: str, oid: int) -> list[tuple[str, int, int]]:

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 import psycopg
 
 from hitless.adapters.postgres.guard.doomed import Doomed, needs_of, taint_views_again
-from hitless.schema.guard.bodies import Sight, Words, sight
-from hitless.schema.guard.nodetree import whole_rows
+from hitless.schema.guard.bodies import Sight, Words, mentions, sight
 
 _FUNCTIONS = """
-SELECT p.oid, p.oid::regprocedure::text, l.lanname, p.prosrc, p.prosqlbody::text, pg_get_functiondef(p.oid)
+SELECT p.oid, p.oid::regprocedure::text, p.proname, l.lanname, p.prosrc, p.prosqlbody::text, pg_get_functiondef(p.oid)
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
 WHERE n.nspname NOT IN ('information_schema', 'hitless') AND n.nspname !~ '^pg_' AND p.prokind IN ('f', 'p')
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 ORDER BY p.oid
 """
 _TRIGGERS = "SELECT DISTINCT tgfoid::oid FROM pg_trigger WHERE tgrelid = ANY(%s) AND NOT tgisinternal"
-_TEXT = " AS $function$"
+_TEXT = "\nAS $function$"
 _PRECOMPILED = ("c", "internal")
 
 
@@ -26,6 +25,7 @@ _PRECOMPILED = ("c", "internal")
 class _Function:
     oid: int
     shown: str
+    name: str
     language: str
     source: str
     tree: str | None
@@ -41,8 +41,8 @@ _WHY = {
 def taint_functions(connection: psycopg.Connection, doomed: Doomed) -> None:
     """Taint functions, and then views that use them, until nothing more is found."""
     functions = [
-        _Function(oid=oid, shown=shown, language=language, source=source, tree=tree, definition=definition)
-        for oid, shown, language, source, tree, definition in connection.execute(_FUNCTIONS).fetchall()
+        _Function(oid=oid, shown=shown, name=name, language=language, source=source, tree=tree, definition=definition)
+        for oid, shown, name, language, source, tree, definition in connection.execute(_FUNCTIONS).fetchall()
     ]
     triggers = {oid for (oid,) in connection.execute(_TRIGGERS, (list(doomed.tables),)).fetchall()}
     before = -1
@@ -51,13 +51,14 @@ def taint_functions(connection: psycopg.Connection, doomed: Doomed) -> None:
         for one in functions:
             if ("pg_proc", one.oid) not in doomed.tainted:
                 _judge(connection, doomed, one, is_trigger=one.oid in triggers)
+            if ("pg_proc", one.oid) in doomed.tainted:
+                doomed.called.add(one.name)
         taint_views_again(connection, doomed)
 
 
 def _judge(connection: psycopg.Connection, doomed: Doomed, one: _Function, *, is_trigger: bool) -> None:
     needs = needs_of(connection, "pg_proc", one.oid)
-    rows = whole_rows(one.tree) if one.tree is not None else frozenset()
-    if doomed.ways(needs, rows):
+    if doomed.ways(needs, one.tree):
         doomed.tainted["pg_proc", one.oid] = f"the function {one.shown}"
         return
     if one.tree is not None or one.language in _PRECOMPILED:
@@ -68,7 +69,9 @@ def _judge(connection: psycopg.Connection, doomed: Doomed, one: _Function, *, is
         if ways:
             doomed.tainted["pg_proc", one.oid] = f"the function {one.shown}"
         return
-    if seen is Sight.NAMES_IT:
+    if calls := next((name for name in doomed.called if mentions(frozenset({name}), one.source)), None):
+        doomed.tainted["pg_proc", one.oid] = f"the function {one.shown}, whose text names {calls}"
+    elif seen is Sight.NAMES_IT:
         doomed.tainted["pg_proc", one.oid] = f"the function {one.shown}, whose text names it"
     elif seen is not Sight.NOTHING:
         doomed.opaque[one.oid] = f"the function {one.shown} is opaque: {_WHY[seen]}"
@@ -87,5 +90,4 @@ def _as_statements(connection: psycopg.Connection, doomed: Doomed, one: _Functio
         except psycopg.Error:
             return None
         tree = connection.execute("SELECT prosqlbody::text FROM pg_proc WHERE oid = %s", (one.oid,)).fetchone()
-        rows = whole_rows(tree[0]) if tree is not None and tree[0] else frozenset()
-        return doomed.ways(needs_of(connection, "pg_proc", one.oid), rows)
+        return doomed.ways(needs_of(connection, "pg_proc", one.oid), tree[0] if tree is not None else None)

@@ -22,7 +22,6 @@ from hitless.schema.guard.bodies import Sight, Words, sight
 from hitless.schema.guard.evidence import Statement
 from hitless.schema.guard.forms import readable
 from hitless.schema.guard.kinds import Code, Harmless, Kind, Query, Touch, Unjudged, kinds_of
-from hitless.schema.guard.nodetree import whole_rows
 from hitless.schema.guard.probing import Parts, Shape, together
 from hitless.schema.guard.verdict import CLEAR, Answer, Verdict
 
@@ -246,8 +245,7 @@ class Prober:
             ).fetchone()
             assert row is not None, "it was made in this transaction"
             needs = needs_of(self.connection, "pg_proc", row[0])
-        rows = whole_rows(row[1])
-        ways = tuple(way for one in self.doomed for way in one.ways(needs, rows))
+        ways = tuple(way for one in self.doomed for way in one.ways(needs, row[1]))
         called = {oid for kind, oid, _ in needs if kind == "pg_proc"}
         opaque = tuple(why for one in self.doomed for oid, why in one.opaque.items() if oid in called)
         return Parts(ways=ways, opaque=opaque)
