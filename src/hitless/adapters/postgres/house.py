@@ -42,6 +42,7 @@ TABLES = (
         changed bigint NOT NULL DEFAULT 0,
         batches bigint NOT NULL DEFAULT 0,
         paused boolean NOT NULL DEFAULT false,
+        limits jsonb NOT NULL DEFAULT '{}',
         begun_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         evidence jsonb NOT NULL DEFAULT '{}',
