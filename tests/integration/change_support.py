@@ -1,4 +1,4 @@
-"""Plans carried out on a real server, plainly: one session, no patience, no state. And dumps to compare before and after."""
+"""Plans carried out on a real server, plainly: one session, no patience, no state. And dumps to compare."""
 
 from __future__ import annotations
 

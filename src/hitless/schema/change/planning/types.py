@@ -200,7 +200,8 @@ def _named_as_before(ground: Ground, column: str) -> tuple[str, ...]:
     return (
         (
             "DO $$ BEGIN EXECUTE (\n"
-            f"    SELECT format({literal(statement)}, conname) FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid\n"
+            f"    SELECT format({literal(statement)}, conname)\n"
+            "    FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid\n"
             f"    WHERE conrelid = {literal(str(ground.table))}::regclass AND contype = 'n'"
             f" AND conkey = ARRAY[attnum] AND attname = {literal(column)}\n"
             "); END $$"
