@@ -13,7 +13,7 @@ from hitless.schema.change.planning.carrying import carried
 from hitless.schema.change.planning.casts import Cast, cast_of
 from hitless.schema.change.planning.checks import lossless
 from hitless.schema.change.planning.columns import adding, renaming
-from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, joined, type_text
+from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, allowing, joined, type_text
 from hitless.schema.change.planning.obstacles import Fate, hold_free
 from hitless.schema.change.planning.retiring import dropping, retired
 from hitless.schema.change.refusals import CannotPlan
@@ -173,13 +173,19 @@ def narrowed(column: str, old_type: SqlType) -> tuple[str, ...]:
     )
 
 
+SWAPPED = allowing("column-renamed", "the two exchange their names in one transaction")
+
+
 def swapping(column: str, ground: Ground) -> Pieces:
     """Plan the exchange of a column and its shadow, and the end of the former."""
     shadow, former = derived(SHADOW, column), derived(FORMER, column)
     ground.free(former)
     return Pieces(
-        drops=(dropping(ground, former), *_named_as_before(ground, column)),
-        swap=(renaming(ground.table, column, former), renaming(ground.table, shadow, column)),
+        drops=(dropping(ground, former, model=column, is_swapped=True), *_named_as_before(ground, column)),
+        swap=(
+            renaming(ground.table, column, former, mark=SWAPPED),
+            renaming(ground.table, shadow, column, mark=SWAPPED),
+        ),
         swapped=((column, former), (shadow, column)),
     )
 
