@@ -21,8 +21,10 @@ from hitless.schema.change.intent import (
     Intent,
     MakeIndex,
     MakeUnique,
+    Move,
     Reference,
     Rename,
+    ReplaceEnum,
     Require,
     Retype,
     Split,
@@ -31,9 +33,10 @@ from hitless.schema.change.intent import (
 from hitless.schema.change.planning.additions import plan_add, plan_not_null
 from hitless.schema.change.planning.assembly import assembled
 from hitless.schema.change.planning.constraints import plan_check, plan_foreign_key, plan_index, plan_unique
-from hitless.schema.change.planning.enums import plan_enum
+from hitless.schema.change.planning.enums import plan_enum, plan_enum_values
 from hitless.schema.change.planning.ground import Ground, Pieces, joined
 from hitless.schema.change.planning.keys import plan_key
+from hitless.schema.change.planning.moves import plan_move
 from hitless.schema.change.planning.renames import plan_rename
 from hitless.schema.change.planning.retiring import plan_drop, plan_drop_table
 from hitless.schema.change.planning.splits import plan_split
@@ -56,7 +59,9 @@ PLANNERS: Mapping[type[Intent], Callable[[Any, Ground], Pieces]] = {
     Reference: plan_foreign_key,
     Demand: plan_check,
     ExtendEnum: plan_enum,
+    ReplaceEnum: plan_enum_values,
     WidenKey: plan_key,
+    Move: plan_move,
 }
 """How each intent is planned; the table is total."""
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hitless.schema.change.pairs import Pair
+from hitless.schema.change.pairs import Pair, cast
 from hitless.schema.change.planning.ground import Ground, Pieces, contracting, done, undone
 from hitless.schema.change.standing import Part
 from hitless.schema.change.steps import Compare, Ddl, Fill, Plan, Revoke, Step, Watch
@@ -89,7 +89,7 @@ def _backfill(ground: Ground, pieces: Pieces) -> Iterator[Step]:
 
 
 def _forward(pair: Pair) -> Iterator[tuple[str, str]]:
-    return ((name, one.text) for name, one in pair.forward.items())
+    return ((name, cast(pair, name, one).text) for name, one in pair.forward.items())
 
 
 def _compared(ground: Ground, pieces: Pieces) -> Iterator[Step]:

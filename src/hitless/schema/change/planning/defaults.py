@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from hitless.schema.actions.values import Column
 from hitless.schema.change.dependents import Definition, Kind
 from hitless.schema.change.expressions import read_trusted
-from hitless.schema.change.pairs import Pair
+from hitless.schema.change.pairs import Pair, cast
 from hitless.schema.change.planning.ground import FORMER, Ground, Pieces, Turn, allowing
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.names import Name, derived, literal, quoted
@@ -32,7 +32,7 @@ def default_moved(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Piece
             continue
         text = _default_of(ground, column)
         if text is not None:
-            value = pair.forward[new].over({old: read_trusted(text)}).text
+            value = cast(pair, new, pair.forward[new].over({old: read_trusted(text)})).text
             statements.append(f"ALTER TABLE {ground.table} ALTER COLUMN {quoted(new)} SET DEFAULT {value}")
         owner = f"{ground.table}.{quoted(new)}"
         statements += [f"ALTER SEQUENCE {one} OWNED BY {owner}" for one in _owned(ground, column)]
@@ -56,7 +56,7 @@ def _handed_over(ground: Ground, pair: Pair, column: Column, shadow: str) -> Ite
         yield _identity(ground, name, former)
     text = _default_of(ground, column)
     if text is not None:
-        value = pair.forward[shadow].over({name: read_trusted(text)}).text
+        value = cast(pair, shadow, pair.forward[shadow].over({name: read_trusted(text)})).text
         alter = f"ALTER TABLE {ground.table} ALTER COLUMN"
         yield Turn(
             f"{allowing('default-dropped', 'the column that takes its name has it now')}\n"
