@@ -29,6 +29,9 @@ Noun = Literal[
     "lint",
     "lint-rules",
     "demo",
+    "migration",
+    "migrations",
+    "trace",
 ]
 
 ENVELOPE_VERSION = "v1"
