@@ -24,7 +24,7 @@ with suppress(ImportError):  # protobuf in pure Python has no limit to raise
 
     _message.SetAllowOversizeProtos(True)  # noqa: FBT003 - its only argument
 
-__all__ = ["Message", "SyntaxProblemError", "expression_text", "parse_statement", "pg"]
+__all__ = ["Message", "SyntaxProblemError", "expression_text", "parse_statement", "pg", "statement_text"]
 
 DEEPEST = 5_000
 _SHORT = 2 * DEEPEST
@@ -97,3 +97,15 @@ def expression_text(node: pg.Node) -> str:
         return str(deparse(tree)).removeprefix("SELECT ")
     except (PgQueryError, UnicodeError):
         return "..."
+
+
+def statement_text(node: pg.Node) -> str:
+    """Write a statement as SQL.
+
+    Raises:
+        SyntaxProblemError: the library cannot.
+    """
+    try:
+        return str(deparse(pg.ParseResult(version=180004, stmts=[pg.RawStmt(stmt=node)])))
+    except (PgQueryError, UnicodeError) as error:
+        raise SyntaxProblemError(f"a statement cannot be written back: {error}", 0) from None
