@@ -6,7 +6,33 @@ from typing import Literal
 
 from hitless.view.models import Envelope, Payload
 
-Noun = Literal["service", "services", "rollout", "rollouts", "journal", "journal-check", "control-plane", "envoy", "plan", "preflight", "problem", "project", "explanation", "down", "doctor", "analysis", "outlook", "seconds", "calibration", "lint", "lint-rules", "migration", "migrations", "trace", "demo"]
+Noun = Literal[
+    "service",
+    "services",
+    "rollout",
+    "rollouts",
+    "journal",
+    "journal-check",
+    "control-plane",
+    "envoy",
+    "plan",
+    "preflight",
+    "problem",
+    "project",
+    "explanation",
+    "down",
+    "doctor",
+    "analysis",
+    "outlook",
+    "seconds",
+    "calibration",
+    "lint",
+    "lint-rules",
+    "migration",
+    "migrations",
+    "trace",
+    "demo",
+]
 
 ENVELOPE_VERSION = "v1"
 
