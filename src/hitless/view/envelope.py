@@ -32,6 +32,9 @@ Noun = Literal[
     "migrations",
     "trace",
     "demo",
+    "migration",
+    "migrations",
+    "trace",
 ]
 
 ENVELOPE_VERSION = "v1"
