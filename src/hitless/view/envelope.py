@@ -32,9 +32,6 @@ Noun = Literal[
     "migrations",
     "trace",
     "demo",
-    "migration",
-    "migrations",
-    "trace",
 ]
 
 ENVELOPE_VERSION = "v1"
