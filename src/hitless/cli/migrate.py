@@ -54,7 +54,7 @@ def lint(
     Args:
         paths: Files, folders, or - for stdin.
         schema: A dump of the schema before the first migration, as pg_dump --schema-only writes it.
-        database: A database to read the schema, its sizes and its version of instead, by URL; needs pg_dump.
+        database: A database to read the schema, its sizes and its version of instead, by URL.
         dialect: The database's kind.
         postgres: The server's major version; the oldest that they must run on.
         in_transaction: Whoever runs the files runs each in one transaction.
