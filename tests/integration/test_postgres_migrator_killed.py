@@ -146,9 +146,7 @@ def test_a_server_that_dies_in_the_middle_leaves_a_change_that_goes_on(version: 
                 one.wait(START_S)
 
 
-def die_and_go_on(
-    shop: Stage, way: str, chance: random.Random, servers: list[subprocess.Popen[bytes]]
-) -> None:
+def die_and_go_on(shop: Stage, way: str, chance: random.Random, servers: list[subprocess.Popen[bytes]]) -> None:
     process = worker(shop, way)
     go(process)
     time.sleep(chance.uniform(0, LONGEST_S))

@@ -94,6 +94,10 @@ Paths are files, folders (their *.sql in natural order) or - for stdin; all of t
 sequence is not flagged. Exits 0 when nothing is refused, 4 when something is, 2 when something cannot be read; \
 --strict refuses warnings too. A comment before a statement lets a finding pass: -- hitless: allow RULE: reason."""
 
+MIGRATE_PLAN_DETAILS = """\
+Without a schema what is not known is assumed, and said. The output is a script for psql. Exits 2 with every problem \
+and its place when a file is wrong, 4 when a change cannot be made without downtime as it is written."""
+
 EXPORT_DETAILS = (
     "Each line is a record in the form that was hashed, so that the export proves itself; without an envelope."
 )
@@ -184,6 +188,7 @@ ENVOY: Mapping[str, Command] = {
 MIGRATE: Mapping[str, Command] = {
     "lint": Command("migrate:lint", "Judge migrations: locks, compatibility, data.", None, LINT_DETAILS),
     "rules": Command("migrate:rules", "List the rules of the lint, or explain one."),
+    "plan": Command("migrate_plan:plan", "Print what a change would do, as SQL.", None, MIGRATE_PLAN_DETAILS),
     "expand": Command("migrate_expand:expand", "Add what the next release needs.", None, EXPAND_DETAILS),
     "switch": Command("migrate_expand:switch", "Make the new columns those that count.", None, SWITCH_DETAILS),
     "undo": Command("migrate_undo:undo", "Take a change back.", None, UNDO_DETAILS),

@@ -99,12 +99,16 @@ def expression_text(node: pg.Node) -> str:
         return "..."
 
 
-def statement_text(node: pg.Node) -> str:
-    """Write a statement as SQL.
+def statement_text(node: Message) -> str:
+    """Write a statement as SQL: the statement itself, or the node that wraps it.
 
     Raises:
         SyntaxProblemError: the library cannot.
     """
+    if not isinstance(node, pg.Node):
+        kinds = pg.Node.DESCRIPTOR.fields_by_name
+        field = next(name for name, one in kinds.items() if one.message_type is node.DESCRIPTOR)
+        node = pg.Node(**{field: node})
     try:
         return str(deparse(pg.ParseResult(version=180004, stmts=[pg.RawStmt(stmt=node)])))
     except (PgQueryError, UnicodeError) as error:

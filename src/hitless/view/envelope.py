@@ -28,10 +28,11 @@ Noun = Literal[
     "calibration",
     "lint",
     "lint-rules",
-    "demo",
     "migration",
     "migrations",
+    "migration-plan",
     "trace",
+    "demo",
 ]
 
 ENVELOPE_VERSION = "v1"

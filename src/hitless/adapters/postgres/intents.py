@@ -6,14 +6,17 @@ Before that, the plan is made of the file and of the schema as it is now.
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from typing import Any, cast
 
 from hitless.adapters.postgres.hold import Told
-from hitless.adapters.postgres.live import Live, read_live
+from hitless.adapters.postgres.live import dump_of, read_live
 from hitless.adapters.postgres.migrator import Migrator, require_same
 from hitless.adapters.postgres.taking import unknown
+from hitless.config.change_file import read_change
+from hitless.schema.change.dependents import dependents_of
+from hitless.schema.change.intent import Change
+from hitless.schema.change.planner import plan_change
+from hitless.schema.change.spec import spec_of
 from hitless.schema.change.steps import Plan
 
 SUFFIXES = {".yaml", ".yml"}
@@ -40,9 +43,9 @@ def begin(migrator: Migrator, word: str) -> str:
 
 
 def _begin_file(migrator: Migrator, path: Path) -> str:
-    change = _module("hitless.config.change_file").read_change(path)
-    spec = _module("hitless.schema.change.spec").spec_of(change)
-    name: str = change.name
+    change = read_change(path)
+    spec = spec_of(change)
+    name = change.name
     known = migrator.find(name)
     if known is not None and known.touched:
         require_same(name, known.spec, spec)
@@ -51,7 +54,7 @@ def _begin_file(migrator: Migrator, path: Path) -> str:
     return name
 
 
-def plan_in(migrator: Migrator, change: Any) -> Plan:
+def plan_in(migrator: Migrator, change: Change) -> Plan:
     """Plan a change for the schema as it is now."""
     live = read_live(migrator.database)
     if live.unread:
@@ -59,14 +62,6 @@ def plan_in(migrator: Migrator, change: Any) -> Plan:
         migrator.tell(
             Told(kind="unread", sentence=f"the schema, line {first.line}: {first.message}: planned without it")
         )
-    return _planned(change, live)
-
-
-def _planned(change: Any, live: Live) -> Plan:
-    dependents = _module("hitless.schema.change.dependents").dependents_of(live.text)
-    plan = _module("hitless.schema.change.planner").plan_change(change, live.catalog, live.postgres, dependents)
-    return cast("Plan", plan)
-
-
-def _module(name: str) -> Any:
-    return importlib.import_module(name)
+    return plan_change(
+        change, live.catalog, live.postgres, dependents_of(dump_of(migrator.database, postgres=live.postgres))
+    )
