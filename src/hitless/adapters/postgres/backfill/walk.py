@@ -85,7 +85,7 @@ class Walk:
     @property
     def rested_s(self) -> Mapping[str, float]:
         """How long was rested, by reason."""
-        return {reason: round(seconds, 1) for reason, seconds in self._governor.rested_s.items()}
+        return {reason: round(seconds, 3) for reason, seconds in self._governor.rested_s.items()}
 
     @property
     def known(self) -> Mapping[str, Any]:
