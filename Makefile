@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## Show what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit("python3 3.11 or later is needed, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -23,6 +23,9 @@ setup: $(READY)  ## Make the environment, from the lock file
 
 demo: $(READY)  ## Show the main job: three rollouts, two bad versions, a killed controller and a killed Envoy under load, about a minute
 	$(BIN)/python examples/demo.py
+
+demo-migrate: $(READY)  ## Show a change of the schema under load: a name becomes two columns, about a minute
+	$(BIN)/hitless demo --migrate
 
 test: $(READY)  ## Run all checks and all tests
 	$(MAKE) --no-print-directory check
@@ -54,4 +57,4 @@ lock: $(READY)  ## Resolve dependencies anew
 clean:  ## Remove what was made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test check bench bench-long soak docs lock clean
+.PHONY: help setup demo demo-migrate test check bench bench-long soak docs lock clean

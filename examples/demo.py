@@ -3,7 +3,8 @@
 In the middle of the canary the controller is killed with SIGKILL and started again, at the end Envoy is. One of the bad
 versions serves well but for one request in twenty: the judge finds out, and takes it back.
 
-Run it with `make demo`. Everything in it is the product itself: `hitless up`, `hitless deploy`, `hitless load`.
+Run it with `make demo`, or `hitless demo`. Everything in it is the product itself: `hitless up`, `hitless deploy`,
+`hitless load`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich import box
@@ -30,13 +32,14 @@ from hitless.testing.load import Report
 
 SHOP = Path(__file__).parent / "shop"
 RATE_RPS = 200
+SERVER = "granian" if find_spec("granian") else "uvicorn"  # what every installation of hitless has
 
 CONFIGURATION = f"""
 service: shop
 listen: 127.0.0.1:{{port}}
 instances: 2
 run:
-  command: ["{sys.executable}", -m, shop, --port, "{{{{port}}}}"]
+  command: ["{sys.executable}", -m, shop, --port, "{{{{port}}}}", --server, {SERVER}]
   directory: "{SHOP}"
   environment: {{{{SHOP_DATA: "{{data}}", SHOP_RELEASE: "{{{{version}}}}"}}}}
 health: {{{{live: /health/live, ready: /health/ready, start_deadline: 4s, max_failures: 2}}}}

@@ -6,7 +6,7 @@ Adapters and the fakes in `hitless.testing` pass the same contract tests.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -16,8 +16,20 @@ from hitless.analysis.ruling import Judgement
 from hitless.analysis.settings import Background, JudgeSettings
 from hitless.journal.record import Break, Entry, Record
 from hitless.preflight.seen import Seen
-from hitless.rollout.spec import Address, AnalysisSpec, CheckSpec, InstanceId, Region, ServiceSpec, Version
+from hitless.rollout.spec import (
+    Address,
+    AnalysisSpec,
+    ChangeSpec,
+    CheckSpec,
+    InstanceId,
+    Region,
+    ServiceSpec,
+    Version,
+)
 from hitless.rollout.world import Instance, RoutingView, Table
+from hitless.schema.change.standing import Standing as SchemaStanding
+from hitless.schema.headroom import Fit, Taker
+from hitless.schema.release import NeededChange
 
 
 class Clock(Protocol):
@@ -217,6 +229,62 @@ class Preflighter(Protocol):
 
         Nothing of them is left on return, or when it is cancelled: then they end at once. What cannot be started is
         no exception, it is what was seen.
+        """
+        ...
+
+
+class Schemas(Protocol):
+    """The users' databases, as rollouts need them."""
+
+    async def fits(self, *, spec: ServiceSpec, takers: Sequence[Taker]) -> tuple[Fit, ...]:
+        """Hold what is taken at the peak against every limit of the service's database; the tightest comes first.
+
+        Raises:
+            EnvironmentFault: the database cannot be asked, so nothing is known.
+        """
+        ...
+
+    async def make_role(self, *, spec: ServiceSpec, version: Version, connections: int | None) -> str:
+        """Make the version's login role, with at most so many connections; return its name. Idempotent.
+
+        Raises:
+            Refused: the name is somebody else's, or the privileges do not suffice.
+            EnvironmentFault: the database cannot be asked.
+        """
+        ...
+
+    async def bring(
+        self, *, spec: ServiceSpec, change: ChangeSpec, standing: SchemaStanding, tell: Callable[[str], None]
+    ) -> NeededChange:
+        """Carry a change out until it stands there, and go on where an earlier worker has stopped; return its state.
+
+        When it is cancelled, the worker stops at the next moment at which nothing is half done.
+
+        Args:
+            spec: of the service.
+            change: to be carried out.
+            standing: how far.
+            tell: told what is going on, in words, on the loop.
+
+        Raises:
+            Refused: a rule says no; what was done stays, and can be gone on with.
+            EnvironmentFault: the database cannot be asked, or a person is needed.
+        """
+        ...
+
+    async def states(self, spec: ServiceSpec) -> tuple[NeededChange, ...]:
+        """Say where each change of the service stands.
+
+        Raises:
+            EnvironmentFault: the database cannot be asked.
+        """
+        ...
+
+    async def keep_roles(self, *, spec: ServiceSpec, versions: frozenset[Version]) -> tuple[str, ...]:
+        """Drop login roles of every other version of the service; say which had to be kept, and why.
+
+        Raises:
+            EnvironmentFault: the database cannot be asked.
         """
         ...
 

@@ -30,6 +30,7 @@ from hitless.testing.load import (
     from_json,
     usual_mix,
 )
+from hitless.testing.load.plan import USUAL
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 
@@ -94,7 +95,7 @@ async def wait_for(address: Address, status: int, path: str = "/health/ready", *
 
 @pytest.mark.parametrize("server", ["granian", "uvicorn"])
 async def test_a_healthy_shop_answers_every_kind_of_client_without_a_failure(tmp_path: Path, server: str) -> None:
-    kinds = tuple(kind for kind in Kind if server == "granian" or kind not in {Kind.H2, Kind.WEBSOCKET})
+    kinds = tuple(kind for kind in USUAL if server == "granian" or kind not in {Kind.H2, Kind.WEBSOCKET})
     async with shop(tmp_path, "-m", "shop", "--server", server) as target:
         await wait_for(target, 200)
         mix = usual_mix(150, kinds=kinds, streams=3)

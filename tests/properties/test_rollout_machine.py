@@ -23,7 +23,10 @@ from hitless.rollout.spec import (
     BlueGreenSpec,
     CanarySpec,
     CanaryStep,
+    ChangeSpec,
     CheckSpec,
+    ConnectionsSpec,
+    DatabaseSpec,
     DrainSpec,
     PreflightSpec,
     RollingSpec,
@@ -31,16 +34,23 @@ from hitless.rollout.spec import (
     ServiceSpec,
     StrategyName,
     StrategySpecs,
+    SwitchWhen,
     TrafficSpec,
     Undecided,
     Version,
 )
 from hitless.rollout.state import Outcome, RolloutPhase
 from hitless.rollout.world import Phase
+from hitless.schema.release import DatabaseReport, Verdict
 from hitless.testing.simulation import Behaviour, Simulation, weights_now
 
 VERSIONS = [Version(f"v{number}") for number in range(1, 5)]
 ACTOR = "user:test"
+
+CHANGE = ChangeSpec(name="split-name", file="split-name.yaml")
+DATABASE_READY = DatabaseReport(verdict=Verdict.READY)
+DATABASE_REFUSED = DatabaseReport(verdict=Verdict.REFUSED, cause="too many connections")
+DATABASE_FAILED = DatabaseReport(verdict=Verdict.FAILED, cause="rows do not fit")
 
 amounts = st.one_of(
     st.builds(lambda count: Amount(count=count), st.integers(0, 4)),
@@ -51,6 +61,15 @@ steps = st.lists(st.sampled_from([1, 100, 500, 2_500, 3_333, 5_000, 9_999]), max
 
 analyses = st.builds(
     AnalysisSpec, undecided=st.sampled_from(Undecided), patience_s=st.sampled_from([0.0, 2.0, 1_000_000.0])
+)
+
+
+databases = st.builds(
+    DatabaseSpec,
+    url=st.just("env:DATABASE_URL"),
+    changes=st.sampled_from([(), (CHANGE,)]),
+    switch=st.sampled_from(SwitchWhen),
+    connections=st.none() | st.just(ConnectionsSpec(per_instance=5)),
 )
 
 
@@ -81,6 +100,7 @@ def services(draw: st.DrawFn) -> ServiceSpec:
         progress_deadline_s=60.0,
         preflight=PreflightSpec() if draw(st.booleans()) else None,
         analysis=draw(st.none() | analyses),
+        database=draw(st.none() | databases),
     )
 
 
@@ -125,6 +145,7 @@ actions = st.one_of(
     ),
     st.tuples(st.just("checks"), st.sampled_from([None, (), ("/: status 500",)])),
     st.tuples(st.just("preflight"), st.sampled_from([None, FOUND_NOTHING, REFUSED])),
+    st.tuples(st.just("database"), st.sampled_from([None, None, DATABASE_READY, DATABASE_REFUSED, DATABASE_FAILED])),
     st.tuples(st.just("judge"), rulings),
     st.tuples(
         st.just("ask"),
@@ -185,6 +206,9 @@ class Story:
     def do_preflight(self, found: PreflightReport | None) -> None:
         self.simulation.preflight = found
 
+    def do_database(self, report: DatabaseReport | None) -> None:
+        self.simulation.database = report
+
     def do_judge(self, ruling: Ruling | None) -> None:
         self.simulation.ruling = ruling
 
@@ -199,6 +223,7 @@ class Story:
         """End all faults and let people answer what is asked of them."""
         self.simulation.acknowledges, self.simulation.checks = True, ()
         self.simulation.preflight = self.simulation.preflight or FOUND_NOTHING
+        self.simulation.database = self.simulation.database or DATABASE_READY
         if self.heals:
             for name in self.simulation.fleet:
                 self.simulation.make_ready(name)

@@ -22,7 +22,9 @@ from hitless.rollout.spec import (
     BlueGreenSpec,
     CanarySpec,
     CanaryStep,
+    ChangeSpec,
     CheckSpec,
+    DatabaseSpec,
     DrainSpec,
     InstanceId,
     PreflightSpec,
@@ -32,12 +34,14 @@ from hitless.rollout.spec import (
     Sessions,
     StrategyName,
     StrategySpecs,
+    SwitchWhen,
     TrafficSpec,
     Undecided,
     Version,
 )
 from hitless.rollout.state import RolloutPhase
 from hitless.rollout.world import Answers, EndpointState, Table
+from hitless.schema.release import DatabaseReport, Verdict
 from hitless.testing.simulation import BEGINNING, Behaviour, Simulation
 
 SCENARIOS = sorted(Path(__file__).parent.glob("*.txt"))
@@ -127,6 +131,12 @@ class Player:
         report = PreflightReport(findings=findings, keep_alive_s=float(keep_alive_s) if keep_alive_s else None)
         self.simulation.preflight = None if names == ["goes_on"] else report
 
+    def do_database(self, names: list[str], _: dict[str, str]) -> None:
+        """Decide what becomes of what databases are asked: `goes_on`, `ready`, or VERDICT CAUSE."""
+        verdict, *cause = names
+        report = DatabaseReport(verdict=Verdict(verdict), cause=" ".join(cause)) if verdict != "goes_on" else None
+        self.simulation.database = report
+
     def do_judge(self, names: list[str], options: dict[str, str]) -> None:
         """Decide what judges say from now on: `nothing`, or CALL WHY SENTENCE, and `share=PERCENT` that it is for."""
         if names == ["nothing"]:
@@ -205,6 +215,8 @@ def _words(event: events.ServiceEvent) -> str:
             return f"{event.outcome}{f': {event.cause}' if event.cause else ''}"
         case events.ChecksFinished() | events.PreflightFinished() | events.RulingGiven():
             return _answer(event)
+        case events.DatabaseAnswered():
+            return f"{event.report.verdict}{f': {event.report.cause}' if event.report.cause else ''}"
         case _:
             return ""
 
@@ -231,6 +243,11 @@ def _table(table: Table) -> str:
     return f"{weights} | {ends}"
 
 
+def _database(switch: str) -> DatabaseSpec:
+    changes = (ChangeSpec(name="split-name", file="split-name.yaml"),)
+    return DatabaseSpec(url="env:DATABASE_URL", changes=changes, switch=SwitchWhen(switch))
+
+
 def _service(**options: str) -> ServiceSpec:
     steps = [float(step) for step in options.get("steps", "1,25,100").split(",")]
     canary = CanarySpec(
@@ -255,6 +272,7 @@ def _service(**options: str) -> ServiceSpec:
         progress_deadline_s=float(options.get("deadline", "100")),
         preflight=PreflightSpec() if options.get("preflight") == "on" else None,
         sessions=Sessions(options["sessions"]) if "sessions" in options else None,
+        database=_database(options["database"]) if "database" in options else None,
         analysis=_analysis(options["undecided"], options.get("patience", "60")) if "undecided" in options else None,
     )
 

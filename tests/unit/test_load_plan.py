@@ -6,7 +6,7 @@ from hitless.errors import Refused, UserError
 from hitless.rollout.spec import Address
 from hitless.testing.load import BadLoadPlan, Kind, LoadOptions, LoadPlan, RequestSpec, StreamSpec, usual_mix
 from hitless.testing.load.command import parse_address, parse_kinds
-from hitless.testing.load.plan import KindSpec
+from hitless.testing.load.plan import USUAL, KindSpec
 
 HERE = Address(host="127.0.0.1", port=8080)
 GETS: dict[Kind, KindSpec] = {Kind.KEEPALIVE: RequestSpec(rate_rps=1)}
@@ -47,7 +47,7 @@ def test_a_plan_without_work_or_bounds_or_with_another_kinds_spec_is_an_error(
 
 
 def test_the_usual_mix_spreads_the_whole_rate_over_the_kinds_that_are_asked_for() -> None:
-    for kinds in (tuple(Kind), (Kind.KEEPALIVE, Kind.POST), (Kind.SLOW,)):
+    for kinds in (USUAL, (Kind.KEEPALIVE, Kind.POST), (Kind.SLOW,)):
         mix = usual_mix(500, kinds=kinds)
         assert set(mix) == set(kinds)
         assert sum(spec.rate_rps for spec in mix.values() if isinstance(spec, RequestSpec)) == pytest.approx(500)

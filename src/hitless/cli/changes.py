@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hitless.cli.databases import database_lines
 from hitless.cli.figures import count, duration, moment, share
 from hitless.cli.sight import Sight, current_stage, is_finished
 from hitless.cli.symbols import Glyphs, rollout_symbol
@@ -37,6 +38,7 @@ def changes(before: Sight | None, after: Sight, glyphs: Glyphs) -> Iterator[str]
     yield from _service(before.service if before else None, after.service)
     if after.rollout:
         yield from _findings(same, after.rollout)
+        yield from database_lines(same, after.rollout)
         yield from _conditions(same, after.rollout)
         yield from _rollout_goes_on(same, after.rollout)
 

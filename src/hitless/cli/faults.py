@@ -207,3 +207,17 @@ class NotAuthorised(EnvironmentFault):
 
     def __init__(self, socket_path: Path) -> None:
         super().__init__(f"not allowed to open {socket_path}", hints=(f"ls -l {socket_path}", "run as its owner"))
+
+
+class DemoNotFound(EnvironmentFault):
+    """The demonstrations are not part of this installation."""
+
+    code = "HL6512"
+    temporary = False
+
+    def __init__(self, places: Sequence[Path]) -> None:
+        super().__init__(
+            "the demonstrations are not here",
+            evidence=tuple(f"looked in {place}" for place in places),
+            hints=("install hitless anew: its wheel brings them; a checkout has them in examples/",),
+        )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -21,6 +22,7 @@ def load(
     duration: Annotated[timedelta, Parameter(show_default=lambda _: "30s")] = USUAL_DURATION,
     kinds: Annotated[tuple[Kind, ...], Parameter(consume_multiple=True, show_default=lambda _: "all")] = (),
     streams: int = 10,
+    mix: Path | None = None,
     max_requests: int = 10_000_000,
     version_header: str = "x-version",
     host: str | None = None,
@@ -39,6 +41,7 @@ def load(
         duration: How long, e.g. 30s or 5m.
         kinds: Only these kinds of clients.
         streams: Open streams of each kind of stream.
+        mix: A JSON file that says what each kind of client asks; instead of --rate, --kinds and --streams.
         max_requests: End after so many.
         version_header: Response header that names the version.
         host: Host header to send.
@@ -55,6 +58,7 @@ def load(
         duration_s=duration.total_seconds(),
         kinds=tuple(kind.value for kind in kinds),
         streams=streams,
+        mix=str(mix) if mix else None,
         max_requests=max_requests,
         version_header=version_header,
         host=host,

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hitless.cli.databases import planned_database_lines
 from hitless.cli.figures import count, duration, moment, share, since, stamp
 from hitless.cli.sight import current_stage, is_finished
 from hitless.cli.symbols import HEALTH, Glyphs, mark, rollout_symbol
@@ -105,6 +106,7 @@ def _plan_stages(stages: Sequence[PlannedStageView]) -> Table:
 
 def _plan_foot(plan: PlanView) -> Iterator[Text]:
     yield Text()
+    yield from planned_database_lines(plan)
     for label, lines in (("needs", plan["needs"]), ("next ", plan["next"])):
         yield from (Text(f"{label if number == 0 else '     '} {line}") for number, line in enumerate(lines))
 

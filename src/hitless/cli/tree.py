@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hitless.cli.budgets import budget_lines
+from hitless.cli.databases import database_notes
 from hitless.cli.figures import UNKNOWN, moment, share, since
 from hitless.cli.sight import Sight, current_stage, instances_of, is_finished, versions_shown
 from hitless.cli.symbols import (
@@ -315,6 +316,8 @@ def _findings(rollout: RolloutView) -> Iterator[RenderableType]:
     if rollout["preflight"] is not None:
         for finding in rollout["preflight"]["findings"]:
             yield from _finding(finding)
+    for number, line in enumerate(database_notes(rollout)):
+        yield _hanging("note" if number == 0 else "", Text(line))
 
 
 def _finding(finding: PreflightFindingView) -> Iterator[RenderableType]:

@@ -31,7 +31,8 @@ from hitless.config.values import (
 )
 from hitless.rollout.selectors import NAME as METRIC_NAME
 from hitless.rollout.selectors import NotASelector, read_selector
-from hitless.rollout.spec import Address, Amount, Sessions, Undecided
+from hitless.rollout.spec import Address, Amount, Sessions, SwitchWhen, Undecided
+from hitless.schema.change.standing import Standing
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2; cookie names (RFC 6265) are tokens too
 _PERCENT = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*%$"}
@@ -59,6 +60,10 @@ _QUERY = {
 _PART = {"anyOf": [_SELECTOR, _QUERY]}
 _SIZE = {"anyOf": [_SELECTOR, {"type": "number", "exclusiveMinimum": 0}]}
 _LONGEST_QUERY = 2_000
+_IN_VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+_IN_FILE = re.compile(r"file:[^\n]+")
+_URL = re.compile(r"postgres(ql)?://[^\s]*")
+_HAS_PASSWORD = re.compile(r"//[^/@]*:[^/@]+@|[?&]password=")
 _AMOUNT = {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MOST_INSTANCES}, _PERCENT]}
 _WIDEST_MARGIN = 0.5
 
@@ -237,6 +242,23 @@ def read_size(value: object) -> str | float:
     return read_selector_text(value)
 
 
+def read_database_url(value: object) -> str:
+    """Return `env:NAME`, `file:PATH`, or a URL that has no password in it.
+
+    Raises:
+        BadValueError: it is none of them.
+    """
+    text = read_text(value).strip()
+    if _IN_VARIABLE.fullmatch(text) or _IN_FILE.fullmatch(text):
+        return text
+    if not _URL.fullmatch(text):
+        raise bad(f"{shown(text)} says no place of a URL", "`env:NAME`, `file:PATH`, or `postgresql://user@host/name`")
+    if _HAS_PASSWORD.search(text):
+        hint = "write `env:NAME` or `file:PATH`, and put the URL there"
+        raise bad("the password in this URL would stand in the journal", hint)
+    return text
+
+
 def _quantile(value: object) -> str:
     read_quantile(value)
     return str(value)
@@ -306,6 +328,24 @@ FilePath = Annotated[str, _words(r"[^\n]+", "file", "a path, relative to the fil
 CookieName = Annotated[str, _words(_TOKEN, "cookie name", "letters, digits and `-_.`, without spaces: `hitless`")]
 HeaderName = Annotated[str, _words(_TOKEN, "header name", "letters, digits and dashes: `x-version`")]
 Secret = Annotated[str, _words(r"[!-~]{8,256}", "token", "8 to 256 letters, digits and signs, without spaces")]
+RoleName = Annotated[
+    str,
+    _words(
+        r"(?!pg_)[A-Za-z_][A-Za-z0-9_$-]{0,62}",
+        "name of a role",
+        "a letter or `_`, then letters, digits and `_`, and no `pg_`, which is the server's own: `shop_app`",
+    ),
+]
+StandingField = Annotated[
+    str,
+    _words(
+        f"{Standing.EXPANDED}|{Standing.BACKFILLED}|{Standing.VERIFIED}|{Standing.SWITCHED}",
+        "standing of a change that a release can need",
+        "one of `expanded`, `backfilled`, `verified` and `switched`",
+    ),
+]
+SwitchField = Annotated[str, _words("|".join(SwitchWhen), "way to switch", "one of `manual` and `automatic`")]
+DatabaseUrl = Annotated[str, Kind(read_database_url, "place of a URL", {"type": "string", "minLength": 5})]
 VariableName = Annotated[
     str, _words(r"[A-Za-z_][A-Za-z0-9_]*", "variable name", "letters, digits and `_`: `DATABASE_URL`")
 ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hitless.config.values import Problem
-from hitless.rollout.spec import MetricsSpec, ServiceSpec, TlsSpec
+from hitless.rollout.spec import DatabaseSpec, MetricsSpec, ServiceSpec, TlsSpec
 
 _LONGEST_PEM = 1024 * 1024  # bytes; a chain has a few thousand
 
@@ -41,8 +41,12 @@ def _pem_problem(key: str, name: str, *, directory: Path, holds: bytes, what: st
 
 
 def with_absolute_files(service: ServiceSpec, *, directory: Path) -> ServiceSpec:
-    """Make paths independent of any working directory: the proxy's, and that of a token."""
-    service = replace(service, metrics=_with_absolute_token(service.metrics, directory=directory))
+    """Make paths independent of any working directory: the proxy's, that of a token, those of a database's changes."""
+    service = replace(
+        service,
+        metrics=_with_absolute_token(service.metrics, directory=directory),
+        database=_with_absolute_changes(service.database, directory=directory),
+    )
     tls = service.traffic.tls
     if tls is None:
         return service
@@ -56,3 +60,12 @@ def _with_absolute_token(metrics: MetricsSpec | None, *, directory: Path) -> Met
         return metrics
     absolute = str((directory / asked.token_file).absolute())
     return replace(metrics, prometheus=replace(asked, token_file=absolute))
+
+
+def _with_absolute_changes(database: DatabaseSpec | None, *, directory: Path) -> DatabaseSpec | None:
+    if database is None:
+        return None
+    changes = tuple(replace(one, file=str((directory / one.file).absolute())) for one in database.changes)
+    kind, _, path = database.url.partition(":")
+    url = f"file:{(directory / path).absolute()}" if kind == "file" else database.url
+    return replace(database, url=url, changes=changes)

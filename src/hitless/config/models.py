@@ -12,6 +12,7 @@ from typing import Annotated, Self
 from pydantic import model_validator
 
 from hitless.config import rules
+from hitless.config.databases import Database
 from hitless.config.fields import (
     AddressField,
     Command,
@@ -290,11 +291,19 @@ class Service(Section):
         "Not set: nowhere.",
         default=None,
     )
+    database: Annotated[Database | None, Given()] = setting(
+        "The service's PostgreSQL: which changes of its schema a release needs, and what instances take of its "
+        "connections. Not set: rollouts do not look at any.",
+        default=None,
+    )
 
     @model_validator(mode="after")
     def _can_roll(self) -> Self:
-        found = rules.rolling(self.to_spec().strategy.rolling, self.instances)
+        read = self.to_spec()
+        found = rules.rolling(read.strategy.rolling, self.instances)
         raise_if_any(Problem(message=one.message, hint=one.hint, at=("strategy", "rolling", *one.at)) for one in found)
+        if read.database is not None:
+            raise_if_any(rules.database(read.database, read.run))
         return self
 
     def to_spec(self) -> spec.ServiceSpec:
@@ -313,4 +322,5 @@ class Service(Section):
             slo=self.slo.to_spec() if self.slo else None,
             analysis=self.analysis.to_spec() if self.analysis else None,
             metrics=self.metrics.to_spec() if self.metrics else None,
+            database=self.database.to_spec(service=self.service) if self.database else None,
         )

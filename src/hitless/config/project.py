@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from hitless.config import files, rules
 from hitless.config.advice import advise
+from hitless.config.change_names import with_change_names
 from hitless.config.complaints import problems_of
 from hitless.config.document import Document, Span, read_document
 from hitless.config.findings import (
@@ -169,7 +170,8 @@ def _read_service(document: Document, at: Loc, raw: object, directory: Path) -> 
     except ValidationError as error:
         _note(document, at, problems_of(error.errors(include_url=False)))
         return None
-    spec = service.to_spec()
+    spec, problems = with_change_names(service.to_spec(), directory=directory)
+    _note(document, at, iter(problems))
     if spec.slo is None or service.slo is None or service.slo.openslo is None:
         return spec
     slo, problems = with_objectives(spec.slo, service.slo.openslo, service=spec.name, directory=directory)

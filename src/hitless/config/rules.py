@@ -14,6 +14,7 @@ from hitless.rollout.spec import (
     Address,
     Amount,
     CanaryStep,
+    DatabaseSpec,
     DrainSpec,
     LatencyObjective,
     RollingSpec,
@@ -190,3 +191,32 @@ def names(services: Iterable[tuple[Loc, str]]) -> Iterator[Problem]:
             message = f"there are two services named `{name}`"
             yield Problem(message=message, hint="give one of them another name", at=(*at, "service"))
         seen.add(name)
+
+
+def database(database: DatabaseSpec, run: RunSpec) -> Iterator[Problem]:
+    """What is said of roles, pools and an instance's environment goes together."""
+    pool, roles = database.connections, database.roles
+    if pool is not None and pool.during_migration is not None and roles is None:
+        yield Problem(
+            message="`during_migration` raises the limit of a version's role, and versions have none of their own",
+            hint="say `roles`, or remove the line",
+            at=("database", "pool", "during_migration"),
+        )
+    if pool is not None and pool.role is not None and roles is not None:
+        yield Problem(
+            message="instances connect as the role of their version",
+            hint="remove `role`, or `roles`",
+            at=("database", "pool", "role"),
+        )
+    if pool is not None and pool.during_migration is not None and pool.during_migration < pool.per_instance:
+        yield Problem(
+            message=f"less than the {pool.per_instance} that an instance opens always",
+            hint=f"at least {pool.per_instance}, or remove the line",
+            at=("database", "pool", "during_migration"),
+        )
+    if roles is not None and roles.variable in run.environment:
+        yield Problem(
+            message=f"instances get {roles.variable} from `database.roles`",
+            hint="remove one of the two, or name another `database.roles.variable`",
+            at=("run", "environment", roles.variable),
+        )

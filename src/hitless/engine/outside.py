@@ -12,7 +12,18 @@ from typing import TypeVar, cast
 from hitless.analysis.counts import Second
 from hitless.analysis.settings import Background, JudgeSettings
 from hitless.errors import EnvironmentFault
-from hitless.ports import BackgroundOf, Checker, Clock, Fleet, Judge, Metrics, Preflighter, Recorder, Router
+from hitless.ports import (
+    BackgroundOf,
+    Checker,
+    Clock,
+    Fleet,
+    Judge,
+    Metrics,
+    Preflighter,
+    Recorder,
+    Router,
+    Schemas,
+)
 from hitless.rollout.spec import AnalysisSpec, Version
 
 Wanted = TypeVar("Wanted")
@@ -40,6 +51,7 @@ class Outside:
     Attributes:
         metrics: None = nobody measures, so nobody judges.
         recorder: None = what judges saw is not kept: the next controller judges anew.
+        schemas: None = nobody reaches databases, so a release that needs one is refused.
         bench: where judges are made and take up recordings; None = in the loop's threads, for which commits wait.
     """
 
@@ -50,6 +62,7 @@ class Outside:
     clock: Clock
     metrics: Metrics | None = None
     recorder: Recorder | None = None
+    schemas: Schemas | None = None
     bench: Executor | None = None
     judge: Callable[[JudgeSettings], Judge] = usual_judge
     background: BackgroundOf = usual_background

@@ -11,12 +11,13 @@ to confirm what the abort takes back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import reduce
 
 from hitless.analysis.ruling import Call, Judgement
 from hitless.engine.codec import dump_rollout, dump_state, entry_of, subject_of
+from hitless.engine.databases import Asking, RoleKeeper
 from hitless.engine.judging import Judging
 from hitless.engine.keeper import Keeper
 from hitless.engine.outside import Outside
@@ -36,6 +37,7 @@ from hitless.rollout.spec import Address, ServiceSpec
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
 from hitless.rollout.step import Step
 from hitless.rollout.world import Observation, Phase
+from hitless.schema.release import DatabaseReport, Verdict
 from hitless.system_faults import in_words
 
 BUSY_S, WATCHFUL_S, IDLE_S, RESTING_S = 0.02, 0.2, 1.0, 20.0
@@ -51,6 +53,7 @@ class _Answers:
 
     checks: tuple[str, ...] | None = None
     preflight: PreflightReport | None = None
+    database: DatabaseReport | None = None
 
 
 NO_ANSWERS = _Answers()
@@ -66,6 +69,8 @@ class ServiceLoop:
         standing_problem: what was wrong when its addresses were opened, until the next deploy.
         opened: the settings that the router was last told of; None while its addresses are not open.
         judging: compares the versions of its rollouts.
+        asking: what the present stage asks of the database, as far as it has got; None = no stage does.
+        roles: drops login roles of versions that are gone.
     """
 
     state: ServiceState
@@ -77,6 +82,8 @@ class ServiceLoop:
     standing_problem: str | None = None
     opened: ServiceSpec | None = None
     judging: Judging = field(init=False)
+    asking: Asking | None = None
+    roles: RoleKeeper = field(init=False)
     _deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -84,10 +91,12 @@ class ServiceLoop:
     _asking: asyncio.Task[_Answers] | None = None
     _asked_stage: tuple[str, int] | None = None
     _rest: Rest | None = None
+    _tidying: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
         """Judge from the first rollout on."""
         self.judging = Judging(outside=self.outside, on_ruling=self._hear)
+        self.roles = RoleKeeper(self.outside)
 
     @property
     def name(self) -> str:
@@ -172,6 +181,7 @@ class ServiceLoop:
                     await self._pause(is_moving=is_moving)
         finally:
             await self._drop_question()
+            await self._drop_tidying()
             await self.judging.close()
 
     def stop(self) -> None:
@@ -212,11 +222,18 @@ class ServiceLoop:
         routing = [view.problem for view in self.observed.routing.values() if view.problem]
         self.problems = tuple(dict.fromkeys([*troubles, *routing, *self.judging.problems]))
         self._ask_what_the_stage_asks()
+        self._tidy_roles()
         return not troubles and (bool(step.events or step.effects) or self._is_about_to_move())
 
     def _seen(self, observed: Observation) -> Observed:
         answers, ruling = self._answers(), self.judging.ruling(self.state, observed)
-        return Observed(observation=observed, checks=answers.checks, preflight=answers.preflight, ruling=ruling)
+        return Observed(
+            observation=observed,
+            checks=answers.checks,
+            preflight=answers.preflight,
+            database=answers.database,
+            ruling=ruling,
+        )
 
     def _decide(self, seen: Observed) -> Step:
         if self._rest is not None and self._rest.covers(self.state, seen):
@@ -362,6 +379,8 @@ class ServiceLoop:
             return asking.result()
         if rollout.current_stage.is_preflight:
             return _Answers(preflight=not_examined(self.name, in_words(fault)))
+        if rollout.current_stage.asks_database:
+            return _Answers(database=DatabaseReport(verdict=Verdict.FAILED, cause=in_words(fault)))
         return _Answers(checks=(f"could not be asked: {in_words(fault)}",))
 
     def _stage(self) -> tuple[str, int] | None:
@@ -374,19 +393,43 @@ class ServiceLoop:
         stage, rollout = self._stage(), self.state.rollout
         if self._asking is not None and self._asked_stage != stage:
             self._asking.cancel()  # nobody waits for the answer any more, and nobody waits for its end
-        if stage is None or rollout is None or not rollout.current_stage.asks or self._asked_stage == stage:
+            self.asking = None
+        if stage is None or rollout is None or not rollout.current_stage.has_questions or self._asked_stage == stage:
             return
         if rollout.record.waiting_since() is not None or rollout.record.checks_passed is not None:
             return
         self._asked_stage = stage
-        ask = self._examine if rollout.current_stage.is_preflight else self._check
-        self._asking = asyncio.create_task(ask(rollout))
+        self._asking = asyncio.create_task(self._way_to_ask(rollout)(rollout))
         self._asking.add_done_callback(lambda _: self.wake())
+
+    def _way_to_ask(self, rollout: Rollout) -> Callable[[Rollout], Coroutine[None, None, _Answers]]:
+        if rollout.current_stage.asks_database:
+            return self._ask_database
+        return self._examine if rollout.current_stage.is_preflight else self._check
+
+    async def _ask_database(self, rollout: Rollout) -> _Answers:
+        self.asking = Asking(rollout=rollout, state=self.state, outside=self.outside, on_news=self.on_change)
+        return _Answers(database=await self.asking.run())
 
     async def _drop_question(self) -> None:
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait({self._asking})
+
+    def _tidy_roles(self) -> None:
+        """Drop login roles that nobody needs any more; beside everything else, and never twice at once."""
+        if self.state.phase is RolloutPhase.IDLE and self.roles.is_due(self.state) and self._tidying is None:
+            self._tidying = asyncio.create_task(self.roles.tidy(self.state))
+            self._tidying.add_done_callback(self._has_tidied)
+
+    def _has_tidied(self, _: asyncio.Task[None]) -> None:
+        self._tidying = None
+        self.on_change()
+
+    async def _drop_tidying(self) -> None:
+        if self._tidying is not None:
+            self._tidying.cancel()
+            await asyncio.wait({self._tidying})
 
     async def _examine(self, rollout: Rollout) -> _Answers:
         spec = self.state.specs[rollout.candidate]

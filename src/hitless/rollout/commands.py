@@ -55,7 +55,8 @@ def deploy(state: ServiceState, asked: Deploy, now: datetime) -> Iterator[Servic
         candidate=asked.version,
         baseline_instances=state.specs[state.stable].instances if state.stable else None,
         salt=salt,
-        standing=None if asked.skip_preflight else standing_world(state, salt=salt),
+        standing=standing_world(state, salt=salt),
+        examines=not asked.skip_preflight,
     )
     strategy = "settings" if is_settings else asked.strategy.value
     yield _start(state, asked, now, plan=plan, strategy=strategy, candidate=asked.version, spec=asked.spec)
@@ -187,11 +188,17 @@ def _refuse_same(state: ServiceState, asked: Deploy, known: ServiceSpec, *, is_s
             hints=("to deploy something else, give its version with --version", f"hitless status {state.service}"),
         )
     lives = is_settings or any(one.version == asked.version for one in state.instances.values())
-    if lives and (known.run, known.health, known.traffic) != (asked.spec.run, asked.spec.health, asked.spec.traffic):
+    if lives and _of_processes(known) != _of_processes(asked.spec):
         raise AlreadyRunning(
-            f"{state.service} has instances of {asked.version}, with other settings for `run`, `health` or `traffic`",
+            f"{state.service} has instances of {asked.version}, with other settings for `run`, `health`, `traffic` or "
+            "`database.roles`",
             hints=("new processes need a name of their own: deploy with another --version",),
         )
+
+
+def _of_processes(spec: ServiceSpec) -> tuple[object, ...]:
+    """Return what a process was started with, and keeps."""
+    return spec.run, spec.health, spec.traffic, spec.database.roles if spec.database is not None else None
 
 
 def _start(
@@ -226,7 +233,7 @@ def _serves_everybody(state: ServiceState, rollout: Rollout) -> bool:
     tables = state.tables.values()
     return (
         state.phase is not RolloutPhase.ROLLING_BACK
-        and rollout.is_last_stage
+        and rollout.current_stage.desired == rollout.plan.stages[-1].desired
         and bool(tables)
         and all(table.weight_bp(rollout.candidate) == ALL_TRAFFIC_BP for table in tables)
     )

@@ -10,6 +10,7 @@ from hitless.analysis.ruling import Call
 from hitless.rollout.events import (
     ENGINE,
     ChecksFinished,
+    DatabaseAnswered,
     PreflightFinished,
     RollbackStarted,
     RolloutFinished,
@@ -38,6 +39,7 @@ from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
 from hitless.rollout.step import Decision, folded
 from hitless.rollout.strategy import limits_of, stable_world
 from hitless.rollout.world import Limits, Observation
+from hitless.schema.release import Verdict
 
 
 def advance(state: ServiceState, seen: Observed, now: datetime) -> Iterator[ServiceEvent]:
@@ -52,7 +54,8 @@ def advance(state: ServiceState, seen: Observed, now: datetime) -> Iterator[Serv
     if not is_released(rollout.current_stage, rollout.record, ruling=rollout.ruling, now=now):
         return
     if rollout.is_last_stage:
-        yield RolloutFinished(at=now, rollout=rollout.id, outcome=Outcome.COMPLETED)
+        cause = _what_stayed(rollout)
+        yield RolloutFinished(at=now, rollout=rollout.id, outcome=Outcome.COMPLETED, cause=cause)
     else:
         yield StageEntered(at=now, stage=rollout.stage + 1)
 
@@ -108,6 +111,8 @@ def _judge(state: ServiceState, seen: Observed, now: datetime, *, settled: bool)
         yield ChecksFinished(at=now, stage=rollout.stage, problems=seen.checks)
     if seen.preflight is not None and rollout.record.checks_passed is None:
         yield PreflightFinished(at=now, stage=rollout.stage, report=seen.preflight)
+    if seen.database is not None and rollout.record.checks_passed is None:
+        yield DatabaseAnswered(at=now, stage=rollout.stage, report=seen.database)
     if seen.ruling is not None and rollout.compares and seen.ruling != rollout.ruling:
         yield RulingGiven(at=now, stage=rollout.stage, ruling=seen.ruling)
     cause = _cause_to_turn_back(state, seen, now, settled=settled)
@@ -143,6 +148,9 @@ def _causes_to_turn_back(state: ServiceState, seen: Observed, now: datetime, *, 
     yield from _failures(state, seen)
     if seen.preflight is not None and not seen.preflight.passed:
         yield f"refused by the preflight: {seen.preflight.cause}"
+    if seen.database is not None and not seen.database.passed and not rollout.current_stage.may_stay:
+        what = "refused for the database" if seen.database.verdict is Verdict.REFUSED else "the database is not ready"
+        yield f"{what}: {seen.database.cause}"
     if seen.checks:
         yield f"checks failed: {'; '.join(seen.checks)}"
     if certain := all_requests_fail(seen.observation, candidate=rollout.candidate, baseline=rollout.baseline):
@@ -188,7 +196,17 @@ def _what_is_missing(stage: Stage, rollout: Rollout, observation: Observation, l
     return "; ".join(one.detail for one in judged if not one.met)
 
 
+def _what_stayed(rollout: Rollout) -> str | None:
+    """Say what was left as it was, the version being in all the same."""
+    asked = rollout.database
+    if asked is None or asked.passed or not rollout.current_stage.may_stay:
+        return None
+    return f"the version is in, its schema is not switched: {asked.cause}"
+
+
 def _outcome_of_return(rollout: Rollout) -> Outcome:
+    if rollout.database is not None and not rollout.database.passed and not rollout.current_stage.may_stay:
+        return Outcome.REFUSED if rollout.database.verdict is Verdict.REFUSED else Outcome.FAILED
     if rollout.preflight is not None and not rollout.preflight.passed:
         return Outcome.REFUSED
     return Outcome.ROLLED_BACK if rollout.baseline else Outcome.FAILED

@@ -18,6 +18,7 @@ from hitless.rollout.spec import InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.stage import Plan
 from hitless.rollout.state import Ordered, Outcome
 from hitless.rollout.world import Limits, Table, World
+from hitless.schema.release import DatabaseReport
 
 ENGINE = "hitless"
 
@@ -96,6 +97,15 @@ class PreflightFinished(Event):
     kind: Literal["preflight.finished"] = "preflight.finished"
     stage: int
     report: PreflightReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseAnswered(Event):
+    """What a stage asks of the database is there, or is not to be had; before users meet it that turns back."""
+
+    kind: Literal["database.answered"] = "database.answered"
+    stage: int
+    report: DatabaseReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +263,7 @@ ServiceEvent = (
     | StageProgressed
     | ChecksFinished
     | PreflightFinished
+    | DatabaseAnswered
     | RulingGiven
     | StagePromoted
     | RolloutPaused

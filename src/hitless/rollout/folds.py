@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 from hitless.rollout.events import (
     ChecksFinished,
+    DatabaseAnswered,
     Event,
     InstanceFailed,
     InstanceGone,
@@ -38,6 +40,7 @@ from hitless.rollout.spec import InstanceId, ServiceSpec, Version
 from hitless.rollout.stage import StageRecord
 from hitless.rollout.state import Ordered, Outcome, Rollout, RolloutPhase, ServiceState
 from hitless.rollout.world import FAILURE_WINDOW, Failures
+from hitless.schema.release import DatabaseReport, Verdict, stands_at
 
 
 def evolve(state: ServiceState, event: ServiceEvent) -> ServiceState:
@@ -61,6 +64,7 @@ def _started(state: ServiceState, event: RolloutStarted) -> ServiceState:
         actor=event.actor,
         reason=event.reason,
         skipped_preflight=event.skipped_preflight,
+        database=_known_of_schema(state) if event.strategy == "undo" else None,
         record=StageRecord(entered_at=event.at),
     )
     return replace(
@@ -78,6 +82,11 @@ def _started(state: ServiceState, event: RolloutStarted) -> ServiceState:
         failures={version: some for version, some in state.failures.items() if version in used - {event.candidate}},
         keep_alives_s={version: some for version, some in state.keep_alives_s.items() if version in used},
     )
+
+
+def _known_of_schema(state: ServiceState) -> DatabaseReport | None:
+    """Return what an undo meets: it asks nothing of the database."""
+    return DatabaseReport(verdict=Verdict.READY, changes=state.changes) if state.changes else None
 
 
 def _entered(state: ServiceState, event: StageEntered) -> ServiceState:
@@ -128,6 +137,15 @@ def _examined(state: ServiceState, event: PreflightFinished) -> ServiceState:
     keep_alives_s = others if measured is None else {**others, rollout.candidate: measured}
     state = replace(state, keep_alives_s=keep_alives_s)
     return _with_record(state, replace(rollout, preflight=event.report), checks_passed=event.report.passed)
+
+
+def _answered(state: ServiceState, event: DatabaseAnswered) -> ServiceState:
+    rollout = _running(state)
+    if rollout is None or event.stage != rollout.stage or state.phase is RolloutPhase.ROLLING_BACK:
+        return state
+    changes = reduce(stands_at, event.report.changes, state.changes)
+    state = replace(state, changes=changes)
+    return _with_record(state, replace(rollout, database=event.report), checks_passed=event.report.passed)
 
 
 def _ruled(state: ServiceState, event: RulingGiven) -> ServiceState:
@@ -239,6 +257,7 @@ def _found(state: ServiceState, event: ServiceFound) -> ServiceState:
         revision=event.revision,
         rollouts=state.rollouts,
         rollout=state.rollout,
+        changes=state.changes,
         is_found=True,
     )
 
@@ -270,6 +289,7 @@ _FOLDS: Mapping[type[Event], Callable[[ServiceState, Any], ServiceState]] = {
     StageProgressed: _progressed,
     ChecksFinished: _checked,
     PreflightFinished: _examined,
+    DatabaseAnswered: _answered,
     RulingGiven: _ruled,
     StagePromoted: _promoted,
     RolloutPaused: _paused,

@@ -8,6 +8,7 @@ from hitless.analysis.ruling import Ruling
 from hitless.preflight.finding import PreflightReport
 from hitless.rollout.spec import ServiceSpec, StrategyName, Version
 from hitless.rollout.world import Observation
+from hitless.schema.release import DatabaseReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +70,14 @@ class Observed:
     Attributes:
         checks: problems that the current stage's synthetic checks found; None = no answer yet.
         preflight: what the preflight found, in its stage; None = no answer yet.
+        database: what became of what the current stage asks of the database; None = no answer yet.
         ruling: what the judge of this very rollout says; None = there is none, or it has not said anything yet.
     """
 
     observation: Observation
     checks: tuple[str, ...] | None = None
     preflight: PreflightReport | None = None
+    database: DatabaseReport | None = None
     ruling: Ruling | None = None
 
 

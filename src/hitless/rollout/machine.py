@@ -12,7 +12,8 @@ Rules.
   approval never masks it.
 * Turning back is one more world (the old version alone) and goes through `converge` like any other.
 * A stage is left only when all its conditions hold at once; `promote` waives waiting, for a verdict too, never
-  readiness, routing, checks or the preflight.
+  readiness, routing, checks, the preflight or what is asked of the database.
+* The way back asks nothing of the database: it is one world, and no schema is waited for.
 * A judge that cannot tell neither moves a rollout on nor turns it back; what becomes of it then was said before.
 
 To add an input: a dataclass in `inputs.py`, a column in `TRANSITIONS` (a test insists), a verb in the control plane.
@@ -31,6 +32,7 @@ from hitless.rollout.converge import converge, is_same
 from hitless.rollout.effects import Effect, Start, Stop
 from hitless.rollout.events import (
     ChecksFinished,
+    DatabaseAnswered,
     InstanceFailed,
     InstanceGone,
     InstanceOrdered,
@@ -186,6 +188,7 @@ _WATCHED: Events = (
     StageUnsettled,
     ChecksFinished,
     PreflightFinished,
+    DatabaseAnswered,
     RulingGiven,
     RollbackStarted,
 )

@@ -24,6 +24,7 @@ from hitless.rollout.stage import Held, patience_ends_at
 from hitless.rollout.state import RolloutPhase, ServiceState
 from hitless.rollout.step import Step
 from hitless.rollout.world import Instance, Observation, OpenRequests, RoutingView, Table
+from hitless.schema.release import DatabaseReport
 
 Sight = Mapping[Region, tuple[Table | None, Table | None, Mapping[InstanceId, OpenRequests]]]
 """What of the routing decides: the tables and who drains; how busy those in rotation are decides nothing."""
@@ -43,6 +44,7 @@ class Rest:
     routing: Sight
     checks: tuple[str, ...] | None
     preflight: PreflightReport | None
+    database: DatabaseReport | None
     ruling: Ruling | None
     since: datetime
     until: datetime | None
@@ -55,10 +57,15 @@ class Rest:
             and self.since <= observed.now
             and (self.until is None or observed.now < self.until)
             and observed.instances == self.instances
-            and (seen.checks, seen.preflight, seen.ruling) == (self.checks, self.preflight, self.ruling)
+            and self._has_heard(seen)
             and _sight(observed) == self.routing
             and not _is_certain_to_fail(state, observed)
         )
+
+    def _has_heard(self, seen: Observed) -> bool:
+        """Tell whether every answer is what it was."""
+        answers = (seen.checks, seen.preflight, seen.database, seen.ruling)
+        return answers == (self.checks, self.preflight, self.database, self.ruling)
 
 
 def rest_after(step: Step, seen: Observed) -> Rest | None:
@@ -72,6 +79,7 @@ def rest_after(step: Step, seen: Observed) -> Rest | None:
         routing=_sight(observed),
         checks=seen.checks,
         preflight=seen.preflight,
+        database=seen.database,
         ruling=seen.ruling,
         since=observed.now,
         until=min((moment for moment in _moments(step.state, observed) if moment > observed.now), default=None),

@@ -12,6 +12,8 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import NewType
 
+from hitless.schema.change.standing import Standing
+
 Version = NewType("Version", str)
 Region = NewType("Region", str)
 InstanceId = NewType("InstanceId", str)
@@ -331,6 +333,80 @@ class MetricsSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSpec:
+    """A change of the schema that a release needs.
+
+    Attributes:
+        name: as its file says.
+        file: the change file.
+        standing: how far it must have come before the release's first instance starts.
+    """
+
+    name: str
+    file: str
+    standing: Standing = Standing.VERIFIED
+
+
+class SwitchWhen(StrEnum):
+    """Who says that the changes of a release are switched."""
+
+    MANUAL = "manual"
+    AUTOMATIC = "automatic"  # once the new version has all traffic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionsSpec:
+    """What the service's pools take of the database's connections.
+
+    Attributes:
+        per_instance: at most so many an instance opens.
+        jobs: at most so many jobs and consoles beside it open.
+        reserve: of what the server has for users, so much stays free; an amount without a share is a count.
+        role: whom instances connect as where roles are not by version; None = as the url says.
+        during_migration: at most so many an instance may open while the service's changes are carried out; None = no
+            more than usual.
+    """
+
+    per_instance: int
+    jobs: int = 0
+    reserve: Amount = Amount(share_bp=1_000)
+    role: str | None = None
+    during_migration: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolesSpec:
+    """A login role for each version.
+
+    Attributes:
+        group: the role that all of them are members of, which has the privileges.
+        prefix: how their names begin.
+        variable: of an instance's environment, in which it finds the URL with its role.
+    """
+
+    group: str
+    prefix: str
+    variable: str = "DATABASE_URL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSpec:
+    """The service's database.
+
+    Attributes:
+        url: where the URL is to be had, as `env:NAME` or `file:PATH`, or itself where no password is in it.
+        connections: None = nothing is said of pools, so they are not held against the database's limits.
+        roles: None = versions share whatever role they connect as.
+    """
+
+    url: str
+    changes: tuple[ChangeSpec, ...] = ()
+    switch: SwitchWhen = SwitchWhen.MANUAL
+    connections: ConnectionsSpec | None = None
+    roles: RolesSpec | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """One service as `hitless.yaml` describes it, with all defaults filled in.
 
@@ -340,6 +416,7 @@ class ServiceSpec:
         slo: None = nothing is promised.
         analysis: None = no step waits for a verdict; a version that is shown to be worse is taken back all the same.
         metrics: None = instances tell no figures of their own.
+        database: None = nothing is known of one.
     """
 
     name: str
@@ -355,6 +432,7 @@ class ServiceSpec:
     slo: SloSpec | None = None
     analysis: AnalysisSpec | None = None
     metrics: MetricsSpec | None = None
+    database: DatabaseSpec | None = None
 
     def with_preview_of(self, other: ServiceSpec) -> ServiceSpec:
         """Return these settings with the address of the preview that others have."""

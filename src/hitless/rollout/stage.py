@@ -17,6 +17,7 @@ from hitless.analysis.ruling import Call, Ruling
 from hitless.rollout.pools import Pools, split_pools
 from hitless.rollout.spec import CheckSpec, Region, Undecided, Version
 from hitless.rollout.world import EMPTY_TABLE, Limits, Observation, RegionWorld, World
+from hitless.schema.change.standing import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +89,40 @@ class Judged:
     patience_s: float = 0.0
 
 
-Condition = Ready | Routed | Drained | Held | Passed | Approved | Examined | Judged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolsFit:
+    """The pools of all versions that run at the peak fit into the database."""
+
+    kind: Literal["pools_fit"] = "pools_fit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleMade:
+    """The new version has a login role of its own in the database."""
+
+    kind: Literal["role_made"] = "role_made"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaAt:
+    """A change of the schema has come as far as the new version needs it.
+
+    Attributes:
+        change: its name.
+        standing: so far, or further.
+        may_stay: the stage is left without it too, once it is known why: the version that runs does not need it.
+    """
+
+    kind: Literal["schema_at"] = "schema_at"
+    change: str
+    standing: Standing
+    may_stay: bool = False
+
+
+Condition = Ready | Routed | Drained | Held | Passed | Approved | Examined | Judged | PoolsFit | RoleMade | SchemaAt
 Settling = Ready | Routed | Drained
-Asked = Held | Passed | Approved | Examined | Judged
+Asked = Held | Passed | Approved | Examined | Judged | PoolsFit | RoleMade | SchemaAt
+OfDatabase = PoolsFit | RoleMade | SchemaAt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +145,34 @@ class Stage:
         return any(isinstance(one, Examined) for one in self.until)
 
     @property
+    def asks_database(self) -> bool:
+        """Tell whether the database is asked for something in this stage."""
+        return any(isinstance(one, OfDatabase) for one in self.until)
+
+    @property
+    def is_before_users(self) -> bool:
+        """Tell whether the world stays as it is in this stage: no user meets the new version."""
+        return self.is_preflight or (self.asks_database and not self.may_stay)
+
+    @property
+    def may_stay(self) -> bool:
+        """Tell whether the rollout goes on without what is asked of the database here."""
+        return any(isinstance(one, SchemaAt) and one.may_stay for one in self.until)
+
+    @property
+    def changes(self) -> tuple[SchemaAt, ...]:
+        """What is asked of the schema in this stage."""
+        return tuple(one for one in self.until if isinstance(one, SchemaAt))
+
+    @property
     def asks(self) -> bool:
         """Tell whether this stage is left only when what was asked of the new version has passed."""
-        return self.is_preflight or bool(self.checks)
+        return self.is_preflight or bool(self.checks) or (self.asks_database and not self.may_stay)
+
+    @property
+    def has_questions(self) -> bool:
+        """Tell whether somebody must be asked in this stage."""
+        return self.asks or self.asks_database
 
     @property
     def hold_s(self) -> float:
@@ -145,7 +202,7 @@ class StageRecord:
         unsettled_at: since when it is not any more.
         progress: the furthest that settling came, as `progress` counts it, and when that was.
         promoted: a person said go on: hold, approval and verdict are waived, the world and the checks are not.
-        checks_passed: of synthetic checks or of the preflight; None = no answer yet.
+        checks_passed: of synthetic checks, of the preflight, or of the database; None = no answer yet.
     """
 
     entered_at: datetime
@@ -291,9 +348,21 @@ def _record_finding(condition: Asked, record: StageRecord, now: datetime) -> Fin
         words = {None: "instances out of rotation are looked at", True: "passed", False: "refused"}
         detail = words[record.checks_passed]
         return Finding(condition=condition, met=record.checks_passed is True, detail=detail)
+    if isinstance(condition, OfDatabase):
+        return _database_finding(condition, record)
     if isinstance(condition, Passed):
         detail = {None: "not asked yet", True: "passed", False: "failed"}[record.checks_passed]
         return Finding(condition=condition, met=record.checks_passed is True, detail=detail)
+    return _waiting_finding(condition, record, now)
+
+
+def _database_finding(condition: OfDatabase, record: StageRecord) -> Finding:
+    is_met = record.checks_passed is True or (record.checks_passed is False and _may_stay(condition))
+    detail = {None: "not there yet", True: "", False: "not to be had"}[record.checks_passed]
+    return Finding(condition=condition, met=is_met, detail=detail)
+
+
+def _waiting_finding(condition: Held | Approved | Judged, record: StageRecord, now: datetime) -> Finding:
     if record.promoted:
         return Finding(condition=condition, met=True, detail="promoted")
     if not isinstance(condition, Held):
@@ -302,6 +371,10 @@ def _record_finding(condition: Asked, record: StageRecord, now: datetime) -> Fin
         return Finding(condition=condition, met=False, detail=f"{condition.seconds:g} s to go once settled")
     left_s = (record.settled_at + timedelta(seconds=condition.seconds) - (record.unsettled_at or now)).total_seconds()
     return Finding(condition=condition, met=left_s <= 0, detail=f"{max(left_s, 0):.0f} s to go")
+
+
+def _may_stay(condition: OfDatabase) -> bool:
+    return isinstance(condition, SchemaAt) and condition.may_stay
 
 
 def _nonzero(weights: Mapping[Version, int]) -> dict[Version, int]:

@@ -15,6 +15,7 @@ from hitless.preflight.finding import PreflightReport
 from hitless.rollout.spec import InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.stage import Plan, Stage, StageRecord
 from hitless.rollout.world import NOWHERE, Failures, Limits, Table, World
+from hitless.schema.release import DatabaseReport, NeededChange
 
 
 class RolloutPhase(StrEnum):
@@ -32,7 +33,7 @@ class Outcome(StrEnum):
     COMPLETED = "completed"
     ROLLED_BACK = "rolled_back"
     SUPERSEDED = "superseded"
-    REFUSED = "refused"  # by the preflight: nothing had changed
+    REFUSED = "refused"  # by the preflight, or for the database: no user had met it
     FAILED = "failed"
 
 
@@ -47,6 +48,7 @@ class Rollout:
         cause: why it turned back or failed.
         preflight: what was found before users met it; None = not examined (yet).
         skipped_preflight: who deployed did not want one.
+        database: what became of what it asked of the database last; of an undo, what is known from before.
         ruling: what its judge has said last; None = nothing, or nobody judged.
     """
 
@@ -67,6 +69,7 @@ class Rollout:
     finished_at: datetime | None = None
     preflight: PreflightReport | None = None
     skipped_preflight: bool = False
+    database: DatabaseReport | None = None
     ruling: Ruling | None = None
 
     @property
@@ -117,6 +120,7 @@ class ServiceState:
         named: numbers given to instances so far.
         rollouts: number of rollouts so far.
         rollout: the present or last one.
+        changes: of the schema, as rollouts have found them last.
         is_found: it runs and the store does not know what was wanted of it; nothing is decided until it is adopted.
     """
 
@@ -136,6 +140,7 @@ class ServiceState:
     named: int = 0
     rollouts: int = 0
     rollout: Rollout | None = None
+    changes: tuple[NeededChange, ...] = ()
     is_found: bool = False
 
     @property
@@ -163,7 +168,7 @@ class ServiceState:
         if rollout is None or self.phase is RolloutPhase.IDLE:
             return self.specs.get(self.stable) if self.stable is not None else None
         asked, home = self.specs[rollout.candidate], rollout.baseline_spec
-        if home is None or not (rollout.current_stage.is_preflight or self.phase is RolloutPhase.ROLLING_BACK):
+        if home is None or not (rollout.current_stage.is_before_users or self.phase is RolloutPhase.ROLLING_BACK):
             return asked
         return home.with_preview_of(asked)
 

@@ -14,9 +14,11 @@ from hitless.rollout.spec import (
     ALL_TRAFFIC_BP,
     LOCAL,
     AnalysisSpec,
+    DatabaseSpec,
     Region,
     ServiceSpec,
     StrategyName,
+    SwitchWhen,
     Version,
 )
 from hitless.rollout.stage import (
@@ -28,11 +30,15 @@ from hitless.rollout.stage import (
     Judged,
     Passed,
     Plan,
+    PoolsFit,
     Ready,
+    RoleMade,
     Routed,
+    SchemaAt,
     Stage,
 )
 from hitless.rollout.world import Limits, RegionWorld, World
+from hitless.schema.change.standing import Standing, is_at_least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +133,14 @@ def compile_rollout(
     regions: tuple[Region, ...] = (LOCAL,),
     salt: str = "",
     standing: World | None = None,
+    examines: bool = True,
 ) -> Plan:
     """Compile a rollout to stages and limits; the baseline has as many instances as the candidate unless told.
 
     Without a baseline (first release), or with the candidate as its own baseline (other settings), there is nothing
-    to stand beside: whatever the strategy, one stage remains. With `standing`, the world as it is, the candidate is
-    examined first, as far as its settings say so, while that world stays.
+    to stand beside: whatever the strategy, one stage remains. With `standing`, the world as it is, the database is made
+    ready first and then the candidate is examined, as far as its settings say so, while that world stays. Without
+    `examines` it is not, whatever they say.
     """
     beside = baseline_instances or spec.instances
     release = Release(
@@ -144,8 +152,38 @@ def compile_rollout(
         salt=salt or candidate,
     )
     before = () if baseline in {None, candidate} else tuple(STRATEGIES[strategy](release))
-    first = preflight(spec, standing) if baseline != candidate else ()
-    return Plan(stages=(*first, *before, release.last_stage()), limits=limits_of(spec, strategy, beside=beside))
+    first = preflight(spec, standing) if baseline != candidate and examines else ()
+    stages = (*database(spec, standing), *first, *before, release.last_stage(), *switch(release, standing))
+    return Plan(stages=stages, limits=limits_of(spec, strategy, beside=beside))
+
+
+def database(spec: ServiceSpec, standing: World | None) -> tuple[Stage, ...]:
+    """Return the stage in which the database is made ready for the candidate: before its first instance starts."""
+    if standing is None or spec.database is None:
+        return ()
+    asked = tuple(_asked_of_database(spec.database))
+    if not asked:
+        return ()
+    return (Stage(name="database", desired=standing, until=asked, deadline_s=spec.progress_deadline_s),)
+
+
+def _asked_of_database(wish: DatabaseSpec) -> Iterator[Condition]:
+    if wish.connections is not None:
+        yield PoolsFit()
+    if wish.roles is not None:
+        yield RoleMade()
+    for change in wish.changes:
+        yield SchemaAt(change=change.name, standing=change.standing)
+
+
+def switch(release: Release, standing: World | None) -> tuple[Stage, ...]:
+    """Return the stage in which changes are switched, the candidate having all traffic, if that is to go by itself."""
+    wish = release.spec.database
+    if standing is None or wish is None or wish.switch is SwitchWhen.MANUAL:
+        return ()
+    left = [one for one in wish.changes if not is_at_least(one.standing, Standing.SWITCHED)]
+    asked = [SchemaAt(change=one.name, standing=Standing.SWITCHED, may_stay=True) for one in left]
+    return (release.stage("switch", release.alone(), Drained(), *asked),) if asked else ()
 
 
 def preflight(spec: ServiceSpec, standing: World | None) -> tuple[Stage, ...]:

@@ -19,6 +19,7 @@ from hitless.testing.metrics import FakeMetrics
 from hitless.testing.preflight import Examined, FakePreflighter, faultless
 from hitless.testing.recorder import FakeRecorder
 from hitless.testing.router import Applied, FakeRouter, RouterFaults
+from hitless.testing.schemas import FakeSchemas
 from hitless.testing.store import MemoryStore
 from hitless.testing.violations import Rule, Violation
 
@@ -35,6 +36,7 @@ __all__ = [
     "FakePreflighter",
     "FakeRecorder",
     "FakeRouter",
+    "FakeSchemas",
     "FleetEvent",
     "InlineExecutor",
     "MemoryStore",

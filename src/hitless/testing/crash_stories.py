@@ -26,8 +26,12 @@ class Life(Protocol):
         """The durable state."""
         ...
 
-    def deploy(self, *, is_bad: bool = False, is_examined: bool = False, supersede: bool = False) -> None:
+    def deploy(
+        self, *, is_bad: bool = False, is_examined: bool = False, needs_schema: bool = False, supersede: bool = False
+    ) -> None:
         """Begin a rollout to a version that is new, with a preflight if it is to be examined.
+
+        One that needs a schema asks for it, and for its switch at the end.
 
         Instances of a bad one end soon after their start.
         """
@@ -117,7 +121,8 @@ def _is_over_or(state: ServiceState, condition: Callable[[Rollout], bool]) -> bo
 
 
 def _is_asked(rollout: Rollout) -> bool:
-    return bool(rollout.current_stage.checks) or rollout.current_stage.is_preflight
+    stage = rollout.current_stage
+    return bool(stage.checks) or stage.is_preflight or stage.asks_database
 
 
 def _knows_checks(rollout: Rollout) -> bool:
@@ -258,6 +263,17 @@ def _is_examined_while_paused(life: Life) -> None:
     life.ask("resume")
 
 
+def _needs_a_schema(life: Life) -> None:
+    life.deploy(needs_schema=True)
+
+
+def _needs_a_schema_while_paused(life: Life) -> None:
+    life.deploy(needs_schema=True)
+    life.ask("pause")
+    life.until(was_checked)
+    life.ask("resume")
+
+
 def _is_judged(life: Life) -> None:
     life.rule(Call.HOLD)
     life.deploy()
@@ -313,6 +329,8 @@ STORIES: Mapping[str, Callable[[Life], None]] = {
     "loses an instance": _loses_an_instance,
     "is examined": _is_examined,
     "is examined while paused": _is_examined_while_paused,
+    "needs a schema": _needs_a_schema,
+    "needs a schema while paused": _needs_a_schema_while_paused,
     "is judged": _is_judged,
     "is found worse": _is_found_worse,
     "is found worse while paused": _is_found_worse_while_paused,
@@ -328,14 +346,16 @@ ONLY_IN_VIRTUAL_TIME = frozenset(
     {
         "is examined",
         "is examined while paused",
+        "needs a schema",
+        "needs a schema while paused",
         "is judged",
         "is found worse",
         "is found worse while paused",
         "is adopted",
     }
 )
-"""A preflight and a verdict take long, and a lost store takes the books along: on the real thing they have tests of
-their own."""
+"""A preflight, a verdict and a schema take long, and a lost store takes the books along: on the real thing they have
+tests of their own."""
 
 
 def play(name: str, life: Life) -> None:

@@ -20,14 +20,19 @@ from hitless.rollout.spec import (
     BlueGreenSpec,
     CanarySpec,
     CanaryStep,
+    ChangeSpec,
     CheckSpec,
+    ConnectionsSpec,
+    DatabaseSpec,
     DrainSpec,
     HealthSpec,
     PreflightSpec,
+    RolesSpec,
     RunSpec,
     ServiceSpec,
     StrategyName,
     StrategySpecs,
+    SwitchWhen,
     TrafficSpec,
     Version,
 )
@@ -54,6 +59,13 @@ SPEC = ServiceSpec(
     ),
     progress_deadline_s=60.0,
     preflight=None,
+)
+DATABASE = DatabaseSpec(
+    url="env:DATABASE_URL",
+    changes=(ChangeSpec(name="split-name", file="split-name.yaml"),),
+    switch=SwitchWhen.AUTOMATIC,
+    connections=ConnectionsSpec(per_instance=5),
+    roles=RolesSpec(group="shop_app", prefix="shop"),
 )
 RULINGS = {
     Call.HOLD: Ruling(call=Call.HOLD, why=Why.TOO_FEW, sentence="too few requests"),
@@ -139,12 +151,15 @@ class VirtualLife:
         """The durable state."""
         return self.simulation.state
 
-    def deploy(self, *, is_bad: bool = False, is_examined: bool = False, supersede: bool = False) -> None:
+    def deploy(
+        self, *, is_bad: bool = False, is_examined: bool = False, needs_schema: bool = False, supersede: bool = False
+    ) -> None:
         """Begin a rollout to a version that is new."""
         version = Version(f"v{next(self.names)}{'-bad' if is_bad else ''}")
         if is_bad:
             self.simulation.behaviours[version] = Behaviour(ready_after_s=None, exits_after_s=0.2)
         spec = replace(SPEC, preflight=PreflightSpec()) if is_examined else SPEC
+        spec = replace(spec, database=DATABASE) if needs_schema else spec
         self._ask(Deploy(actor=ACTOR, version=version, spec=spec, strategy=self.strategy, supersede=supersede))
 
     def lose_store(self) -> None:

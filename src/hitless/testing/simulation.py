@@ -33,6 +33,7 @@ from hitless.rollout.world import (
     RoutingView,
     Table,
 )
+from hitless.schema.release import DatabaseReport, Verdict
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -93,6 +94,7 @@ class Simulation:
         doubts: decide even where nothing can have changed; a decision then is a violation.
         violations: broken promises, in words; empty when all is well.
         preflight: what every preflight finds, at once; None = it goes on and on.
+        database: what becomes of what is asked of the database, at once; None = that goes on and on.
         ruling: what the judge of every rollout says once both versions have traffic; None = there is none.
     """
 
@@ -110,6 +112,7 @@ class Simulation:
     answers: dict[Version, Answers] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     preflight: PreflightReport | None = PreflightReport()
+    database: DatabaseReport | None = DatabaseReport(verdict=Verdict.READY)
     checks: tuple[str, ...] | None = None
     ruling: Ruling | None = None
     _rest: Rest | None = None
@@ -307,6 +310,8 @@ class Simulation:
             return seen
         if rollout.current_stage.is_preflight:
             return replace(seen, preflight=self.preflight)
+        if rollout.current_stage.asks_database:
+            return replace(seen, database=self.database)
         return replace(seen, checks=self.checks) if rollout.current_stage.checks else seen
 
     def _ruling(self) -> Ruling | None:
@@ -329,6 +334,7 @@ class Simulation:
     def _start(self, effect: Start) -> None:
         if effect.instance in self.fleet:
             return
+        self._check_database(effect)
         number = int(effect.instance.rsplit("-", 1)[1])
         address = Address(host="127.0.0.1", port=20_000 + number % 10_000)
         seen = Instance(
@@ -406,6 +412,19 @@ class Simulation:
             before = len(counted) - 1
             if before >= limits.ceiling:
                 self._violation(f"{len(counted)} instances, ceiling {limits.ceiling}")
+
+    def _check_database(self, effect: Start) -> None:
+        """Nothing of a version starts before its database is as it needs it."""
+        rollout = self.state.rollout
+        if rollout is None or self.state.phase is RolloutPhase.IDLE or not rollout.compares:
+            return
+        is_ahead = any(stage.asks_database and not stage.may_stay for stage in rollout.plan.stages[rollout.stage :])
+        if effect.version == rollout.candidate and is_ahead and not self._runs(rollout.candidate):
+            self._violation(f"{effect.instance} started before the database is as {effect.version} needs it")
+
+    def _runs(self, version: Version) -> bool:
+        """Tell whether instances of it ran before: of a version that comes in again while its last ones leave."""
+        return any(one.seen.version == version for one in self.fleet.values())
 
     def _promised(self, one: SimulatedInstance) -> DrainSpec:
         return self.state.specs[one.seen.version].drain

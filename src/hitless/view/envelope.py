@@ -28,6 +28,10 @@ Noun = Literal[
     "calibration",
     "lint",
     "lint-rules",
+    "migration",
+    "migrations",
+    "trace",
+    "demo",
 ]
 
 ENVELOPE_VERSION = "v1"

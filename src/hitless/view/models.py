@@ -12,7 +12,8 @@ Payload = TypeVar("Payload")
 Since = TypeVar("Since", str, int)
 
 RolloutState = Literal["running", "paused", "completed", "rolled_back", "refused", "superseded", "failed"]
-"""`running` includes the way back (`phase` = `rolling_back`); refused: by the preflight, nothing had changed."""
+"""`running` includes the way back (`phase` = `rolling_back`); refused: by the preflight or for the database, before any
+user met it."""
 
 Role = Literal["stable", "candidate", "retiring"]
 
@@ -83,6 +84,68 @@ class PreflightView(TypedDict):
     passed: bool
     findings: list[PreflightFindingView]
     keep_alive_s: float | None
+
+
+class TakerView(TypedDict):
+    """Who takes connections of a database, and why so many."""
+
+    who: str
+    connections: int
+    because: str | None
+
+
+class ConnectionsView(TypedDict):
+    """What is taken of one limit of a database at the peak of a rollout; `room`: what users may have of it."""
+
+    limit: str
+    room: int
+    taken: int
+    fits: bool
+    takers: list[TakerView]
+
+
+class ChangeStateView(TypedDict):
+    """A change of the schema that a release needs; `standing` None = not known, `detail`: what is going on."""
+
+    change: str
+    wanted: str
+    standing: str | None
+    detail: str
+    touches: list[str]
+
+
+class DatabaseView(TypedDict):
+    """What a rollout asks of its database; `verdict` None = no answer yet.
+
+    `connections`: the tightest limit first. `returns`: which schema the version meets that users are brought back to.
+    """
+
+    changes: list[ChangeStateView]
+    connections: list[ConnectionsView]
+    role: str | None
+    verdict: Literal["ready", "refused", "failed"] | None
+    cause: str | None
+    evidence: list[str]
+    remedies: list[str]
+    returns: list[str]
+
+
+class PlannedChangeView(TypedDict):
+    """How far a plan takes a change of the schema; `may_stay`: the rollout completes without it too."""
+
+    change: str
+    standing: str
+    may_stay: bool
+
+
+class PlannedDatabaseView(TypedDict):
+    """What a plan asks of the database; `unknown`: why nobody knows whether `takers` fit."""
+
+    changes: list[PlannedChangeView]
+    connections: list[ConnectionsView]
+    takers: list[TakerView]
+    unknown: str | None
+    notes: list[str]
 
 
 class EstimateView(TypedDict):
@@ -157,13 +220,14 @@ class RolloutRowView(TypedDict):
 class RolloutView(RolloutRowView):
     """One rollout. `next` lists commands that make sense now, ready to paste; `stage` counts from zero.
 
-    `preflight` and `judgement` are None where there was none, or none yet.
+    `preflight` and `judgement` are None where there was none, or none yet; `database` where it asks nothing of one.
     """
 
     stage: int
     stages: list[StageView]
     preflight: PreflightView | None
     skipped_preflight: bool
+    database: DatabaseView | None
     judgement: JudgementView | None
     next: list[str]
 
@@ -331,6 +395,7 @@ class PlanView(TypedDict):
     peak_instances: int
     least_s: float
     needs: list[str]
+    database: PlannedDatabaseView | None
     next: list[str]
 
 
@@ -453,3 +518,109 @@ class LintRuleView(TypedDict):
     summary: str
     why: str
     safe: str
+
+
+LaneState = Literal["done", "current", "next", "ahead"]
+"""Of a part of a change: whole; begun; may begin; waits for the one before it."""
+
+
+class MigrationStepView(TypedDict):
+    """A step of a change. `begun`: it cannot commit with its record, and is not recorded yet."""
+
+    id: str
+    kind: str
+    title: str
+    state: Literal["done", "begun", "ahead"]
+    done_at: str | None
+    evidence: dict[str, Any]
+    caveats: list[str]
+
+
+class MigrationPartView(TypedDict):
+    """A part of a change: expand, backfill, verify, switch, and the three stops of contracting."""
+
+    part: str
+    state: LaneState
+    steps: list[MigrationStepView]
+
+
+class FillView(TypedDict):
+    """How far a backfill is: rows looked at, rows written; `rows_per_s` since it began, None = not known yet."""
+
+    step: str
+    rows: int
+    changed: int
+    batches: int
+    position: Any
+    upper: Any
+    paused: bool
+    begun_at: str
+    changed_at: str
+    rows_per_s: float | None
+    evidence: dict[str, Any]
+
+
+class MigrationEventView(TypedDict):
+    """Something that happened to a change."""
+
+    number: int
+    at: str
+    actor: str
+    type: str
+    data: dict[str, Any]
+
+
+class MigrationView(TypedDict):
+    """A change of the schema. `held_by`: who works on it now; `next`: the command that goes on, None = all is done."""
+
+    change: str
+    standing: str
+    wanted: str
+    goes_back: bool
+    worker: str | None
+    held_by: list[str]
+    begun_at: str
+    changed_at: str
+    lanes: list[MigrationPartView]
+    fills: list[FillView]
+    events: list[MigrationEventView]
+    notes: list[str]
+    next: str | None
+
+
+class LeftoverView(TypedDict):
+    """Something in the database that no change accounts for, and the SQL or command that takes it away."""
+
+    kind: str
+    name: str
+    why: str
+    remedy: str
+    can_be_fixed: bool
+    fixed: bool
+
+
+class MigrationsView(TypedDict):
+    """All changes of a database, and what was left behind there."""
+
+    database: str
+    changes: list[MigrationView]
+    leftovers: list[LeftoverView]
+
+
+class TracedStatementView(TypedDict):
+    """A statement as it was run on a copy: `differs` = the lint says something else of its locks or its work."""
+
+    file: str
+    line: int
+    statement: str
+    locks: list[TableLockView]
+    said: list[TableLockView]
+    differs: bool
+    error: str | None
+
+
+class TraceView(TypedDict):
+    """What files really lock, read and write anew, on an empty copy of a schema."""
+
+    files: list[str]
+    statements: list[TracedStatementView]

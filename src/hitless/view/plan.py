@@ -6,15 +6,34 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from hitless.rollout.spec import CheckSpec, ServiceSpec, StrategyName, Version
-from hitless.rollout.stage import Approved, Condition, Held, Judged, Passed, Plan, Stage
+from hitless.rollout.stage import (
+    Approved,
+    Condition,
+    Held,
+    Judged,
+    OfDatabase,
+    Passed,
+    Plan,
+    PoolsFit,
+    RoleMade,
+    SchemaAt,
+    Stage,
+)
 from hitless.rollout.world import World
+from hitless.view.database import Room, planned_database, schema_words
 from hitless.view.models import PlannedStageView, PlanView
 
 
 def plan_view(
-    plan: Plan, *, spec: ServiceSpec, strategy: StrategyName, baseline: Version | None, candidate: Version
+    plan: Plan,
+    *,
+    spec: ServiceSpec,
+    strategy: StrategyName,
+    baseline: Version | None,
+    candidate: Version,
+    room: Room | None = None,
 ) -> PlanView:
-    """Render `plan`, which takes `spec` from `baseline` to `candidate`."""
+    """Render `plan`, which takes `spec` from `baseline` to `candidate`; `room`: whether its pools would fit now."""
     peak = _peak_instances(plan, baseline)
     return {
         "service": spec.name,
@@ -25,6 +44,7 @@ def plan_view(
         "peak_instances": peak,
         "least_s": sum(stage.hold_s for stage in plan.stages),
         "needs": list(_needs(plan, spec, peak)),
+        "database": planned_database(plan.stages, room, baseline=baseline, candidate=candidate),
         "next": [f"hitless deploy {spec.name} --version {candidate} --strategy {strategy.value}"],
     }
 
@@ -71,6 +91,8 @@ def _words(condition: Condition) -> str:
             return checks_words(checks)
         case Judged():
             return judged_words(condition)
+        case PoolsFit() | RoleMade() | SchemaAt():
+            return schema_words(condition)
         case _:
             return condition.kind
 
@@ -83,8 +105,17 @@ def _peak_instances(plan: Plan, baseline: Version | None) -> int:
     return min(both, plan.limits.ceiling)
 
 
+def _needs_of_database(plan: Plan) -> Iterator[str]:
+    for stage in plan.stages:
+        if any(isinstance(one, SchemaAt) and not one.may_stay for one in stage.until):
+            yield "the schema, as the stage `database` says, before the new version's first instance starts"
+        elif any(isinstance(one, OfDatabase) for one in stage.until) and not stage.may_stay:
+            yield "a database that answers, before the new version's first instance starts"
+
+
 def _needs(plan: Plan, spec: ServiceSpec, peak: int) -> Iterator[str]:
-    if plan.stages[0].is_preflight:
+    yield from _needs_of_database(plan)
+    if any(stage.is_preflight for stage in plan.stages):
         yield "room for two more instances out of rotation, while the new version is examined"
     if peak > spec.instances:
         yield f"room for {peak} instances, {peak - spec.instances} more than usual"

@@ -10,9 +10,10 @@ from hitless.analysis.budget import Standing
 from hitless.analysis.ruling import Judgement
 from hitless.rollout.course import way_back
 from hitless.rollout.spec import Region, ServiceSpec, Version
-from hitless.rollout.stage import Finding, Held, Judged, Passed, Stage, findings
+from hitless.rollout.stage import Finding, Held, Judged, OfDatabase, Passed, Stage, findings
 from hitless.rollout.state import Outcome, Rollout, RolloutPhase, ServiceState
 from hitless.rollout.world import EMPTY_TABLE, EndpointState, Instance, Observation, Phase, RoutingView
+from hitless.view.database import Asked, database_view, schema_detail, schema_words
 from hitless.view.judgement import judgement_view
 from hitless.view.models import (
     CertificateView,
@@ -43,6 +44,7 @@ def service_view(
     problems: Iterable[str],
     seq: int,
     judgement: Judgement | None = None,
+    asked: Asked | None = None,
     objectives: Iterable[Standing] = (),
 ) -> ServiceView:
     """Render one service now; `observed` is None before the first look, `judgement` where there is no evidence."""
@@ -54,7 +56,9 @@ def service_view(
         "stable": state.stable,
         "versions": list(_versions(state, observed)),
         "instances": [_instance(one, observed) for one in observed.instances] if observed else [],
-        "rollout": rollout_view(rollout, state=state, observed=observed, judgement=judgement) if rollout else None,
+        "rollout": rollout_view(rollout, state=state, observed=observed, judgement=judgement, asked=asked)
+        if rollout
+        else None,
         "objectives": [objective_view(one) for one in objectives],
         "problems": list(problems),
         "notices": list(_notices(observed)),
@@ -70,16 +74,27 @@ def rollout_view(
     state: ServiceState | None = None,
     observed: Observation | None,
     judgement: Judgement | None = None,
+    asked: Asked | None = None,
 ) -> RolloutView:
-    """Render a rollout; with `state` as the service's present one, without as it ended."""
+    """Render a rollout; with `state` as the service's present one, without as it ended.
+
+    Args:
+        rollout: to be shown.
+        service: its name, where there is no `state`.
+        state: of the service.
+        observed: what was seen last; None = nothing yet.
+        judgement: the evidence on it.
+        asked: what its stage asks of the database, as far as that has got.
+    """
     name = service or (state.service if state else "")
     phase = _rollout_phase(rollout, state)
     return {
         **rollout_row(rollout, service=name, state=state),
         "stage": rollout.stage,
-        "stages": _stages(rollout, phase, state, observed),
+        "stages": _stages(rollout, phase, state, observed, asked),
         "preflight": _preflight(name, rollout),
         "skipped_preflight": rollout.skipped_preflight,
+        "database": database_view(rollout, state.phase if state is not None else None, asked),
         "judgement": judgement_view(judgement, rollout.ruling),
         "next": list(_next(name, phase, rollout, state)),
     }
@@ -136,7 +151,9 @@ def _rollout_state(rollout: Rollout, phase: str) -> RolloutState:
             return "paused" if phase == "paused" else "running"
 
 
-def _stages(rollout: Rollout, phase: str, state: ServiceState | None, observed: Observation | None) -> list[StageView]:
+def _stages(
+    rollout: Rollout, phase: str, state: ServiceState | None, observed: Observation | None, asked: Asked | None
+) -> list[StageView]:
     stages = list(rollout.plan.stages)
     if phase == "rolling_back" and state is not None:
         stages.append(way_back(rollout, state.desired))
@@ -144,7 +161,8 @@ def _stages(rollout: Rollout, phase: str, state: ServiceState | None, observed: 
     for number, stage in enumerate(stages):
         progress = _progress(rollout, number, phase)
         is_current = progress == "current"
-        conditions = [_condition(one) for one in _judged(stage, rollout, state, observed)] if is_current else []
+        found = _judged(stage, rollout, state, observed) if is_current else ()
+        conditions = [_condition(one, rollout, asked) for one in found]
         views.append(_stage_view(stage, progress, conditions, rollout.record.entered_at if is_current else None))
     return views
 
@@ -183,8 +201,8 @@ def _stage_view(
     }
 
 
-def _condition(finding: Finding) -> ConditionView:
-    condition = finding.condition
+def _condition(finding: Finding, rollout: Rollout, asked: Asked | None) -> ConditionView:
+    condition, detail = finding.condition, finding.detail
     name: str = condition.kind
     if isinstance(condition, Held):
         name = f"held {condition.seconds:g} s"
@@ -192,7 +210,10 @@ def _condition(finding: Finding) -> ConditionView:
         name = checks_words(condition.checks)
     elif isinstance(condition, Judged):
         name = judged_words(condition)
-    return {"name": name, "met": finding.met, "detail": finding.detail}
+    elif isinstance(condition, OfDatabase):
+        name = schema_words(condition)
+        detail = schema_detail(condition, asked, rollout.database) or detail
+    return {"name": name, "met": finding.met, "detail": detail}
 
 
 def _next(name: str, phase: str, rollout: Rollout, state: ServiceState | None) -> Iterator[str]:
@@ -208,12 +229,22 @@ def _next(name: str, phase: str, rollout: Rollout, state: ServiceState | None) -
         yield f"hitless rollout get {name} --watch"
     elif rollout.outcome is Outcome.COMPLETED and state is not None and (state.settings_before or state.previous):
         yield f"hitless rollout undo {name}"
+    elif _is_of_database(rollout):
+        assert rollout.database is not None
+        yield from rollout.database.remedies
+        yield f"hitless deploy {name} --version {rollout.candidate}"
     elif rollout.outcome is Outcome.REFUSED:
         yield f"hitless preflight {name} --version {rollout.candidate}"
         yield f'hitless deploy {name} --version {rollout.candidate} --skip-preflight --reason "..."'
     elif rollout.outcome in {Outcome.ROLLED_BACK, Outcome.FAILED}:
         yield f"hitless logs {name}"
         yield f"hitless journal tail --service {name}"
+
+
+def _is_of_database(rollout: Rollout) -> bool:
+    """Tell whether it ended because of what was not to be had of the database."""
+    asked = rollout.database
+    return rollout.outcome in {Outcome.REFUSED, Outcome.FAILED} and asked is not None and not asked.passed
 
 
 def _certificate(observed: Observation | None) -> CertificateView | None:

@@ -18,6 +18,7 @@ OLDEST = 15
 _SESSION = (
     "SET lock_timeout = '100ms'; "  # nothing of ours is ever without one: each statement says how long it may wait
     "SET client_connection_check_interval = '1s'; "  # what a killed client began ends with it
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; "  # so do its locks
     "SET idle_in_transaction_session_timeout = '30s'; "
     "SET statement_timeout = 0"
 )
@@ -62,16 +63,25 @@ class Database:
                 autocommit=True,
                 prepare_threshold=None,
                 connect_timeout=CONNECT_S,
+                keepalives_idle=10,  # a server whose machine is gone is found out in 25 s, not in two hours
+                keepalives_interval=5,
+                keepalives_count=3,
                 application_name=APPLICATION,
             )
         except psycopg.OperationalError as error:
-            raise DatabaseUnreachable(
-                f"{self.shown} cannot be reached: {' '.join(str(error).split())}",
-                hints=("psql the same address, to see whether it is the network, the password or the server",),
-            ) from error
+            raise self._unreachable(error) from error
         if connection.info.server_version < OLDEST * 10_000:
             version = connection.info.server_version // 10_000
             connection.close()
             raise DatabaseTooOld(f"{self.shown} is PostgreSQL {version}; {OLDEST} is the oldest that is supported")
-        connection.execute(_SESSION)
+        try:
+            connection.execute(_SESSION)
+        except psycopg.OperationalError as error:
+            raise self._unreachable(error) from error
         return connection
+
+    def _unreachable(self, error: psycopg.OperationalError) -> DatabaseUnreachable:
+        return DatabaseUnreachable(
+            f"{self.shown} cannot be reached: {' '.join(str(error).split())}",
+            hints=("psql the same address, to see whether it is the network, the password or the server",),
+        )

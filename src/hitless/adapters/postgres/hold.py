@@ -10,9 +10,23 @@ from typing import Any
 import psycopg
 
 from hitless.adapters.postgres.database import Database
-from hitless.errors import Fenced
+from hitless.errors import Conflict, Fenced
 
 _CONFIRM = "SELECT 1 FROM hitless.change WHERE id = %s AND fence = %s FOR NO KEY UPDATE"
+
+
+class Stopped(Conflict):
+    """Somebody asked to stop; nothing is half done."""
+
+    code = "HL4529"
+    exit_code = 130
+
+    def __init__(self, change: str) -> None:
+        super().__init__(
+            f"stopped: {change} stands where its last whole step has brought it",
+            hints=(f"hitless migrate status {change}", "run the same command again: it goes on from there"),
+        )
+        self.change = change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +45,19 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a lock is waited for that others wait behind, and for how long it is tried.
+
+    Attributes:
+        lock_ms: the longest wait of a try: no writer waits longer behind a statement of ours.
+        deadline_s: after this long, people are told who is in the way.
+    """
+
+    lock_ms: int = 100
+    deadline_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """A worker's hold on a change.
 
@@ -39,6 +66,8 @@ class Hold:
         actor: who asked for it.
         tell: told at once, from the worker's thread; must not raise.
         stopping: once set, the worker stops at the next moment at which nothing is half done.
+        patience: with what takes locks.
+        allowed: reasons why checks that find rows may be passed over, by step.
     """
 
     database: Database
@@ -47,6 +76,8 @@ class Hold:
     actor: str
     tell: Callable[[Told], None]
     stopping: Event = field(default_factory=Event)
+    patience: Patience = field(default_factory=Patience)
+    allowed: Mapping[str, str] = field(default_factory=dict)
 
     def confirm(self, connection: psycopg.Connection) -> None:
         """Hold the change's row in the open transaction, which then commits only if nobody else has taken over.
@@ -59,3 +90,12 @@ class Hold:
                 f"another worker has taken over {self.change}",
                 hints=(f"hitless migrate status {self.change}",),
             )
+
+    def stop_if_asked(self) -> None:
+        """Return, unless somebody has asked to stop.
+
+        Raises:
+            Stopped: somebody has.
+        """
+        if self.stopping.is_set():
+            raise Stopped(self.change)

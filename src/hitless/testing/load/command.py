@@ -10,12 +10,14 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
 from hitless.ports import Clock
 from hitless.rollout.spec import Address
 from hitless.testing.load.errors import BadLoadPlan
-from hitless.testing.load.plan import ClientTls, Kind, LoadPlan, usual_mix
+from hitless.testing.load.mix import read_mix
+from hitless.testing.load.plan import USUAL, ClientTls, Kind, KindSpec, LoadPlan, usual_mix
 from hitless.testing.load.report import Report, Verdict
 from hitless.testing.load.report_json import COLUMNS, rows, to_json
 from hitless.testing.load.runner import Load
@@ -33,6 +35,7 @@ class LoadOptions:
         rate_rps: of all single requests together.
         kinds: empty = all.
         streams: of each kind of stream.
+        mix: a JSON file that says what each kind of client asks, instead of the usual; see `mix.read_mix`.
         executions: POSTs are checked with the application afterwards.
         tls, insecure: speak TLS; do not verify the certificate.
         json: JSON lines instead of a table.
@@ -45,6 +48,7 @@ class LoadOptions:
     duration_s: float = 30.0
     kinds: tuple[str, ...] = ()
     streams: int = 10
+    mix: str | None = None
     max_requests: int = 10_000_000
     version_header: str = "x-version"
     host: str | None = None
@@ -65,9 +69,7 @@ class LoadOptions:
         """
         return LoadPlan(
             target=parse_address(self.target),
-            kinds=usual_mix(
-                self.rate_rps, kinds=parse_kinds(self.kinds), streams=self.streams, executions=self.executions
-            ),
+            kinds=self._kinds(),
             duration_s=self.duration_s,
             max_requests=self.max_requests,
             version_header=self.version_header,
@@ -75,6 +77,14 @@ class LoadOptions:
             tls=ClientTls(verify=not self.insecure) if self.tls else None,
             allow_remote=self.allow_remote,
         )
+
+    def _kinds(self) -> Mapping[Kind, KindSpec]:
+        if self.mix is not None:
+            return read_mix(Path(self.mix))
+        kinds = parse_kinds(self.kinds)
+        if Kind.RECORDS in kinds:
+            raise BadLoadPlan("records are not known without --mix", hints=("name their path and fields in a file",))
+        return usual_mix(self.rate_rps, kinds=kinds, streams=self.streams, executions=self.executions)
 
 
 def run_cli(options: LoadOptions, *, clock: Clock, out: TextIO | None = None) -> int:
@@ -134,7 +144,7 @@ def parse_kinds(names: tuple[str, ...]) -> tuple[Kind, ...]:
     unknown = [name for name in names if name not in set(Kind)]
     if unknown:
         raise BadLoadPlan(f"unknown kind of client: {', '.join(unknown)}", hints=(f"kinds: {', '.join(Kind)}",))
-    return tuple(Kind(name) for name in names) or tuple(Kind)
+    return tuple(Kind(name) for name in names) or USUAL
 
 
 async def _watch(load: Load, interval_s: float, on_snapshot: Callable[[Report], None]) -> None:

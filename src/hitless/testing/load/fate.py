@@ -26,6 +26,7 @@ CLOSED_BEFORE_RESPONSE = "closed_before_response"
 TRUNCATED_BODY = "truncated_body"
 TIMEOUT = "timeout"
 WRONG_BODY = "wrong_body"
+WRONG_VALUE = "wrong_value"  # a record shows what nobody wrote, or no longer what somebody wrote
 PROTOCOL_ERROR = "protocol_error"  # bytes that are no HTTP
 GOAWAY = "goaway"  # HTTP/2: processed and not answered, or moved too often
 UNPROCESSED = "unprocessed"  # HTTP/2: provably not processed; never a fate, only a reason to move

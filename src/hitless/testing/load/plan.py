@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hitless.rollout.spec import Address
@@ -13,6 +13,7 @@ from hitless.testing.load.errors import BadLoadPlan, RemoteTarget
 
 ID = "{id}"
 PREFIX = "{prefix}"
+RECORD = "{record}"
 
 
 class Kind(StrEnum):
@@ -27,6 +28,7 @@ class Kind(StrEnum):
     WEBSOCKET = "websocket"  # long-lived, numbered echoes
     SSE = "sse"  # long-lived, numbered events
     STICKY = "sticky"  # users with cookies, old and brand-new ones
+    RECORDS = "records"  # values that are written, read back and compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,31 @@ class StickySpec(RequestSpec):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSpec(RequestSpec):
+    """Records whose fields are written with PATCH and read with GET; both answer with all fields, as a JSON object.
+
+    Attributes:
+        path: of one record; `{record}` becomes its number.
+        first, step, records: the numbers: `records` of them, from `first` on, `step` apart.
+        seeded: what each field holds before the load, as a template: `{record}` becomes the number; `{number}` alone
+            is that number as a JSON number.
+        written: templates of what is written; `{id}` becomes the request's own id, `{number}` its last nine digits.
+            Fields that are not named are only read.
+        write_every: every so many requests, one writes.
+        log: file that gets, at the end, what every field may hold.
+    """
+
+    path: str = "/records/{record}"
+    first: int = 1
+    step: int = 1
+    records: int = 200
+    seeded: Mapping[str, str] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
+    write_every: int = 2
+    log: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSpec:
     """Long-lived streams, opened at the start and opened again when they end too early.
 
@@ -120,7 +147,11 @@ SPEC_OF: Mapping[Kind, type[KindSpec]] = {
     Kind.WEBSOCKET: StreamSpec,
     Kind.SSE: StreamSpec,
     Kind.STICKY: StickySpec,
+    Kind.RECORDS: RecordSpec,
 }
+
+USUAL: tuple[Kind, ...] = tuple(kind for kind in Kind if kind is not Kind.RECORDS)
+"""Kinds that need to know nothing of the application's data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +231,7 @@ class LoadPlan:
 
 
 def usual_mix(
-    rate_rps: float, *, kinds: tuple[Kind, ...] = tuple(Kind), streams: int = 10, executions: bool = True
+    rate_rps: float, *, kinds: tuple[Kind, ...] = USUAL, streams: int = 10, executions: bool = True
 ) -> dict[Kind, KindSpec]:
     """Spread `rate_rps` over the kinds as a shop's visitors would; streams are counted apart.
 
@@ -246,6 +277,17 @@ def _check_spec(kind: Kind, spec: KindSpec) -> None:
         raise BadLoadPlan(f"{kind} asks for nothing", hints=("leave the kind out, or give it a rate above 0",))
     if isinstance(spec, RequestSpec) and spec.connections < 1:
         raise BadLoadPlan(f"{kind} needs at least one connection")
+    if isinstance(spec, RecordSpec):
+        _check_records(spec)
+
+
+def _check_records(spec: RecordSpec) -> None:
+    if RECORD not in spec.path or not spec.seeded or spec.records < 1 or spec.write_every < 1:
+        raise BadLoadPlan("records need a path with {record}, what they hold before, and to be at least one")
+    unknown = sorted(spec.written.keys() - spec.seeded.keys())
+    if unknown:
+        hint = "name in `seeded` what they hold before the load"
+        raise BadLoadPlan(f"fields that are written and not seeded: {', '.join(unknown)}", hints=(hint,))
 
 
 def _is_loopback(host: str) -> bool:

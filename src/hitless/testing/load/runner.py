@@ -13,6 +13,7 @@ from hitless.testing.load.flights import Flights
 from hitless.testing.load.ledger import Ledger
 from hitless.testing.load.plan import Kind, KindSpec, LoadPlan
 from hitless.testing.load.posts import check_posts
+from hitless.testing.load.records import RecordClient
 from hitless.testing.load.report import PostCheck, Report
 from hitless.testing.load.requests import Http1Client, Http2Client, PostClient, UploadClient
 from hitless.testing.load.sticky import StickyClient
@@ -94,6 +95,7 @@ class Load:
         self._context.is_closed = True  # what is sent now could not be answered in time: that would be our fault
         await self._flights.land(within_s=self.plan.longest_answer_s)
         await self._check_posts()
+        self._save_logs()
         return self.snapshot()
 
     async def _check_posts(self) -> None:
@@ -101,6 +103,11 @@ class Load:
             if isinstance(client, PostClient) and client.executions_path is not None:
                 acknowledged = frozenset(client.acknowledged)
                 self._posts = await check_posts(self._context, path=client.executions_path, acknowledged=acknowledged)
+
+    def _save_logs(self) -> None:
+        for client in self._clients:
+            if isinstance(client, RecordClient):
+                client.save()
 
     def _new_ledger(self, loop: asyncio.AbstractEventLoop) -> Ledger:
         plan = self.plan
@@ -136,6 +143,7 @@ _CLIENTS: Mapping[Kind, Callable[[Context, Kind, Any], Client]] = {
     Kind.WEBSOCKET: _websocket,
     Kind.SSE: _events,
     Kind.STICKY: StickyClient,
+    Kind.RECORDS: RecordClient,
 }
 
 

@@ -1,0 +1,373 @@
+"""Carries changes out: part by part, step by step, and back.
+
+Rules.
+* The database says where a change stands, nobody's memory: a worker takes hold, reads what is recorded, and does what
+  is not. So any worker goes on where another one was killed.
+* A change is carried out by the plan that was kept when it began: the catalogue has changed since, and a plan that was
+  made anew from it would be another one.
+* A part begins where the one before it is whole. Contracting does one part at a time, and asks the guard before each.
+* Back is the same in the opposite order, each step with its record; what was begun and never recorded is taken back
+  too. The last change to go takes the schema `hitless` with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from hitless.adapters.postgres import records
+from hitless.adapters.postgres.checks import check
+from hitless.adapters.postgres.database import Database
+from hitless.adapters.postgres.faults import in_words
+from hitless.adapters.postgres.hold import Hold, Patience, Told
+from hitless.adapters.postgres.patience import Try, patiently
+from hitless.adapters.postgres.runners import GUARDED, guard, runner_of
+from hitless.adapters.postgres.states import read_states
+from hitless.adapters.postgres.taking import must_write, taken, unknown
+from hitless.errors import Refused
+from hitless.schema.change.standing import FORWARD, LEADS_TO, ORDER, Part, Standing, Verb, before, is_at_least
+from hitless.schema.change.state import ChangeState
+from hitless.schema.change.steps import Plan, Step
+from hitless.schema.change.stored import document_of
+
+_KEEP = "INSERT INTO hitless.change (id, spec, plan) VALUES (%s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id"
+_KEEP_ANEW = "UPDATE hitless.change SET spec = %s, plan = %s, changed_at = clock_timestamp() WHERE id = %s"
+_HAS_BEGUN = (
+    "SELECT 1 FROM hitless.event WHERE change = %s AND type IN ('step.began', 'step.done', 'part.began') LIMIT 1"
+)
+
+FILE = "file"
+"""Stands in the spec of what is no change but a file of statements."""
+
+
+class NotItsTurn(Refused):
+    """The part before it is not whole."""
+
+    code = "HL4523"
+
+    def __init__(self, change: str, part: Part, standing: Standing) -> None:
+        wanted = before(part)
+        verb = next(verb for verb, parts in FORWARD.items() if any(LEADS_TO[one] is wanted for one in parts))
+        super().__init__(
+            f"{part.value} of {change} begins where it is {wanted.value.replace('_', ' ')}",
+            evidence=(f"it is {standing.value.replace('_', ' ')}",),
+            hints=(f"hitless migrate {verb.value} {change}",),
+        )
+
+
+class DiffersFromBegun(Refused):
+    """What was begun under this name has another content."""
+
+    code = "HL4524"
+
+
+class NoWayBack(Refused):
+    """What was done cannot be taken back by us."""
+
+    code = "HL4528"
+
+
+def _is_final(change: str) -> NoWayBack:
+    return NoWayBack(
+        f"{change} is contracted: the data are gone, and nothing brings them back but a backup",
+        hints=("restore a backup from before the drop beside this database, and copy what is missed",),
+    )
+
+
+def _is_file(change: str) -> NoWayBack:
+    return NoWayBack(
+        f"{change} is a file of statements: it says no way back",
+        hints=(
+            "write the way back as another file, and run it: hitless migrate run FILE.sql",
+            f"hitless migrate undo {change} --forget   # forgets that it was run, and changes nothing else",
+        ),
+    )
+
+
+def _silent(_: Told) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migrator:
+    """Carries out changes of one database.
+
+    Attributes:
+        actor: who asks for it.
+        tell: told what happens, from the worker's thread; must not raise.
+        stopping: once set, work ends at the next moment at which nothing is half done.
+        patience: with what takes locks.
+        allowed: reasons why checks that find rows may be passed over, by step.
+    """
+
+    database: Database
+    actor: str
+    tell: Callable[[Told], None] = _silent
+    stopping: Event = field(default_factory=Event)
+    patience: Patience = field(default_factory=Patience)
+    allowed: Mapping[str, str] = field(default_factory=dict)
+
+    def register(self, spec: Mapping[str, Any], plan: Plan) -> ChangeState:
+        """Keep a change and its plan; one that is kept already stays as it is, and nothing is done yet.
+
+        Args:
+            spec: what people wrote, as JSON values: by it, a change is known again.
+            plan: how it is carried out. Where no step of it is done, a later plan replaces an earlier one.
+
+        Raises:
+            DiffersFromBegun: a change of this name has begun, with another spec.
+            ReadOnly, NotPermitted, DatabaseUnreachable, ConnectionLost: the server.
+        """
+        hold = self._hold(plan.change)
+        with self.database.connect() as connection:
+            must_write(hold, connection)
+
+        def act(one: Try) -> None:
+            with in_words(self.database):
+                records.make(one.connection)
+                self._keep(one.connection, spec, plan)
+
+        patiently(hold, act, is_fenced=False)
+        return self.state(plan.change)
+
+    def _keep(self, connection: psycopg.Connection, spec: Mapping[str, Any], plan: Plan) -> None:
+        change, document = plan.change, document_of(plan)
+        if connection.execute(_KEEP, (change, Jsonb(dict(spec)), Jsonb(document))).fetchone() is not None:
+            records.tell(connection, change, self.actor, "change.registered")
+            return
+        row = connection.execute("SELECT spec, plan FROM hitless.change WHERE id = %s FOR UPDATE", (change,)).fetchone()
+        if row is None or (row[0] == _plain(spec) and row[1] == _plain(document)):
+            return
+        if connection.execute(_HAS_BEGUN, (change,)).fetchone() is None:
+            connection.execute(_KEEP_ANEW, (Jsonb(dict(spec)), Jsonb(document), change))
+            records.tell(connection, change, self.actor, "change.replanned")
+        else:
+            require_same(change, row[0], spec)
+
+    def states(self) -> tuple[ChangeState, ...]:
+        """Return where each change stands, in the order in which they began."""
+        with self.database.connect() as connection, in_words(self.database):
+            return read_states(connection)
+
+    def state(self, change: str) -> ChangeState:
+        """Return where a change stands.
+
+        Raises:
+            UnknownChange: there is none of this name.
+        """
+        states = self.states()
+        found = next((one for one in states if one.change == change), None)
+        if found is None:
+            raise unknown(change, tuple(one.change for one in states))
+        return found
+
+    def find(self, change: str) -> ChangeState | None:
+        """Return where a change stands; None = there is none of this name."""
+        return next((one for one in self.states() if one.change == change), None)
+
+    def carry_out(self, change: str, verb: Verb) -> ChangeState:
+        """Do what a verb says; what is done already is not done again.
+
+        Raises:
+            NotItsTurn: the part before it is not whole.
+            ChangeHeld, Fenced: another worker has the change.
+            Stopped: somebody asked to stop.
+            Refused, EnvironmentFault: a step's or the guard's own.
+        """
+        with taken(self._hold(change)) as hold:
+            state = self.state(change)
+            for part in _parts(verb, state):
+                self._carry_part(hold, part)
+        return self.state(change)
+
+    def _carry_part(self, hold: Hold, part: Part) -> None:
+        state = self.state(hold.change)
+        if not is_at_least(state.standing, before(part)):
+            raise NotItsTurn(hold.change, part, state.standing)
+        evidence = guard().permit(state.plan, part, hold) if part in GUARDED else {}
+        patiently(hold, lambda one: _begin_part(one, part, evidence))
+        for number, step in enumerate(state.plan.of(part), start=1):
+            if step.id not in state.done:
+                of = f"{part.value} {number}/{len(state.plan.of(part))}"
+                hold.tell(Told(kind="step_began", sentence=f"{of}: {step.title}", data=_step_data(step)))
+                _do(step, hold)
+                hold.tell(Told(kind="step_done", sentence=f"{of}: done", data=_step_data(step)))
+        patiently(hold, lambda one: _end_part(one, part))
+
+    def undo(self, change: str, to: Standing = Standing.PLANNED) -> ChangeState | None:
+        """Take a change back to where it stood; to `planned`: nothing of it is left, and None is returned.
+
+        Raises:
+            NoWayBack: its data are dropped, or it is a file of statements.
+            Refused, EnvironmentFault: as `carry_out`.
+        """
+        with taken(self._hold(change)) as hold:
+            state = self.state(change)
+            if FILE in state.spec:
+                raise _is_file(change)
+            if any(step.id in state.done for step in state.plan.of(Part.DROP)) and to is not Standing.CONTRACTED:
+                raise _is_final(change)
+            patiently(hold, lambda one: _begin_way_back(one, state, to))
+            for step in reversed(_beyond(state.plan, to)):
+                if step.id in state.touched:
+                    self._take_back(step, hold)
+            if to is Standing.PLANNED:
+                patiently(hold, _leave)
+                return None
+            patiently(hold, lambda one: _end_way_back(one, to))
+        return self.state(change)
+
+    def forget(self, change: str) -> None:
+        """Forget a change, whatever it has done: nothing of the user's is touched.
+
+        For what is contracted, and for files that were run: no other way back is known of them.
+
+        Raises:
+            NoWayBack: something of it can still be taken back.
+        """
+        with taken(self._hold(change)) as hold:
+            state = self.state(change)
+            if FILE not in state.spec and state.standing is not Standing.CONTRACTED and state.touched:
+                raise _not_to_be_forgotten(change)
+            patiently(hold, _leave)
+
+    def _take_back(self, step: Step, hold: Hold) -> None:
+        hold.stop_if_asked()
+        hold.tell(Told(kind="step_undone", sentence=f"takes back: {step.title}", data=_step_data(step)))
+        runner_of(step).take_back(step, hold)
+        patiently(hold, lambda one: _forgotten(one, step))
+
+    def _hold(self, change: str) -> Hold:
+        return Hold(
+            database=self.database,
+            change=change,
+            fence=0,
+            actor=self.actor,
+            tell=self.tell,
+            stopping=self.stopping,
+            patience=self.patience,
+            allowed=self.allowed,
+        )
+
+
+def _parts(verb: Verb, state: ChangeState) -> tuple[Part, ...]:
+    """Return the parts of a verb that are ahead; of a contract, the next one alone."""
+    ahead = tuple(part for part in FORWARD[verb] if not is_at_least(state.standing, LEADS_TO[part]))
+    return ahead[:1] if verb is Verb.CONTRACT else ahead
+
+
+def _do(step: Step, hold: Hold) -> None:
+    hold.stop_if_asked()
+    check(step, hold)
+    evidence = runner_of(step).run(step, hold)
+    patiently(hold, lambda one: _recorded(one, step, evidence))
+
+
+def _recorded(one: Try, step: Step, evidence: Mapping[str, Any]) -> None:
+    """Record what did not record itself."""
+    is_new = step.id not in records.done(one.connection, one.hold.change)
+    records.record(one.connection, one.hold, step.id, evidence)
+    if is_new:
+        records.tell(one.connection, one.hold.change, one.hold.actor, "step.done", step=step.id, **evidence)
+
+
+def _forgotten(one: Try, step: Step) -> None:
+    """Forget what did not forget itself."""
+    if step.id in records.done(one.connection, one.hold.change):
+        records.forget(one.connection, one.hold, step.id)
+        records.tell(one.connection, one.hold.change, one.hold.actor, "step.undone", step=step.id)
+
+
+def _not_to_be_forgotten(change: str) -> NoWayBack:
+    return NoWayBack(
+        f"{change} has done something that can be taken back: forgetting it would leave that behind",
+        hints=(f"hitless migrate undo {change}",),
+    )
+
+
+def require_same(change: str, begun: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Return where the content is the one that a change began with.
+
+    Raises:
+        DiffersFromBegun: it is not.
+    """
+    if begun == _plain(given):
+        return
+    if FILE in begun:
+        raise DiffersFromBegun(
+            f"{change} has been changed since it was begun",
+            evidence=_differences(begun, _plain(given)),
+            hints=(
+                "put the content back, and write what is new into a file of its own",
+                f"or, to run all of it anew: hitless migrate undo {change} --forget",
+            ),
+        )
+    raise DiffersFromBegun(
+        f"{change} has begun with another content",
+        evidence=_differences(begun, _plain(given)),
+        hints=(
+            f"hitless migrate undo {change}   # then begin anew with the new content",
+            "or give the new content a name of its own",
+        ),
+    )
+
+
+def _begin_part(one: Try, part: Part, evidence: Mapping[str, Any]) -> None:
+    records.want(one.connection, one.hold, LEADS_TO[part])
+    records.tell(
+        one.connection, one.hold.change, one.hold.actor, "part.began", part=part.value, evidence=dict(evidence)
+    )
+
+
+def _end_part(one: Try, part: Part) -> None:
+    records.stand(one.connection, one.hold, LEADS_TO[part])
+    records.tell(one.connection, one.hold.change, one.hold.actor, "part.done", part=part.value)
+
+
+def _beyond(plan: Plan, to: Standing) -> tuple[Step, ...]:
+    return tuple(step for step in plan.steps if ORDER.index(LEADS_TO[step.part]) > ORDER.index(to))
+
+
+def _begin_way_back(one: Try, state: ChangeState, to: Standing) -> None:
+    """From the first step on it stands no further than where it shall end: who goes forward again does all of it."""
+    records.want(one.connection, one.hold, to)
+    if is_at_least(state.standing, to):
+        records.stand(one.connection, one.hold, to)
+    records.tell(one.connection, one.hold.change, one.hold.actor, "undo.began", to=to.value)
+
+
+def _end_way_back(one: Try, to: Standing) -> None:
+    records.tell(one.connection, one.hold.change, one.hold.actor, "change.undone", to=to.value)
+
+
+def _leave(one: Try) -> None:
+    """Forget a change that is taken back; the last one takes the schema with it, unless something else is in it."""
+    connection = one.connection
+    connection.execute(records.HOUSE_LOCK)
+    connection.execute("DELETE FROM hitless.change WHERE id = %s", (one.hold.change,))
+    connection.execute("DELETE FROM hitless.event WHERE change = %s", (one.hold.change,))
+    if connection.execute("SELECT 1 FROM hitless.change LIMIT 1").fetchone() is None:
+        records.pull_down(connection)
+
+
+def _step_data(step: Step) -> dict[str, Any]:
+    return {"step": step.id, "kind": step.kind, "part": step.part.value, "title": step.title}
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON makes of a value."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value
+
+
+def _differences(there: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
+    keys = sorted(key for key in {*there, *given} if there.get(key) != given.get(key))
+    return tuple(f"{key}: begun with {there.get(key)!r}, now {given.get(key)!r}" for key in keys)

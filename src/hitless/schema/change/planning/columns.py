@@ -1,0 +1,57 @@
+"""Statements about columns that several intents need."""
+
+from __future__ import annotations
+
+from hitless.schema.actions.values import Column
+from hitless.schema.change.planning.ground import GONE, Ground, Turn, type_text
+from hitless.schema.names import Name, derived, literal, quoted
+
+
+def renaming(table: Name, old: str, new: str) -> Turn:
+    """Rename a column."""
+    return Turn(
+        f"ALTER TABLE {table} RENAME COLUMN {quoted(old)} TO {quoted(new)}",
+        f"ALTER TABLE {table} RENAME COLUMN {quoted(new)} TO {quoted(old)}",
+    )
+
+
+def adding(ground: Ground, name: str, kind: str) -> Turn:
+    """Add a column, without a default: rows stay as they are."""
+    ground.free(name)
+    return Turn(
+        f"ALTER TABLE {ground.table} ADD COLUMN {quoted(name)} {kind}",
+        f"ALTER TABLE {ground.table} DROP COLUMN {quoted(name)}",
+    )
+
+
+def adding_like(ground: Ground, name: str, model: str) -> Turn:
+    """Add a column of another column's type; where nobody has told it, the server is asked when it runs."""
+    known = ground.column(model)
+    if known is not None:
+        return adding(ground, name, definition(known))
+    ground.free(name)
+    relation = literal(str(ground.table))
+    do = (
+        "DO $$ BEGIN EXECUTE (\n"
+        f"    SELECT format('ALTER TABLE {ground.table} ADD COLUMN %I %s',"
+        f" {literal(name)}, format_type(atttypid, atttypmod))\n"
+        f"    FROM pg_attribute WHERE attrelid = {relation}::regclass AND attname = {literal(model)}\n"
+        "); END $$"
+    )
+    return Turn(do, f"ALTER TABLE {ground.table} DROP COLUMN {quoted(name)}")
+
+
+def definition(column: Column) -> str:
+    """Write a column's type, with its collation."""
+    collation = f" COLLATE {column.collation}" if column.collation else ""
+    return f"{type_text(column.stored_type)}{collation}"
+
+
+def gone(column: str) -> str:
+    """Return the name under which a column is hidden."""
+    return derived(GONE, column)
+
+
+def not_null_proof(ground: Ground, column: str) -> str:
+    """Return the name of the constraint by which a column is proven not to be NULL."""
+    return derived("hitless", ground.table.name, column, "not_null")

@@ -1,0 +1,183 @@
+"""A column of another type: by the catalogue alone where PostgreSQL can, else by a shadow column and a swap."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hitless.schema.actions.tables import AlterColumnType
+from hitless.schema.actions.values import SqlType
+from hitless.schema.change.expressions import RowExpression, column_of, read_expression, read_type
+from hitless.schema.change.intent import Retype
+from hitless.schema.change.pairs import Pair, is_exact, is_exact_column
+from hitless.schema.change.planning.carrying import carried
+from hitless.schema.change.planning.casts import Cast, cast_of
+from hitless.schema.change.planning.checks import lossless
+from hitless.schema.change.planning.columns import adding, renaming
+from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, joined, type_text
+from hitless.schema.change.planning.obstacles import Fate, hold_free
+from hitless.schema.change.planning.retiring import dropping, retired
+from hitless.schema.change.refusals import CannotPlan
+from hitless.schema.change.standing import Part
+from hitless.schema.change.steps import Ddl
+from hitless.schema.effects.columns import type_work
+from hitless.schema.effects.effect import Work
+from hitless.schema.effects.ground import Ground as EffectGround
+from hitless.schema.names import derived, literal, quoted
+
+SMALL_PAGES = 1_000
+"""Pages of a table that is written anew in less than a fifth of a second."""
+
+
+def plan_type(intent: Retype, ground: Ground) -> Pieces:
+    """Plan it."""
+    old_type, assumed = _old_type(intent, ground)
+    new_type = read_type(intent.to)
+    if old_type == new_type:
+        raise CannotPlan(f"{ground.table.shown}.{quoted(intent.column)} is {type_text(new_type)} already")
+    if intent.using is None and intent.new_name is None and _is_catalogue_alone(intent, new_type, ground):
+        return _direct(intent, old_type, new_type, ground)
+    hold_free(ground, intent.column, Fate.RENAMED if intent.new_name else Fate.SWAPPED)
+    pair = retyping(intent, old_type, new_type, ground)
+    is_proven = intent.using is None and intent.inverse is None and cast_of(old_type, new_type) is Cast.TOTAL
+    checks, caveats = ((), ()) if is_proven else lossless(ground.table, pair, ground.change.lossy)
+    new = pair.new[0]
+    own = Pieces(
+        pairs=(pair,),
+        columns=(adding(ground, new, type_text(new_type)),),
+        checks=checks,
+        caveats=(*caveats, *narrowed(intent.column, old_type)),
+        notes=assumed,
+    )
+    ending = swapping(intent.column, ground) if pair.is_swapped else retired(ground, (intent.column,))
+    return joined((own, ending, carried(ground, pair, {intent.column: new})))
+
+
+def _old_type(intent: Retype, ground: Ground) -> tuple[SqlType, tuple[str, ...]]:
+    """Return the type that the column has, and what is said where it was assumed."""
+    known = ground.type_of(intent.column)
+    if known is not None:
+        return known, ()
+    if intent.old_type is not None:
+        return read_type(intent.old_type), ()
+    if read_type(intent.to) == SqlType(name="bigint"):
+        return SqlType(name="integer"), (f"{quoted(intent.column)} is taken to be integer: nobody has told",)
+    raise CannotPlan(
+        f"the type that {quoted(intent.column)} has is not known, and the way back needs it",
+        f"type: {{{intent.column}: {{to: {intent.to}, from: TYPE}}}}",
+        "or show the schema: --schema dump.sql, --database URL",
+    )
+
+
+def _is_catalogue_alone(intent: Retype, new_type: SqlType, ground: Ground) -> bool:
+    if ground.known is None:
+        return False
+    action = AlterColumnType(table=ground.table, column=intent.column, type=new_type)
+    return type_work(action, EffectGround(catalog=ground.catalog, postgres=ground.postgres)) is Work.NONE
+
+
+def _direct(intent: Retype, old_type: SqlType, new_type: SqlType, ground: Ground) -> Pieces:
+    """Rows stay as they are. The way back may write them anew, and is done on small tables only."""
+    alter = f"ALTER TABLE {ground.table} ALTER COLUMN {quoted(intent.column)} TYPE"
+    step = Ddl(
+        id="",
+        part=Part.EXPAND,
+        title=f"Make {quoted(intent.column)} {type_text(new_type)}; no row is touched",
+        do=(f"{alter} {type_text(new_type)}",),
+        undo=_way_back(f"{alter} {type_text(old_type)}", intent, old_type, new_type, ground),
+        caveats=("sessions that keep a prepared statement whose result holds the column get one error each (0A000)",),
+    )
+    return Pieces(expands=(step,))
+
+
+def _way_back(statement: str, intent: Retype, old_type: SqlType, new_type: SqlType, ground: Ground) -> tuple[str, ...]:
+    known = ground.known
+    assert known is not None
+    column = known.columns[intent.column]
+    widened = {**known.columns, intent.column: replace(column, type=new_type)}
+    catalog = ground.catalog.with_table(replace(known, columns=widened))
+    action = AlterColumnType(table=ground.table, column=intent.column, type=old_type)
+    if type_work(action, EffectGround(catalog=catalog, postgres=ground.postgres)) is Work.NONE:
+        return (statement,)
+    relation = literal(str(ground.table))
+    message = "the way back would write every row anew under a lock; the wider type harms nobody: plan it as a change"
+    return (
+        (
+            f"DO $$ BEGIN IF pg_table_size({relation}::regclass) > {SMALL_PAGES} * 8192 THEN\n"
+            f"    RAISE EXCEPTION {literal(message)};\n"
+            "END IF; END $$"
+        ),
+        statement,
+    )
+
+
+def retyping(intent: Retype, old_type: SqlType, new_type: SqlType, ground: Ground) -> Pair:
+    """Return the pair of a column and its successor of another type.
+
+    Raises:
+        CannotPlan: a plain cast would not do, or an expression reads more than the column.
+    """
+    old, new = intent.column, intent.new_name or derived(SHADOW, intent.column)
+    forward = _expression(intent, "using", old_type, new_type, ground)
+    backward = _expression(intent, "inverse", new_type, old_type, ground).renamed({old: new})
+    inexact = {name for name, one in ((old, old_type), (new, new_type)) if not is_exact(one)}
+    known = ground.column(old)
+    inexact |= set() if is_exact_column(known) else {old}
+    return Pair(
+        forward={new: forward},
+        backward={old: backward},
+        as_text=frozenset(inexact),
+        is_swapped=intent.new_name is None,
+    )
+
+
+_ADVICE = {
+    Cast.PARTIAL: "some values would fail, or be rounded or cut",
+    Cast.BY_SESSION: "the result depends on settings of the session, so two sessions would not agree",
+}
+
+
+def _expression(intent: Retype, what: str, old: SqlType, new: SqlType, ground: Ground) -> RowExpression:
+    """Return the expression of one direction: what the user says, or a cast."""
+    text = intent.using if what == "using" else intent.inverse
+    if text is not None:
+        return _said(intent.column, what, text, new)
+    found = cast_of(old, new)
+    if found is Cast.BY_SESSION or (found is Cast.PARTIAL and what == "using"):
+        raise CannotPlan(
+            f"a cast of {ground.table.shown}.{quoted(intent.column)} from {type_text(old)} to {type_text(new)} will not"
+            f" do: {_ADVICE[found]}",
+            f"say the value: type: {{{intent.column}: {{to: {intent.to}, {what}: EXPRESSION}}}}",
+            "as `x AT TIME ZONE 'UTC'`, `to_char(x, 'YYYY-MM-DD')`, `CASE WHEN x ~ '^[0-9]{1,9}$' THEN x::int END`",
+        )
+    return column_of(intent.column).cast(type_text(new))
+
+
+def _said(column: str, what: str, text: str, wanted: SqlType) -> RowExpression:
+    one = read_expression(text)
+    if strangers := sorted(one.columns - {column}):
+        raise CannotPlan(
+            f"`{what}` of {quoted(column)} reads {', '.join(map(quoted, strangers))}",
+            f"it may read {quoted(column)} alone; what is made of several columns is a split",
+        )
+    return one.cast(type_text(wanted))
+
+
+def narrowed(column: str, old_type: SqlType) -> tuple[str, ...]:
+    """Say what cannot be written before the contract."""
+    return (
+        (
+            f"until the contract the former column is kept right too: a value that {type_text(old_type)} cannot hold is"
+            f" refused for {quoted(column)}, as it was before"
+        ),
+    )
+
+
+def swapping(column: str, ground: Ground) -> Pieces:
+    """Plan the exchange of a column and its shadow, and the end of the former."""
+    shadow, former = derived(SHADOW, column), derived(FORMER, column)
+    ground.free(former)
+    return Pieces(
+        swap=(renaming(ground.table, column, former), renaming(ground.table, shadow, column)),
+        swapped=((column, former), (shadow, column)),
+        drops=(dropping(ground, former),),
+    )
