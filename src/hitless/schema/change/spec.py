@@ -54,7 +54,7 @@ def _intent(spec: Mapping[str, Any], change: str) -> Intent:
     return INTENTS[kind](**_given(INTENTS[kind], spec))
 
 
-def _given(of: type[Intent] | type[Change], spec: Mapping[str, Any]) -> dict[str, Any]:
+def _given(of: type[Intent | Change], spec: Mapping[str, Any]) -> dict[str, Any]:
     return {one.name: _value(one.type, spec[one.name]) for one in fields(of) if one.name in spec}
 
 
