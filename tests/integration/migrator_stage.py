@@ -130,10 +130,12 @@ def stage(version: int, directory: Path, name: str, schema: str = USERS) -> Iter
     with connect(directory) as connection:
         connection.autocommit = True
         connection.execute(f"CREATE DATABASE {name}".encode())
-        made = Stage(version, directory, name)
-        with made.connect() as inside:
-            inside.execute(schema.encode())
-        yield made
+    made = Stage(version, directory, name)
+    with made.connect() as inside:
+        inside.execute(schema.encode())
+    yield made
+    with connect(directory) as connection:  # another one: the server may have been restarted
+        connection.autocommit = True
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 

@@ -98,6 +98,34 @@ EXPORT_DETAILS = (
     "Each line is a record in the form that was hashed, so that the export proves itself; without an envelope."
 )
 
+EXPAND_DETAILS = """\
+A change file is planned for the schema as it is, kept in the database (schema hitless) and carried out, step by step; \
+each step commits with its record. No lock is waited for longer than 100 ms; who is in the way is named. Killed or \
+stopped, the same command goes on. Exits 0 when done, 4 when refused, 5 when locks were not had within --patience, 7 \
+when another worker has the change, 130 when stopped."""
+
+SWITCH_DETAILS = """\
+Begins where the change is verified. Old values stay right after it, and `undo --to verified` takes it back."""
+
+UNDO_DETAILS = """\
+At any time before the contract's last step. Steps are taken back in the opposite order, with locks as short. The last \
+change to go takes the schema hitless with it. Says what ends and asks; --yes does not ask, and is needed where nobody \
+can be asked."""
+
+STATUS_DETAILS = """\
+A lane per change; below it, what no change accounts for: indexes that are not whole, triggers, columns, copies of the \
+schema. --fix takes away what holds no data. Exits 0, or 6 when something is left over."""
+
+TRACE_DETAILS = """\
+Each statement runs on a throw-away copy of the schema, without rows: the locks that it takes and the tables that it \
+reads or writes anew, beside what the lint says. The copy is made of --database or of --schema, on the same server \
+unless --scratch names another. Exits 0, or 4 when a statement fails."""
+
+RUN_DETAILS = """\
+Lints first, and refuses what the lint refuses unless the file allows it. Then each statement, or each transaction \
+that the file opens, runs as a step: with short locks, recorded, so that the same command goes on where it was \
+stopped. A file that has changed since it was begun is refused."""
+
 TOP: Mapping[str, Command] = {
     "deploy": Command("deploy:deploy", "Bring a version in.", DAILY, DEPLOY_DETAILS),
     "status": Command("status:status", "Show what runs: versions, traffic, instances, rollouts.", DAILY),
@@ -156,6 +184,16 @@ ENVOY: Mapping[str, Command] = {
 MIGRATE: Mapping[str, Command] = {
     "lint": Command("migrate:lint", "Judge migrations: locks, compatibility, data.", None, LINT_DETAILS),
     "rules": Command("migrate:rules", "List the rules of the lint, or explain one."),
+    "expand": Command("migrate_expand:expand", "Add what the next release needs.", None, EXPAND_DETAILS),
+    "switch": Command("migrate_expand:switch", "Make the new columns those that count.", None, SWITCH_DETAILS),
+    "undo": Command("migrate_undo:undo", "Take a change back.", None, UNDO_DETAILS),
+    "status": Command(
+        "migrate_status:status", "Show where changes stand, and what was left over.", None, STATUS_DETAILS
+    ),
+    "trace": Command(
+        "migrate_trace:trace", "Show what files really lock, on a copy of the schema.", None, TRACE_DETAILS
+    ),
+    "run": Command("migrate_run:run", "Run plain SQL files with short locks.", None, RUN_DETAILS),
 }
 GROUPS = {"rollout": ROLLOUT, "migrate": MIGRATE, "journal": JOURNAL, "envoy": ENVOY}
 GROUP_SUMMARIES = {

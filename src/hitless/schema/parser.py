@@ -24,7 +24,7 @@ with suppress(ImportError):  # protobuf in pure Python has no limit to raise
 
     _message.SetAllowOversizeProtos(True)  # noqa: FBT003 - its only argument
 
-__all__ = ["Message", "SyntaxProblemError", "expression_text", "parse_statement", "pg"]
+__all__ = ["Message", "SyntaxProblemError", "expression_text", "parse_statement", "pg", "statement_text"]
 
 DEEPEST = 5_000
 _SHORT = 2 * DEEPEST
@@ -97,3 +97,19 @@ def expression_text(node: pg.Node) -> str:
         return str(deparse(tree)).removeprefix("SELECT ")
     except (PgQueryError, UnicodeError):
         return "..."
+
+
+def statement_text(node: Message) -> str:
+    """Write a statement as SQL: the statement itself, or the node that wraps it.
+
+    Raises:
+        SyntaxProblemError: the library cannot.
+    """
+    if not isinstance(node, pg.Node):
+        kinds = pg.Node.DESCRIPTOR.fields_by_name
+        field = next(name for name, one in kinds.items() if one.message_type is node.DESCRIPTOR)
+        node = pg.Node(**{field: node})
+    try:
+        return str(deparse(pg.ParseResult(version=180004, stmts=[pg.RawStmt(stmt=node)])))
+    except (PgQueryError, UnicodeError) as error:
+        raise SyntaxProblemError(f"a statement cannot be written back: {error}", 0) from None

@@ -28,6 +28,9 @@ Noun = Literal[
     "calibration",
     "lint",
     "lint-rules",
+    "migration",
+    "migrations",
+    "trace",
     "demo",
 ]
 

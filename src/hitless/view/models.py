@@ -518,3 +518,109 @@ class LintRuleView(TypedDict):
     summary: str
     why: str
     safe: str
+
+
+LaneState = Literal["done", "current", "next", "ahead"]
+"""Of a part of a change: whole; begun; may begin; waits for the one before it."""
+
+
+class MigrationStepView(TypedDict):
+    """A step of a change. `begun`: it cannot commit with its record, and is not recorded yet."""
+
+    id: str
+    kind: str
+    title: str
+    state: Literal["done", "begun", "ahead"]
+    done_at: str | None
+    evidence: dict[str, Any]
+    caveats: list[str]
+
+
+class MigrationPartView(TypedDict):
+    """A part of a change: expand, backfill, verify, switch, and the three stops of contracting."""
+
+    part: str
+    state: LaneState
+    steps: list[MigrationStepView]
+
+
+class FillView(TypedDict):
+    """How far a backfill is: rows looked at, rows written; `rows_per_s` since it began, None = not known yet."""
+
+    step: str
+    rows: int
+    changed: int
+    batches: int
+    position: Any
+    upper: Any
+    paused: bool
+    begun_at: str
+    changed_at: str
+    rows_per_s: float | None
+    evidence: dict[str, Any]
+
+
+class MigrationEventView(TypedDict):
+    """Something that happened to a change."""
+
+    number: int
+    at: str
+    actor: str
+    type: str
+    data: dict[str, Any]
+
+
+class MigrationView(TypedDict):
+    """A change of the schema. `held_by`: who works on it now; `next`: the command that goes on, None = all is done."""
+
+    change: str
+    standing: str
+    wanted: str
+    goes_back: bool
+    worker: str | None
+    held_by: list[str]
+    begun_at: str
+    changed_at: str
+    lanes: list[MigrationPartView]
+    fills: list[FillView]
+    events: list[MigrationEventView]
+    notes: list[str]
+    next: str | None
+
+
+class LeftoverView(TypedDict):
+    """Something in the database that no change accounts for, and the SQL or command that takes it away."""
+
+    kind: str
+    name: str
+    why: str
+    remedy: str
+    can_be_fixed: bool
+    fixed: bool
+
+
+class MigrationsView(TypedDict):
+    """All changes of a database, and what was left behind there."""
+
+    database: str
+    changes: list[MigrationView]
+    leftovers: list[LeftoverView]
+
+
+class TracedStatementView(TypedDict):
+    """A statement as it was run on a copy: `differs` = the lint says something else of its locks or its work."""
+
+    file: str
+    line: int
+    statement: str
+    locks: list[TableLockView]
+    said: list[TableLockView]
+    differs: bool
+    error: str | None
+
+
+class TraceView(TypedDict):
+    """What files really lock, read and write anew, on an empty copy of a schema."""
+
+    files: list[str]
+    statements: list[TracedStatementView]

@@ -64,7 +64,7 @@ def run(step: Build, hold: Hold) -> Mapping[str, Any]:
 
 def take_back(step: Build, hold: Hold) -> None:
     """Take a step back; same errors. An index that was there before stays."""
-    with hold.database.connect() as connection:
+    with hold.database.connect() as connection, in_words(hold.database):
         evidence = done(connection, hold.change).get(step.id)
         ours = has_begun(connection, hold.change, step.id) and not (evidence or {}).get("was_there")
     if step.is_drop and evidence is not None:
@@ -80,7 +80,7 @@ def _forgotten(one: Try, step: Build) -> None:
 
 
 def _build(index: Name, statement: str, step: str, hold: Hold) -> Mapping[str, Any]:
-    with hold.database.connect() as connection:
+    with hold.database.connect() as connection, in_words(hold.database):
         _await_builder(connection, index, hold)
         there = find(connection, index)
         is_ours = has_begun(connection, hold.change, step)
@@ -110,11 +110,11 @@ def _create(index: Name, statement: str, hold: Hold) -> Mapping[str, Any]:
     try:
         _run_watched(statement, hold, _Teller(index, hold).look)
     except UniqueViolation as error:
-        with hold.database.connect() as connection:
+        with hold.database.connect() as connection, in_words(hold.database):
             found = duplicates(connection, statement)
         _drop(index, hold)
         raise duplicate_rows(index, found, error.diag.message_detail) from error
-    with hold.database.connect() as connection:
+    with hold.database.connect() as connection, in_words(hold.database):
         there = find(connection, index)
     if there is None or not there.is_whole:
         raise StatementFailed(f"{index.shown} was built, and is not there as a whole", evidence=(statement,))
@@ -122,7 +122,7 @@ def _create(index: Name, statement: str, hold: Hold) -> Mapping[str, Any]:
 
 
 def _drop_recorded(index: Name, step: str, hold: Hold) -> Mapping[str, Any]:
-    with hold.database.connect() as connection:
+    with hold.database.connect() as connection, in_words(hold.database):
         there = find(connection, index)
     if there is not None:
         _begin(step, hold)
@@ -160,7 +160,7 @@ def _await_builder(connection: psycopg.Connection, index: Name, hold: Hold) -> N
 def _run_watched(statement: str, hold: Hold, look: Callable[[psycopg.Connection, int], None]) -> None:
     hold.stop_if_asked()
     wait_ms = round(hold.patience.deadline_s * 1_000)
-    with hold.database.connect() as connection:
+    with hold.database.connect() as connection, in_words(hold.database):
         connection.execute(f"SET lock_timeout = '{wait_ms}ms'".encode())
         try:
             with _watched(hold, connection, look), in_words_but_unique(hold, statement):

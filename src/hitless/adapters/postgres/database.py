@@ -69,13 +69,19 @@ class Database:
                 application_name=APPLICATION,
             )
         except psycopg.OperationalError as error:
-            raise DatabaseUnreachable(
-                f"{self.shown} cannot be reached: {' '.join(str(error).split())}",
-                hints=("psql the same address, to see whether it is the network, the password or the server",),
-            ) from error
+            raise self._unreachable(error) from error
         if connection.info.server_version < OLDEST * 10_000:
             version = connection.info.server_version // 10_000
             connection.close()
             raise DatabaseTooOld(f"{self.shown} is PostgreSQL {version}; {OLDEST} is the oldest that is supported")
-        connection.execute(_SESSION)
+        try:
+            connection.execute(_SESSION)
+        except psycopg.OperationalError as error:
+            raise self._unreachable(error) from error
         return connection
+
+    def _unreachable(self, error: psycopg.OperationalError) -> DatabaseUnreachable:
+        return DatabaseUnreachable(
+            f"{self.shown} cannot be reached: {' '.join(str(error).split())}",
+            hints=("psql the same address, to see whether it is the network, the password or the server",),
+        )

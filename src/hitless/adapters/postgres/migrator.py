@@ -12,7 +12,6 @@ Rules.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Event
@@ -26,13 +25,13 @@ from hitless.adapters.postgres.checks import check
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.faults import in_words
 from hitless.adapters.postgres.hold import Hold, Patience, Told
-from hitless.adapters.postgres.house import SCHEMA, TABLES
 from hitless.adapters.postgres.patience import Try, patiently
 from hitless.adapters.postgres.runners import GUARDED, guard, runner_of
-from hitless.adapters.postgres.states import ChangeState, read_states
+from hitless.adapters.postgres.states import read_states
 from hitless.adapters.postgres.taking import must_write, taken, unknown
 from hitless.errors import Refused
 from hitless.schema.change.standing import FORWARD, LEADS_TO, ORDER, Part, Standing, Verb, before, is_at_least
+from hitless.schema.change.state import ChangeState
 from hitless.schema.change.steps import Plan, Step
 from hitless.schema.change.stored import document_of
 
@@ -41,14 +40,9 @@ _KEEP_ANEW = "UPDATE hitless.change SET spec = %s, plan = %s, changed_at = clock
 _HAS_BEGUN = (
     "SELECT 1 FROM hitless.event WHERE change = %s AND type IN ('step.began', 'step.done', 'part.began') LIMIT 1"
 )
-_STRANGERS = """
-SELECT EXISTS (SELECT FROM pg_class c WHERE relnamespace = 'hitless'::regnamespace AND relname <> ALL (%s)
-               AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
-               AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'i'))
-    OR EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'hitless'::regnamespace)
-    OR EXISTS (SELECT FROM pg_type WHERE typnamespace = 'hitless'::regnamespace AND typtype IN ('d', 'e', 'r'))
-"""
-_OURS = [found[1] for one in TABLES if (found := re.match(r"CREATE TABLE IF NOT EXISTS hitless\.(\w+)", one))]
+
+FILE = "file"
+"""Stands in the spec of what is no change but a file of statements."""
 
 
 class NotItsTurn(Refused):
@@ -72,16 +66,27 @@ class DiffersFromBegun(Refused):
     code = "HL4524"
 
 
-class DropIsFinal(Refused):
-    """What was dropped cannot be taken back."""
+class NoWayBack(Refused):
+    """What was done cannot be taken back by us."""
 
     code = "HL4528"
 
-    def __init__(self, change: str) -> None:
-        super().__init__(
-            f"{change} is contracted: the data are gone, and nothing brings them back but a backup",
-            hints=("restore a backup from before the drop beside this database, and copy what is missed",),
-        )
+
+def _is_final(change: str) -> NoWayBack:
+    return NoWayBack(
+        f"{change} is contracted: the data are gone, and nothing brings them back but a backup",
+        hints=("restore a backup from before the drop beside this database, and copy what is missed",),
+    )
+
+
+def _is_file(change: str) -> NoWayBack:
+    return NoWayBack(
+        f"{change} is a file of statements: it says no way back",
+        hints=(
+            "write the way back as another file, and run it: hitless migrate run FILE.sql",
+            f"hitless migrate undo {change} --forget   # forgets that it was run, and changes nothing else",
+        ),
+    )
 
 
 def _silent(_: Told) -> None:
@@ -141,15 +146,8 @@ class Migrator:
         if connection.execute(_HAS_BEGUN, (change,)).fetchone() is None:
             connection.execute(_KEEP_ANEW, (Jsonb(dict(spec)), Jsonb(document), change))
             records.tell(connection, change, self.actor, "change.replanned")
-        elif row[0] != _plain(spec):
-            raise DiffersFromBegun(
-                f"{change} has begun with another content",
-                evidence=_differences(row[0], _plain(spec)),
-                hints=(
-                    f"hitless migrate undo {change}   # then begin anew with the new content",
-                    "or give the new content a name of its own",
-                ),
-            )
+        else:
+            require_same(change, row[0], spec)
 
     def states(self) -> tuple[ChangeState, ...]:
         """Return where each change stands, in the order in which they began."""
@@ -162,11 +160,15 @@ class Migrator:
         Raises:
             UnknownChange: there is none of this name.
         """
-        found = self.states()
-        for one in found:
-            if one.change == change:
-                return one
-        raise unknown(change, tuple(one.change for one in found))
+        states = self.states()
+        found = next((one for one in states if one.change == change), None)
+        if found is None:
+            raise unknown(change, tuple(one.change for one in states))
+        return found
+
+    def find(self, change: str) -> ChangeState | None:
+        """Return where a change stands; None = there is none of this name."""
+        return next((one for one in self.states() if one.change == change), None)
 
     def carry_out(self, change: str, verb: Verb) -> ChangeState:
         """Do what a verb says; what is done already is not done again.
@@ -201,13 +203,15 @@ class Migrator:
         """Take a change back to where it stood; to `planned`: nothing of it is left, and None is returned.
 
         Raises:
-            DropIsFinal: its data are dropped.
+            NoWayBack: its data are dropped, or it is a file of statements.
             Refused, EnvironmentFault: as `carry_out`.
         """
         with taken(self._hold(change)) as hold:
             state = self.state(change)
+            if FILE in state.spec:
+                raise _is_file(change)
             if any(step.id in state.done for step in state.plan.of(Part.DROP)) and to is not Standing.CONTRACTED:
-                raise DropIsFinal(change)
+                raise _is_final(change)
             patiently(hold, lambda one: _begin_way_back(one, state, to))
             for step in reversed(_beyond(state.plan, to)):
                 if step.id in state.touched:
@@ -218,10 +222,25 @@ class Migrator:
             patiently(hold, lambda one: _end_way_back(one, to))
         return self.state(change)
 
+    def forget(self, change: str) -> None:
+        """Forget a change, whatever it has done: nothing of the user's is touched.
+
+        For what is contracted, and for files that were run: no other way back is known of them.
+
+        Raises:
+            NoWayBack: something of it can still be taken back.
+        """
+        with taken(self._hold(change)) as hold:
+            state = self.state(change)
+            if FILE not in state.spec and state.standing is not Standing.CONTRACTED and state.touched:
+                raise _not_to_be_forgotten(change)
+            patiently(hold, _leave)
+
     def _take_back(self, step: Step, hold: Hold) -> None:
         hold.stop_if_asked()
         hold.tell(Told(kind="step_undone", sentence=f"takes back: {step.title}", data=_step_data(step)))
         runner_of(step).take_back(step, hold)
+        patiently(hold, lambda one: _forgotten(one, step))
 
     def _hold(self, change: str) -> Hold:
         return Hold(
@@ -255,6 +274,47 @@ def _recorded(one: Try, step: Step, evidence: Mapping[str, Any]) -> None:
     records.record(one.connection, one.hold, step.id, evidence)
     if is_new:
         records.tell(one.connection, one.hold.change, one.hold.actor, "step.done", step=step.id, **evidence)
+
+
+def _forgotten(one: Try, step: Step) -> None:
+    """Forget what did not forget itself."""
+    if step.id in records.done(one.connection, one.hold.change):
+        records.forget(one.connection, one.hold, step.id)
+        records.tell(one.connection, one.hold.change, one.hold.actor, "step.undone", step=step.id)
+
+
+def _not_to_be_forgotten(change: str) -> NoWayBack:
+    return NoWayBack(
+        f"{change} has done something that can be taken back: forgetting it would leave that behind",
+        hints=(f"hitless migrate undo {change}",),
+    )
+
+
+def require_same(change: str, begun: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Return where the content is the one that a change began with.
+
+    Raises:
+        DiffersFromBegun: it is not.
+    """
+    if begun == _plain(given):
+        return
+    if FILE in begun:
+        raise DiffersFromBegun(
+            f"{change} has been changed since it was begun",
+            evidence=_differences(begun, _plain(given)),
+            hints=(
+                "put the content back, and write what is new into a file of its own",
+                f"or, to run all of it anew: hitless migrate undo {change} --forget",
+            ),
+        )
+    raise DiffersFromBegun(
+        f"{change} has begun with another content",
+        evidence=_differences(begun, _plain(given)),
+        hints=(
+            f"hitless migrate undo {change}   # then begin anew with the new content",
+            "or give the new content a name of its own",
+        ),
+    )
 
 
 def _begin_part(one: Try, part: Part, evidence: Mapping[str, Any]) -> None:
@@ -292,18 +352,7 @@ def _leave(one: Try) -> None:
     connection.execute("DELETE FROM hitless.change WHERE id = %s", (one.hold.change,))
     connection.execute("DELETE FROM hitless.event WHERE change = %s", (one.hold.change,))
     if connection.execute("SELECT 1 FROM hitless.change LIMIT 1").fetchone() is None:
-        pull_down(connection)
-
-
-def pull_down(connection: psycopg.Connection) -> bool:
-    """Drop the schema `hitless`, where nothing but our own tables is in it."""
-    row = connection.execute(_STRANGERS, (_OURS,)).fetchone()
-    if row is None or row[0]:
-        return False
-    for table in reversed(_OURS):
-        connection.execute(f"DROP TABLE IF EXISTS {SCHEMA}.{table}".encode())
-    connection.execute(f"DROP SCHEMA {SCHEMA}".encode())
-    return True
+        records.pull_down(connection)
 
 
 def _step_data(step: Step) -> dict[str, Any]:

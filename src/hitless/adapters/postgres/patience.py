@@ -221,7 +221,7 @@ def patiently(
         Fenced: another worker has taken over.
         StatementFailed, NotPermitted, ReadOnly, ConnectionLost: the server refuses.
     """
-    with hold.database.connect() as connection:
+    with hold.database.connect() as connection, in_words(hold.database):
         _learn(hold, connection)
         wait = _Wait(hold=hold, wanted=wanted or {}, act=act, longest_ms=longest_ms, is_fenced=is_fenced)
         return wait.succeed(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -10,13 +11,22 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from hitless.adapters.postgres.hold import Hold
-from hitless.adapters.postgres.house import TABLES
+from hitless.adapters.postgres.house import SCHEMA, TABLES
 from hitless.schema.change.standing import Standing
 
 HOUSE_LOCK = "SELECT pg_advisory_xact_lock(hashtext('hitless.house'))"
 """Held while the house is made or taken away: two changes may begin and end at once."""
 
 _IS_THERE = "SELECT to_regclass('hitless.event') IS NOT NULL AND to_regclass('hitless.change') IS NOT NULL"
+
+_STRANGERS = """
+SELECT EXISTS (SELECT FROM pg_class c WHERE relnamespace = 'hitless'::regnamespace AND relname <> ALL (%s)
+               AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+               AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'i'))
+    OR EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'hitless'::regnamespace)
+    OR EXISTS (SELECT FROM pg_type WHERE typnamespace = 'hitless'::regnamespace AND typtype IN ('d', 'e', 'r'))
+"""
+_OURS = [found[1] for one in TABLES if (found := re.match(r"CREATE TABLE IF NOT EXISTS hitless\.(\w+)", one))]
 
 
 def is_there(connection: psycopg.Connection) -> bool:
@@ -34,6 +44,22 @@ def make(connection: psycopg.Connection) -> None:
         connection.execute(first.encode())
     for statement in tables:
         connection.execute(statement.encode())
+
+
+def is_ours_alone(connection: psycopg.Connection) -> bool:
+    """Tell whether nothing but our own tables is in the schema."""
+    row = connection.execute(_STRANGERS, (_OURS,)).fetchone()
+    return row is not None and not row[0]
+
+
+def pull_down(connection: psycopg.Connection) -> bool:
+    """Drop the schema in the open transaction, where nothing else is in it; tell whether it was dropped."""
+    if not is_ours_alone(connection):
+        return False
+    for table in reversed(_OURS):
+        connection.execute(f"DROP TABLE IF EXISTS {SCHEMA}.{table}".encode())
+    connection.execute(f"DROP SCHEMA {SCHEMA}".encode())
+    return True
 
 
 def record(connection: psycopg.Connection, hold: Hold, step: str, evidence: Mapping[str, Any]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -14,87 +12,11 @@ from hitless.adapters.postgres.blockers import Blocker
 from hitless.adapters.postgres.records import is_there
 from hitless.adapters.postgres.taking import holders_of
 from hitless.schema.change.standing import Standing
-from hitless.schema.change.steps import Plan
+from hitless.schema.change.state import ChangeState, Done, Event, Filled, Holder
 from hitless.schema.change.stored import plan_of
 
 EVENTS = 20
 """The newest of a change that are told."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """A step that is done."""
-
-    at: datetime
-    evidence: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filled:
-    """How far a backfill is."""
-
-    step: str
-    rows: int
-    changed: int
-    batches: int
-    upper: Any
-    position: Any
-    is_paused: bool
-    begun_at: datetime
-    changed_at: datetime
-    evidence: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something that happened to a change."""
-
-    number: int
-    at: datetime
-    actor: str
-    type: str
-    data: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeState:
-    """A change.
-
-    Attributes:
-        spec: what people wrote.
-        wanted: where somebody wants it to stand; earlier than `standing` = it is being taken back.
-        worker: which process took hold of it last.
-        held_by: sessions that hold it now; empty = nobody works on it.
-        done: steps that are done.
-        begun: steps that were begun, cannot commit with their record, and are not recorded.
-        events: the newest, oldest first.
-    """
-
-    change: str
-    spec: Mapping[str, Any]
-    plan: Plan
-    standing: Standing
-    wanted: Standing
-    fence: int
-    worker: str | None
-    begun_at: datetime
-    changed_at: datetime
-    held_by: tuple[Blocker, ...]
-    done: Mapping[str, Done]
-    begun: tuple[str, ...]
-    fills: tuple[Filled, ...]
-    events: tuple[Event, ...]
-
-    @property
-    def touched(self) -> frozenset[str]:
-        """Steps of which something may be in the database."""
-        return frozenset({*self.done, *self.begun, *(one.step for one in self.fills)})
-
-    @property
-    def goes_back(self) -> bool:
-        """Tell whether it is being taken back."""
-        order = tuple(Standing)
-        return order.index(self.wanted) < order.index(self.standing)
 
 
 _CHANGES = "SELECT * FROM hitless.change ORDER BY begun_at, id"
@@ -148,12 +70,16 @@ def _state(
         worker=row["worker"],
         begun_at=row["begun_at"],
         changed_at=row["changed_at"],
-        held_by=holders_of(connection, change),
+        held_by=tuple(_holder(one) for one in holders_of(connection, change)),
         done=done,
         begun=tuple(one for one in open_ if one not in done),
         fills=tuple(_filled(one) for one in of["fills"]),
         events=tuple(_event(one) for one in of["events"]),
     )
+
+
+def _holder(one: Blocker) -> Holder:
+    return Holder(pid=one.pid, user=one.user, application=one.application, client=one.client, age_s=one.age_s)
 
 
 def _filled(row: Mapping[str, Any]) -> Filled:

@@ -15,7 +15,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import psycopg
@@ -77,11 +77,12 @@ def taken(unfenced: Hold) -> Iterator[Hold]:
         ReadOnly, NotPermitted, ConnectionLost, DatabaseUnreachable: the server.
     """
     with unfenced.database.connect() as connection:
-        connection.execute("SET idle_session_timeout = 0")  # it waits in this session for hours
-        must_write(unfenced, connection)
-        if not is_there(connection):
-            raise unknown(unfenced.change, ())
-        _lock(unfenced, connection)
+        with in_words(unfenced.database):
+            connection.execute("SET idle_session_timeout = 0")  # it waits in this session for hours
+            must_write(unfenced, connection)
+            if not is_there(connection):
+                raise unknown(unfenced.change, ())
+            _lock(unfenced, connection)
         try:
             yield _fenced(unfenced, connection)
         finally:
@@ -145,7 +146,8 @@ def _fenced(hold: Hold, connection: psycopg.Connection) -> Hold:
 
 
 def _let_go(hold: Hold, connection: psycopg.Connection) -> None:
-    if not connection.closed and not connection.broken:
+    """Unlock, for a pooler that keeps the session; a session that is gone holds nothing, and says so to nobody."""
+    with suppress(psycopg.OperationalError):
         connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", (LOCK_CLASS, hold.change))
 
 

@@ -1,4 +1,4 @@
-"""Two groups of columns of one row that say the same: what an older release reads and writes, and what a newer one does.
+"""Two groups of columns of one row that say the same: what an older release reads and writes, and what a newer does.
 
 The invariant of a row is *new = f(old) or old = g(new)*. One of them is enough: whoever wrote last was right, and what
 the other direction loses is no contradiction. Nothing says which release a session belongs to; which columns a
@@ -25,12 +25,15 @@ _EXACT = frozenset(
 ) | {"timestamp with time zone", "timestamp without time zone", "time without time zone"}
 """Types whose equality is that of what readers see."""
 
+_EXACT_COLLATIONS = {None, '"C"', 'pg_catalog."C"', 'pg_catalog."default"', 'pg_catalog."POSIX"'}
+
 
 def is_exact(column_type: SqlType | None, collation: str | None = None) -> bool:
     """Tell whether `=` of a type tells all values apart; of one that is not known, it is assumed."""
     if column_type is None:
         return True
-    return column_type.schema is None and column_type.name in _EXACT and not column_type.is_array and collation is None
+    is_plain = column_type.schema is None and not column_type.is_array
+    return is_plain and column_type.name in _EXACT and collation in _EXACT_COLLATIONS
 
 
 def is_exact_column(column: Column | None) -> bool:

@@ -11,15 +11,35 @@ from typing import Any
 
 from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.change.dependents import Dependents
-from hitless.schema.change.intent import Change, Intent, Rename, Retype, Split
+from hitless.schema.change.intent import (
+    Add,
+    Change,
+    Demand,
+    DropColumns,
+    DropTable,
+    ExtendEnum,
+    Intent,
+    MakeIndex,
+    MakeUnique,
+    Reference,
+    Rename,
+    Require,
+    Retype,
+    Split,
+    WidenKey,
+)
+from hitless.schema.change.planning.additions import plan_add, plan_not_null
 from hitless.schema.change.planning.assembly import assembled
+from hitless.schema.change.planning.constraints import plan_check, plan_foreign_key, plan_index, plan_unique
+from hitless.schema.change.planning.enums import plan_enum
 from hitless.schema.change.planning.ground import Ground, Pieces, joined
+from hitless.schema.change.planning.keys import plan_key
 from hitless.schema.change.planning.renames import plan_rename
+from hitless.schema.change.planning.retiring import plan_drop, plan_drop_table
 from hitless.schema.change.planning.splits import plan_split
 from hitless.schema.change.planning.types import plan_type
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.steps import Plan
-from hitless.schema.names import Name
 
 OLDEST = 15
 
@@ -27,6 +47,16 @@ PLANNERS: Mapping[type[Intent], Callable[[Any, Ground], Pieces]] = {
     Rename: plan_rename,
     Split: plan_split,
     Retype: plan_type,
+    Require: plan_not_null,
+    DropColumns: plan_drop,
+    DropTable: plan_drop_table,
+    Add: plan_add,
+    MakeIndex: plan_index,
+    MakeUnique: plan_unique,
+    Reference: plan_foreign_key,
+    Demand: plan_check,
+    ExtendEnum: plan_enum,
+    WidenKey: plan_key,
 }
 """How each intent is planned; the table is total."""
 
@@ -71,8 +101,3 @@ def ground_of(change: Change, catalog: Catalog | None, postgres: int, dependents
 def _shortened(text: str) -> str:
     longest = 300
     return text if len(text) <= longest else text[:longest].rpartition(",")[0] + ", ..."
-
-
-def qualified(name: Name) -> str:
-    """Write a name as a plan does."""
-    return str(name)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hitless.schema.change.pairs import Gap, Pair
+from hitless.schema.change.pairs import Pair
 from hitless.schema.change.planning.ground import Ground, Pieces, done, undone
 from hitless.schema.change.standing import Part
 from hitless.schema.change.steps import Compare, Ddl, Fill, Plan, Revoke, Step, Watch
@@ -26,7 +26,7 @@ def assembled(ground: Ground, pieces: Pieces) -> Plan:
     steps = (
         *_expand(ground, pieces, sync),
         *_backfill(ground, pieces),
-        *(_compared(ground, one) for one in (*pieces.pairs, *pieces.gaps)),
+        *_compared(ground, pieces),
         *pieces.switches,
         *_swap(pieces, sync, swapped),
         *pieces.settles,
@@ -92,18 +92,16 @@ def _forward(pair: Pair) -> Iterator[tuple[str, str]]:
     return ((name, one.text) for name, one in pair.forward.items())
 
 
-def _compared(ground: Ground, one: Pair | Gap) -> Step:
-    if isinstance(one, Gap):
-        condition = f"{quoted(one.column)} IS NOT NULL"
-        title, forward, backward, shown = (
-            f"No row has NULL in {quoted(one.column)}",
-            condition,
-            condition,
-            (one.column,),
-        )
-    else:
-        title = f"{listed(one.new)} say{'s' * (len(one.new) == 1)} what {listed(one.old)} says, in every row"
-        forward, backward, shown = one.is_forward(), one.is_backward(), one.columns
+def _compared(ground: Ground, pieces: Pieces) -> Iterator[Step]:
+    for pair in pieces.pairs:
+        title = f"{listed(pair.new)} say{'s' * (len(pair.new) == 1)} what {listed(pair.old)} says, in every row"
+        yield _comparison(ground, title, pair.is_forward(), pair.is_backward(), pair.columns)
+    for gap in pieces.gaps:
+        condition = f"{quoted(gap.column)} IS NOT NULL"
+        yield _comparison(ground, f"No row has NULL in {quoted(gap.column)}", condition, condition, (gap.column,))
+
+
+def _comparison(ground: Ground, title: str, forward: str, backward: str, shown: tuple[str, ...]) -> Step:
     return Compare(
         id="", part=Part.VERIFY, title=title, table=ground.table, forward=forward, backward=backward, shown=shown
     )
@@ -115,8 +113,8 @@ def _swap(pieces: Pieces, before: Sync, after: Sync) -> Iterator[Step]:
             id="",
             part=Part.SWITCH,
             title="Exchange the columns, and keep the former ones right",
-            do=(*before.dropped(), *done(pieces.swap), *after.created()),
-            undo=(*after.dropped(), *undone(pieces.swap), *before.created()),
+            do=(*before.dropped(), *done((*pieces.unswapped, *pieces.swap)), *after.created()),
+            undo=(*after.dropped(), *undone((*pieces.unswapped, *pieces.swap)), *before.created()),
             caveats=(PREPARED,),
         )
 
@@ -137,6 +135,7 @@ def _brownout(ground: Ground, pieces: Pieces) -> Iterator[Step]:
             table=ground.table,
             columns=pieces.revoked,
         )
+    yield from pieces.brownouts
 
 
 def _hide(pieces: Pieces, before: Sync, after: Sync) -> Iterator[Step]:

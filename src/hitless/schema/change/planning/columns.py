@@ -33,7 +33,8 @@ def adding_like(ground: Ground, name: str, model: str) -> Turn:
     relation = literal(str(ground.table))
     do = (
         "DO $$ BEGIN EXECUTE (\n"
-        f"    SELECT format('ALTER TABLE {ground.table} ADD COLUMN %I %s', {literal(name)}, format_type(atttypid, atttypmod))\n"
+        f"    SELECT format('ALTER TABLE {ground.table} ADD COLUMN %I %s',"
+        f" {literal(name)}, format_type(atttypid, atttypmod))\n"
         f"    FROM pg_attribute WHERE attrelid = {relation}::regclass AND attname = {literal(model)}\n"
         "); END $$"
     )

@@ -8,12 +8,13 @@ from hitless.schema.actions.tables import AlterColumnType
 from hitless.schema.actions.values import SqlType
 from hitless.schema.change.expressions import RowExpression, column_of, read_expression, read_type
 from hitless.schema.change.intent import Retype
-from hitless.schema.change.pairs import Pair, is_exact
+from hitless.schema.change.pairs import Pair, is_exact, is_exact_column
 from hitless.schema.change.planning.carrying import carried
 from hitless.schema.change.planning.casts import Cast, cast_of
 from hitless.schema.change.planning.checks import lossless
 from hitless.schema.change.planning.columns import adding, renaming
 from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, joined, type_text
+from hitless.schema.change.planning.obstacles import Fate, hold_free
 from hitless.schema.change.planning.retiring import dropping, retired
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.standing import Part
@@ -35,6 +36,7 @@ def plan_type(intent: Retype, ground: Ground) -> Pieces:
         raise CannotPlan(f"{ground.table.shown}.{quoted(intent.column)} is {type_text(new_type)} already")
     if intent.using is None and intent.new_name is None and _is_catalogue_alone(intent, new_type, ground):
         return _direct(intent, old_type, new_type, ground)
+    hold_free(ground, intent.column, Fate.RENAMED if intent.new_name else Fate.SWAPPED)
     pair = retyping(intent, old_type, new_type, ground)
     is_proven = intent.using is None and intent.inverse is None and cast_of(old_type, new_type) is Cast.TOTAL
     checks, caveats = ((), ()) if is_proven else lossless(ground.table, pair, ground.change.lossy)
@@ -43,11 +45,11 @@ def plan_type(intent: Retype, ground: Ground) -> Pieces:
         pairs=(pair,),
         columns=(adding(ground, new, type_text(new_type)),),
         checks=checks,
-        caveats=(*caveats, *_narrow(intent, old_type)),
+        caveats=(*caveats, *narrowed(intent.column, old_type)),
         notes=assumed,
     )
     ending = swapping(intent.column, ground) if pair.is_swapped else retired(ground, (intent.column,))
-    return joined((own, carried(ground, {intent.column: new}), ending))
+    return joined((own, ending, carried(ground, pair, {intent.column: new})))
 
 
 def _old_type(intent: Retype, ground: Ground) -> tuple[SqlType, tuple[str, ...]]:
@@ -99,9 +101,11 @@ def _way_back(statement: str, intent: Retype, old_type: SqlType, new_type: SqlTy
     relation = literal(str(ground.table))
     message = "the way back would write every row anew under a lock; the wider type harms nobody: plan it as a change"
     return (
-        f"DO $$ BEGIN IF pg_table_size({relation}::regclass) > {SMALL_PAGES} * 8192 THEN\n"
-        f"    RAISE EXCEPTION {literal(message)};\n"
-        "END IF; END $$",
+        (
+            f"DO $$ BEGIN IF pg_table_size({relation}::regclass) > {SMALL_PAGES} * 8192 THEN\n"
+            f"    RAISE EXCEPTION {literal(message)};\n"
+            "END IF; END $$"
+        ),
         statement,
     )
 
@@ -117,7 +121,7 @@ def retyping(intent: Retype, old_type: SqlType, new_type: SqlType, ground: Groun
     backward = _expression(intent, "inverse", new_type, old_type, ground).renamed({old: new})
     inexact = {name for name, one in ((old, old_type), (new, new_type)) if not is_exact(one)}
     known = ground.column(old)
-    inexact |= {old} if known is not None and known.collation else set()
+    inexact |= set() if is_exact_column(known) else {old}
     return Pair(
         forward={new: forward},
         backward={old: backward},
@@ -143,7 +147,7 @@ def _expression(intent: Retype, what: str, old: SqlType, new: SqlType, ground: G
             f"a cast of {ground.table.shown}.{quoted(intent.column)} from {type_text(old)} to {type_text(new)} will not"
             f" do: {_ADVICE[found]}",
             f"say the value: type: {{{intent.column}: {{to: {intent.to}, {what}: EXPRESSION}}}}",
-            "such as `x AT TIME ZONE 'UTC'`, `to_char(x, 'YYYY-MM-DD')`, `CASE WHEN x ~ '^[0-9]{1,9}$' THEN x::integer END`",
+            "as `x AT TIME ZONE 'UTC'`, `to_char(x, 'YYYY-MM-DD')`, `CASE WHEN x ~ '^[0-9]{1,9}$' THEN x::int END`",
         )
     return column_of(intent.column).cast(type_text(new))
 
@@ -158,10 +162,13 @@ def _said(column: str, what: str, text: str, wanted: SqlType) -> RowExpression:
     return one.cast(type_text(wanted))
 
 
-def _narrow(intent: Retype, old_type: SqlType) -> tuple[str, ...]:
+def narrowed(column: str, old_type: SqlType) -> tuple[str, ...]:
+    """Say what cannot be written before the contract."""
     return (
-        f"until the contract the former column is kept right too: a value that {type_text(old_type)} cannot hold is"
-        f" refused for {quoted(intent.column)}, as it was before",
+        (
+            f"until the contract the former column is kept right too: a value that {type_text(old_type)} cannot hold is"
+            f" refused for {quoted(column)}, as it was before"
+        ),
     )
 
 
