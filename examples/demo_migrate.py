@@ -54,6 +54,7 @@ SCENES = (
     Scene(name="canary to 2", command=("deploy", "--version", NEW, "--strategy", "canary")),
     Scene(name="back to 1", command=("rollout", "undo")),
     Scene(name="2 again", command=("deploy", "--version", NEW, "--strategy", "rolling")),
+    Scene(name="switch", command=("migrate", "switch", str(CHANGE))),
     Scene(name="contract", command=("migrate", "contract", str(CHANGE), "--yes"), expected=REFUSED),
 )
 
