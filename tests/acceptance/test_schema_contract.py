@@ -22,7 +22,7 @@ def test_a_rollout_makes_the_database_ready_and_the_contract_waits_for_release_1
         run.deploy(run.release(2), "canary")
         assert run.parity() == 0
         run.migrate("switch")
-        told = run.migrate("contract", *AT_ONCE, expect=REFUSED)
+        told = run.migrate("contract", *evidence(run), expect=REFUSED)
         print(told)
         assert "accounts@1" in told
         run.deploy(run.release(3))
@@ -36,9 +36,13 @@ def bring_changes(run: Trial) -> None:
     run.project.write(run.project.configuration.replace("changes: []", f'changes: ["{run.file}"]'))
 
 
+def evidence(run: Trial) -> tuple[str, ...]:
+    return (*AT_ONCE, "--scratch", run.server.url())
+
+
 def contract(run: Trial) -> None:
     for stop in ("browned out", "hidden", "contracted"):
-        told = run.migrate("contract", *AT_ONCE)
+        told = run.migrate("contract", *evidence(run))
         assert stop in told.replace("_", " "), told
 
 
