@@ -23,6 +23,7 @@ from hitless.adapters.machine.surroundings import LOOK_S, ProjectFile, Surroundi
 from hitless.adapters.metrics.local import LocalMetrics
 from hitless.adapters.metrics.prometheus import Asked
 from hitless.adapters.metrics.scrape import Target
+from hitless.adapters.postgres.schemas import DatabaseSchemas
 from hitless.adapters.processes.checker import HttpChecker
 from hitless.adapters.processes.fleet import ProcessFleet
 from hitless.adapters.processes.free_ports import usual_ports
@@ -242,7 +243,8 @@ async def _run(
     file = ProjectFile(path=project_path, read=lambda: load(project_path).services)
     surroundings = _surroundings(directory, file, keeper)
     control: LocalControlPlane | None = None
-    preflighter = ProcessPreflighter(directory, project=project, clock=keeper.clock, ports=ports)
+    schemas = DatabaseSchemas(directory, actor=keeper.lease.owner)
+    preflighter = ProcessPreflighter(directory, project=project, clock=keeper.clock, ports=ports, dress=schemas.dress)
     fleet = ProcessFleet(
         directory,
         project=project,
@@ -250,6 +252,7 @@ async def _run(
         ports=ports,
         on_change=lambda service: control.wake(service) if control else None,
         may_write=keeper.is_sure,
+        dress=schemas.dress,
     )
     metrics = local_metrics(directory, keeper.clock, router, fleet, loops=lambda: control.loops if control else {})
     control = LocalControlPlane(
@@ -264,6 +267,7 @@ async def _run(
             clock=keeper.clock,
             metrics=metrics,
             recorder=FileRecorder(directory, may_write=keeper.is_sure),
+            schemas=schemas,
             bench=ThreadPoolExecutor(1, thread_name_prefix="hitless-judges"),
         ),
         directory=project,

@@ -21,13 +21,13 @@ from hitless.rollout.spec import ChangeSpec, DatabaseSpec, ServiceSpec, Version
 from hitless.rollout.stage import OfDatabase, PoolsFit, RoleMade, SchemaAt
 from hitless.rollout.state import Rollout, ServiceState
 from hitless.schema.headroom import Fit, remedies, too_many
-from hitless.schema.release import ChangeState, DatabaseReport, Verdict
+from hitless.schema.release import DatabaseReport, NeededChange, Verdict
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 15.0
 """Between two attempts at a database that cannot be asked: each is twice as long as the one before."""
 
 TIDY_AGAIN_S = 60.0
-"""After an attempt to drop roles that failed."""
+"""After an attempt to drop roles that some of them have outlived: sessions end, objects are given away."""
 
 TOLD_EVERY_S = 0.5
 """So often at most people are told how a backfill gets on: its batches take a tenth of that."""
@@ -67,7 +67,7 @@ class Asking:
     state: ServiceState
     outside: Outside
     on_news: Callable[[], None]
-    changes: dict[str, ChangeState] = field(default_factory=dict)
+    changes: dict[str, NeededChange] = field(default_factory=dict)
     trouble: str | None = None
     _fits: tuple[Fit, ...] = ()
     _role: str | None = None
@@ -77,7 +77,7 @@ class Asking:
     def __post_init__(self) -> None:
         """Begin with what is asked: nothing is known of it."""
         asked = self.rollout.current_stage.changes
-        self.changes = {one.change: ChangeState(change=one.change, wanted=one.standing) for one in asked}
+        self.changes = {one.change: NeededChange(change=one.change, wanted=one.standing) for one in asked}
 
     @property
     def spec(self) -> ServiceSpec:
@@ -238,7 +238,7 @@ class RoleKeeper:
 
     def forget(self) -> None:
         """Look again who is needed: a role was made for somebody else meanwhile."""
-        self._kept = None
+        self._kept = self._tried_at = None
 
     async def tidy(self, state: ServiceState) -> None:
         """Drop what nobody needs; what fails is told, and tried again later."""
@@ -248,7 +248,8 @@ class RoleKeeper:
         assert self.outside.schemas is not None
         try:
             self.notes = await self.outside.schemas.keep_roles(spec=spec, versions=needed)
-            self._kept, self._tried_at = (spec.database, needed), None
+            if not self.notes:
+                self._kept, self._tried_at = (spec.database, needed), None
         except HitlessError as error:
             self.notes = (f"login roles of versions that are gone stay for now: {error.in_words}",)
 

@@ -15,7 +15,7 @@ from hitless.preflight.finding import PreflightReport
 from hitless.rollout.spec import InstanceId, Region, ServiceSpec, Version
 from hitless.rollout.stage import Plan, Stage, StageRecord
 from hitless.rollout.world import NOWHERE, Failures, Limits, Table, World
-from hitless.schema.release import ChangeState, DatabaseReport
+from hitless.schema.release import DatabaseReport, NeededChange
 
 
 class RolloutPhase(StrEnum):
@@ -140,7 +140,7 @@ class ServiceState:
     named: int = 0
     rollouts: int = 0
     rollout: Rollout | None = None
-    changes: tuple[ChangeState, ...] = ()
+    changes: tuple[NeededChange, ...] = ()
     is_found: bool = False
 
     @property
