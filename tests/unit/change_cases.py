@@ -124,7 +124,8 @@ CASES = {
     "key of an identity": (IDENTITY, "table: parents\nprimary_key: {id: bigint}"),
     "another list of values": (
         RICH
-        + """SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE "App"."Order" ALTER mood SET DEFAULT 'glad', ALTER mood SET STATISTICS 7;
+        + """SET CONSTRAINTS ALL IMMEDIATE;
+            ALTER TABLE "App"."Order" ALTER mood SET DEFAULT 'glad', ALTER mood SET STATISTICS 7;
             CREATE INDEX ON "App"."Order" (mood);""",
         "table: App.Order\nenum: {App.mood: {column: mood, values: [fine, glad], map: {sad: fine}}}",
     ),

@@ -39,7 +39,8 @@ FORMS: dict[str, tuple[Intent, ...]] = {
     f'split: {{from: full_name, into: {{{INTO}}}, inverse: "{BACK}"}}': (
         Split(sources=("full_name",), into=NAMES, inverse={"full_name": BACK}),
     ),
-    "split:\n- {from: a, into: {b: {as: a + 1, type: int}}, inverse: b - 1}\n- {from: [c], into: {d: c}, inverse: {c: d}}": (
+    "split:\n- {from: a, into: {b: {as: a + 1, type: int}}, inverse: b - 1}\n"
+    "- {from: [c], into: {d: c}, inverse: {c: d}}": (
         Split(sources=("a",), into={"b": "a + 1"}, inverse={"a": "b - 1"}, types={"b": "int"}),
         Split(sources=("c",), into={"d": "c"}, inverse={"c": "d"}),
     ),
@@ -85,7 +86,8 @@ FORMS: dict[str, tuple[Intent, ...]] = {
         MakeUnique(name="u", columns=("a",)),
         MakeUnique(name="v", columns=("a", "b"), nulls_not_distinct=True),
     ),
-    "foreign_key: {f: {columns: a, table: p}, g: {columns: [a, b], table: p, references: [x, y], on_delete: set null}}": (
+    "foreign_key: {f: {columns: a, table: p},"
+    " g: {columns: [a, b], table: p, references: [x, y], on_delete: set null}}": (
         Reference(name="f", columns=("a",), table=Name("p"), referenced=("id",)),
         Reference(name="g", columns=("a", "b"), table=Name("p"), referenced=("x", "y"), on_delete="SET NULL"),
     ),

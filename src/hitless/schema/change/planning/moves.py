@@ -1,8 +1,8 @@
 """A column that goes to another table: refused, with the way that works.
 
-Why. Old code locks a row here and a trigger then writes there; new code locks the row there and a trigger writes here. Two
-such writes of the same entity wait for each other, and PostgreSQL ends one of them: a failed request. No lock that a
-trigger takes comes before the lock of the row that it fires for.
+Why. Old code locks a row here and a trigger then writes there; new code locks the row there and a trigger writes here.
+Two such writes of the same entity wait for each other, and PostgreSQL ends one of them: a failed request. No lock that
+a trigger takes comes before the lock of the row that it fires for.
 """
 
 from __future__ import annotations

@@ -34,9 +34,8 @@ def plan_type(intent: Retype, ground: Ground) -> Pieces:
     old_type, assumed = _old_type(intent, ground)
     new_type = read_type(intent.to)
     if old_type == new_type:
-        raise CannotPlan(
-            f"{ground.table.shown}.{quoted(intent.column)} is {type_text(new_type)} already", "leave it out"
-        )
+        column = f"{ground.table.shown}.{quoted(intent.column)}"
+        raise CannotPlan(f"{column} is {type_text(new_type)} already", "leave it out")
     if intent.using is None and intent.new_name is None and _is_catalogue_alone(intent, new_type, ground):
         return _direct(intent, old_type, new_type, ground)
     hold_free(ground, intent.column, Fate.RENAMED if intent.new_name else Fate.SWAPPED)
