@@ -130,5 +130,6 @@ CASES = {
         "table: App.Order\nenum: {App.mood: {column: mood, values: [fine, glad], map: {sad: fine}}}",
     ),
     "rename in a partitioned table": (PARTS, "table: events\nrename: {kind: sort}"),
+    "type in a partitioned table": (PARTS, "table: events\ntype: {kind: {to: text, using: kind, inverse: kind}}"),
     "index on a partitioned table": (PARTS, "table: events\nindex: {by_kind_and_day: [kind, day]}"),
 }

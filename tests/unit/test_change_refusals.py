@@ -118,6 +118,12 @@ REFUSED = {
         "table: t\nprimary_key: {id: bigint}",
         "the replica identity of t is an index",
     ),
+    "two intents for one column": (
+        "",
+        "table: t\nsplit: {from: a, into: {x: a}, inverse: x}\nadd: {x: text}",
+        "two intents are about x: split and add",
+    ),
+    "a drop of the table beside others": ("", "table: t\ndrop: table\nrename: {b: x}", "the table is to be dropped"),
     "a move": (
         "",
         "table: t\nmove: {columns: n, to: child, key: {id: id}}",

@@ -61,7 +61,7 @@ def _expand(ground: Ground, pieces: Pieces, sync: Sync) -> Iterator[Step]:
             do=(*sync.counter_created(), *done(pieces.columns), *sync.created()),
             undo=(*sync.dropped(), *undone(pieces.columns), *sync.counter_dropped()),
             checks=pieces.checks,
-            caveats=pieces.caveats,
+            caveats=(*pieces.caveats, *((STARRED,) if pieces.columns else ())),
         )
     yield from pieces.expands
 
@@ -123,6 +123,12 @@ PREPARED = (
     "sessions that keep a prepared statement whose result holds the column get one error each (SQLSTATE 0A000, cached"
     " plan must not change result type); Django prepares none; with psycopg and SQLAlchemy set prepare_threshold=None"
     " before, or say `as: NEW_NAME` in the change"
+)
+
+
+STARRED = (
+    "sessions that keep a prepared SELECT * or RETURNING * of the table get one error each (SQLSTATE 0A000), as with"
+    " any new column"
 )
 
 
