@@ -87,6 +87,10 @@ CASES = {
     "type under a new name": (RICH, "table: App.Order\ntype: {visits: {to: bigint, as: visit_count}}"),
     "type of a serial": (KEYS, "table: children\ntype: {parent: bigint}"),
     "type by the catalogue alone": (USERS, "table: users\ntype: {email: text}"),
+    "type by the catalogue alone, under views": (
+        RICH + 'CREATE VIEW mails AS SELECT other FROM "App"."Order"; GRANT SELECT ON mails TO reader;',
+        "table: App.Order\ntype: {other: varchar}",
+    ),
     "not null": (USERS, "table: users\nnot_null: {bio: {fill: \"''\"}}"),
     "not null from another column": (USERS, "table: users\nnot_null: {bio: {fill: \"coalesce(full_name, '?')\"}}"),
     "drop": (USERS, "table: users\ndrop: [legacy, bio]"),

@@ -62,6 +62,7 @@ class Pair:
         backward: each old column, over new ones.
         as_text: columns that are compared as text.
         casts: types that values of new columns are cast to where PostgreSQL does not by itself: outside of triggers.
+        values: of a column of an enum, the old ones and what they become.
         is_swapped: the new columns take the names of the old ones in the end, and no release knows the shadows.
     """
 
@@ -70,6 +71,7 @@ class Pair:
     as_text: frozenset[str] = field(default_factory=frozenset)
     is_swapped: bool = False
     casts: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def old(self) -> tuple[str, ...]:

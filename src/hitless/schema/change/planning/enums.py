@@ -7,8 +7,6 @@ expression names a type that will be called otherwise.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hitless.schema.change.expressions import RowExpression, read_trusted
 from hitless.schema.change.intent import ExtendEnum, ReplaceEnum
 from hitless.schema.change.pairs import Pair
@@ -70,13 +68,13 @@ def plan_enum_values(intent: ReplaceEnum, ground: Ground) -> Pieces:
     _hold_mapped(intent, known)
     hold_free(ground, intent.column, Fate.SWAPPED)
     shadow_type = name.sibling(derived(SHADOW, name.name))
-    pair = _pair(intent, known)
+    pair = _pair(intent, known, str(shadow_type))
     checks, caveats = lossless(ground.table, pair, ground.change.lossy)
     shadow = pair.new[0]
     values = ", ".join(map(literal, intent.values))
     made = Turn(f"CREATE TYPE {shadow_type} AS ENUM ({values})", f"DROP TYPE {shadow_type}")
     own = Pieces(
-        pairs=(replace(pair, casts={shadow: str(shadow_type)}),),
+        pairs=(pair,),
         columns=(made, adding(ground, shadow, str(shadow_type))),
         checks=checks,
         caveats=caveats,
@@ -97,7 +95,7 @@ def _renamed(old: Name, new: Name) -> Turn:
     )
 
 
-def _pair(intent: ReplaceEnum, known: tuple[str, ...]) -> Pair:
+def _pair(intent: ReplaceEnum, known: tuple[str, ...], shadow_type: str) -> Pair:
     """Values that both lists have stay; a new one that the old list lacks is what maps to it, or NULL, for old code."""
     old, new = intent.column, derived(SHADOW, intent.column)
     there = {value: intent.mapping.get(value, value) for value in known}
@@ -107,6 +105,8 @@ def _pair(intent: ReplaceEnum, known: tuple[str, ...]) -> Pair:
         forward={new: _cases(old, there)},
         backward={old: _cases(new, back)},
         as_text=frozenset((old, new)),
+        casts={new: shadow_type},
+        values=there,
         is_swapped=True,
     )
 
