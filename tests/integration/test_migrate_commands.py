@@ -193,6 +193,23 @@ def test_who_is_in_the_way_is_told_and_the_exit_code_says_that_it_may_be_tried_a
     assert "HL4520" in err
 
 
-def test_no_database_is_a_mistake_of_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_database_of_the_project_is_meant_where_none_is_named(
+    shop: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HITLESS_DATABASE_URL")
+    monkeypatch.setenv("SHOP_URL", shop.database.conninfo)
+    service = "- service: {name}\n  listen: 127.0.0.1:{port}\n  run: {{command: app}}\n  instances: 1\n  database: {{url: '{url}'}}\n"
+    first = "services:\n" + service.format(name="shop", port=8001, url="env:SHOP_URL")
+    (tmp_path / "hitless.yaml").write_text(first)
+    assert run(["migrate", "status"]) == 0
+    monkeypatch.chdir("/")
+    assert run(["migrate", "status", "--project", str(tmp_path)]) == 0
+    other = service.format(name="stock", port=8002, url="env:STOCK_URL")
+    (tmp_path / "hitless.yaml").write_text(first + other)
+    assert run(["migrate", "status", "--project", str(tmp_path)]) == 2  # which of the two?
+
+
+def test_no_database_is_a_mistake_of_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HITLESS_DATABASE_URL", raising=False)
     assert run(["migrate", "status"]) == 2

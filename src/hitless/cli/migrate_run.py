@@ -45,7 +45,7 @@ def run(*paths: str, target: Target = TARGET, common: Common = DEFAULTS) -> int:
     output = common.output
     sources = _read(paths)
     with stoppable(output) as stopping:
-        migrator = migrator_of(target, output, stopping)
+        migrator = migrator_of(target, output, stopping, project=common.project)
         try:
             for source in sources:
                 _run(migrator, source, output)

@@ -49,7 +49,7 @@ def status(
         target: Which database.
         common: Options of every command.
     """
-    output, database = common.output, database_of(target)
+    output, database = common.output, database_of(target, common.project)
     if watch:
         return _watch(output, database, change)
     view = look(database, change, fixes=fix)

@@ -37,9 +37,7 @@ from hitless.schema.change.stored import document_of
 
 _KEEP = "INSERT INTO hitless.change (id, spec, plan) VALUES (%s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id"
 _KEEP_ANEW = "UPDATE hitless.change SET spec = %s, plan = %s, changed_at = clock_timestamp() WHERE id = %s"
-_HAS_BEGUN = (
-    "SELECT 1 FROM hitless.event WHERE change = %s AND type IN ('step.began', 'step.done', 'part.began') LIMIT 1"
-)
+_HAS_BEGUN = "SELECT 1 FROM hitless.event WHERE change = %s AND type IN ('step.began', 'step.done') LIMIT 1"
 
 FILE = "file"
 """Stands in the spec of what is no change but a file of statements."""
@@ -340,9 +338,9 @@ def _beyond(plan: Plan, to: Standing) -> tuple[Step, ...]:
 
 def _begin_way_back(one: Try, state: ChangeState, to: Standing) -> None:
     """From the first step on it stands no further than where it shall end: who goes forward again does all of it."""
-    records.want(one.connection, one.hold, to)
-    if is_at_least(state.standing, to):
-        records.stand(one.connection, one.hold, to)
+    lower = min(state.standing, to, key=ORDER.index)
+    records.want(one.connection, one.hold, lower)
+    records.stand(one.connection, one.hold, lower)
     records.tell(one.connection, one.hold.change, one.hold.actor, "undo.began", to=to.value)
 
 
