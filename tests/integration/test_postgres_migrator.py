@@ -16,7 +16,8 @@ from hitless.adapters.postgres.checks import DataSpeakAgainst
 from hitless.adapters.postgres.faults import NotPermitted, ReadOnly, StatementFailed
 from hitless.adapters.postgres.hold import Stopped
 from hitless.adapters.postgres.indexes import DuplicateRows, IndexInTheWay
-from hitless.adapters.postgres.migrator import DiffersFromBegun, Migrator, NotItsTurn, NoWayBack
+from hitless.adapters.postgres.keeping import DiffersFromBegun
+from hitless.adapters.postgres.migrator import Migrator, NotItsTurn, NoWayBack
 from hitless.adapters.postgres.patience import LocksNotHad
 from hitless.adapters.postgres.taking import ChangeHeld, UnknownChange, taken
 from hitless.errors import Fenced

@@ -6,8 +6,9 @@ import hashlib
 from pathlib import Path
 
 from hitless.adapters.postgres.hold import Stopped
+from hitless.adapters.postgres.keeping import FILE, require_same
 from hitless.adapters.postgres.live import Live, read_live
-from hitless.adapters.postgres.migrator import FILE, Migrator, require_same
+from hitless.adapters.postgres.migrator import Migrator
 from hitless.cli.faults import MigrationsRefused, MigrationsUnread
 from hitless.cli.migrate_target import TARGET, Target, migrator_of, say_where_it_stands, show_outcome, stoppable
 from hitless.cli.migrations import read_paths
