@@ -30,6 +30,7 @@ Noun = Literal[
     "lint-rules",
     "migration",
     "migrations",
+    "migration-event",
     "trace",
     "demo",
 ]

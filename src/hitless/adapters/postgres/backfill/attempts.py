@@ -53,7 +53,7 @@ class Attempts:
         self._settings, self._longest_s = SETTINGS + settings, longest_s
         self._witness = Witness(hold.database)
         self.pace = Pace()
-        self.patience = Patience()
+        self.patience = Patience(deadline_s=hold.patience.deadline_s)
 
     def do(self, act: Callable[[psycopg.Connection], T]) -> T:
         """Do something in one transaction that commits.
@@ -100,7 +100,8 @@ class Attempts:
         pause_s, told = self.patience.failed(), self._witness.news()
         if told:
             self._hold.tell(Told(kind="blocked_by", sentence=f"waits for {told[0]}", data={"blockers": list(told)}))
-        if self.patience.is_over or self._hold.stopping.is_set():
+        self._hold.stop_if_asked()
+        if self.patience.is_over:
             what = f"a lock was not had in {self.patience.waited_s:.0f} s; everything before it is done"
             raise HeldUp(what, change=self._hold.change, blockers=self._witness.seen)
         self._hold.stopping.wait(pause_s)
