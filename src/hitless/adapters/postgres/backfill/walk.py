@@ -80,7 +80,6 @@ class Walk:
         self._governor = Governor(hold, parts=parts, pid=session.pid)
         self._wal: tuple[float, float] | None = None
         self._take_up(self.row())
-        self._reporter = Reporter(hold, begun=self.row(), parts=parts)
 
     @property
     def rested_s(self) -> Mapping[str, float]:
@@ -103,6 +102,7 @@ class Walk:
         """
         try:
             self._governor.start(self._word.limits)
+            self._reporter = Reporter(self._hold, begun=self.row(), parts=self._parts)
             for part in self._parts:
                 if self._at is None or part.label >= self._at.part:
                     self._walk_through(part)
