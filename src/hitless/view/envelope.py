@@ -28,9 +28,11 @@ Noun = Literal[
     "calibration",
     "lint",
     "lint-rules",
+    "guard",
     "migration",
     "migrations",
     "migration-event",
+    "migration-plan",
     "trace",
     "demo",
 ]
