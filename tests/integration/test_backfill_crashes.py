@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from backfill_support import AUDIT, TWICE, USERS, WRONG, Killable, Stage, killable, staged, worker
+from backfill_support import AUDIT, TWICE, USERS, WRONG, Stage, staged, worker
+
+from hitless.testing.postgres import PostgresServer, running_postgres
 
 KILLS = int(os.environ.get("HITLESS_KILLS", "4"))
 ROWS = 4_000
@@ -22,14 +24,14 @@ END_S = 120.0
 
 
 @pytest.fixture(scope="module", params=[16, 18])
-def server(request: pytest.FixtureRequest) -> Iterator[Killable]:
+def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     # Without fsync what a killed server has written is the kernel's, and nothing is lost but what it had not written.
-    with killable(request.param, wal_writer_delay="10ms") as found:
+    with running_postgres(request.param, fsync="off", wal_writer_delay="10ms", autovacuum="off") as found:
         yield found
 
 
 @pytest.fixture
-def users(server: Killable) -> Iterator[Stage]:
+def users(server: PostgresServer) -> Iterator[Stage]:
     with staged(server.directory, "users", USERS.format(rows=ROWS) + AUDIT, limits=SLOWLY) as stage:
         yield stage
 
@@ -63,7 +65,7 @@ def test_killed_workers_lose_and_double_nothing(users: Stage) -> None:
     _judge(users)
 
 
-def test_servers_that_lose_their_power_lose_and_double_nothing(server: Killable, users: Stage) -> None:
+def test_servers_that_lose_their_power_lose_and_double_nothing(server: PostgresServer, users: Stage) -> None:
     """The worker lives through it: it waits for the server and goes on."""
     draw = random.Random(1)
     one = worker(users)
@@ -71,7 +73,7 @@ def test_servers_that_lose_their_power_lose_and_double_nothing(server: Killable,
         time.sleep(0.25 + draw.random() * LONGEST_S)  # as above
         if one.poll() is not None:
             break
-        server.restart()
+        server.crash()
     _, told = one.communicate(timeout=END_S)
     assert one.returncode == 0, told.decode()
     _judge(users)
