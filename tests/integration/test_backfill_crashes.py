@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from backfill_support import AUDIT, TWICE, USERS, WRONG, Stage, staged, worker
+from backfill_support import AUDIT, TWICE, USERS, WRONG, Stage, staged, wait_for, worker
 
 from hitless.testing.postgres import PostgresServer, running_postgres
 
 KILLS = int(os.environ.get("HITLESS_KILLS", "4"))
-ROWS = 4_000
-LONGEST_S = 0.6
+ROWS = max(4_000, KILLS * 1_500)
+LONGEST_S = 0.2
 SLOWLY = json.dumps({"is_heedful": False, "most_rows": 40, "nice": 70})
 END_S = 120.0
 
@@ -36,11 +36,15 @@ def users(server: PostgresServer) -> Iterator[Stage]:
         yield stage
 
 
+def _position(users: Stage) -> int:
+    return int(users.one("SELECT rows FROM hitless.backfill"))
+
+
 def _judge(users: Stage) -> None:
     assert users.one(WRONG) == 0
     assert users.one(TWICE) == 0
     assert users.one("SELECT count(*) FROM audit") == ROWS
-    assert users.one("SELECT rows FROM hitless.backfill") == ROWS
+    assert _position(users) == ROWS
     assert users.one("SELECT changed FROM hitless.backfill") == ROWS
 
 
@@ -53,14 +57,15 @@ def _finish(users: Stage) -> None:
 
 def test_killed_workers_lose_and_double_nothing(users: Stage) -> None:
     draw = random.Random(0)
-    positions = []
+    positions = [0]
     for _ in range(KILLS):
         one = worker(users)
-        time.sleep(0.25 + draw.random() * LONGEST_S)  # a moment at random is what is tried
+        wait_for(lambda: _position(users) > positions[-1])
+        time.sleep(draw.random() * LONGEST_S)  # a moment at random is what is tried
         one.kill()
         one.communicate()
-        positions.append(users.one("SELECT rows FROM hitless.backfill"))
-    assert positions == sorted(positions)
+        positions.append(_position(users))
+    assert positions[-1] < ROWS, "the last one was killed after its end"
     _finish(users)
     _judge(users)
 
@@ -70,10 +75,12 @@ def test_servers_that_lose_their_power_lose_and_double_nothing(server: PostgresS
     draw = random.Random(1)
     one = worker(users)
     for _ in range(KILLS):
-        time.sleep(0.25 + draw.random() * LONGEST_S)  # as above
-        if one.poll() is not None:
-            break
+        before = _position(users)
+        wait_for(lambda before=before: _position(users) > before)
+        time.sleep(draw.random() * LONGEST_S)  # as above
+        assert one.poll() is None, "it ended before the last crash"
         server.crash()
+    users.limit(json.dumps({"is_heedful": False}))
     _, told = one.communicate(timeout=END_S)
     assert one.returncode == 0, told.decode()
     _judge(users)
