@@ -100,9 +100,9 @@ consumer: what has it sent? Each statement is prepared on a copy of the schema o
 CLEAR, REFERENCES or UNKNOWN; anything but CLEAR blocks. Changes nothing. Exits 0 when clear, 4 when blocked."""
 
 CONTRACT_DETAILS = """\
-Each stop asks the guard anew: brownout takes privileges, hide renames, drop comes after --retention and cannot be taken \
-back. --watch looks afterwards, and gives back by itself (exit 3). Exits 0 when done, 4 when the guard blocks, 130 when \
-stopped."""
+Each stop asks the guard anew: brownout takes privileges, hide renames, drop comes after --retention and cannot be \
+taken back. --watch looks afterwards, and gives back by itself (exit 3). Exits 0 when done, 4 when the guard blocks, \
+130 when stopped."""
 
 EXPORT_DETAILS = (
     "Each line is a record in the form that was hashed, so that the export proves itself; without an envelope."
