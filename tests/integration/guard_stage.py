@@ -103,6 +103,10 @@ class Shop:
             for one in statements:
                 connection.execute(one.encode())
 
+    def forget_statements(self) -> None:
+        """Begin anew: as if both versions had begun now."""
+        self.run("SELECT pg_stat_statements_reset()", "UPDATE hitless.role SET made_at = clock_timestamp()")
+
     def migrator(self) -> Migrator:
         return Migrator(database=self.database(), actor="kim")
 
@@ -140,7 +144,7 @@ def shop(directory: Path, name: str, schema: str = BARE) -> Iterator[Shop]:
             f"('{NEW}', 'shop', '42', now())",
             user=OWNER,
         )
-        made.run("SELECT pg_stat_statements_reset()", "UPDATE hitless.role SET made_at = clock_timestamp()")
+        made.forget_statements()
         yield made
     finally:
         with connect(directory) as connection:
