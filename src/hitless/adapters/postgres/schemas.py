@@ -79,6 +79,14 @@ class DatabaseSchemas:
                 raise
             return known
 
+    def connect(self, spec: ServiceSpec) -> psycopg.Connection:
+        """Open a session with a service's database.
+
+        Raises:
+            HitlessError: it cannot be opened.
+        """
+        return self._database(_wish(spec)).connect()
+
     async def fits(self, *, spec: ServiceSpec, takers: Sequence[Taker]) -> tuple[Fit, ...]:
         """Measure the limits, and hold what is taken against them."""
         return await in_thread(partial(self._fits, spec, tuple(takers)))
