@@ -28,6 +28,7 @@ Noun = Literal[
     "calibration",
     "lint",
     "lint-rules",
+    "guard",
     "migration",
     "migrations",
     "migration-plan",

@@ -687,3 +687,77 @@ class TraceView(TypedDict):
 
     files: list[str]
     statements: list[TracedStatementView]
+
+
+class GuardUseView(TypedDict):
+    """One use that is shown; `calls` and `last_seen` are None where nobody counts them."""
+
+    way: str
+    source: str
+    origin: str
+    statement: str | None
+    calls: int | None
+    last_seen: str | None
+    place: str | None
+
+
+class GuardDoubtView(TypedDict):
+    """One reason why nobody can tell."""
+
+    reason: str
+    statement: str | None
+    place: str | None
+
+
+class GuardEvidenceView(TypedDict):
+    """What one source tells: `lacks` = why it does not show absence."""
+
+    source: str
+    origin: str
+    statements: int
+    models: int
+    since: str | None
+    shows_absence: bool
+    lacks: list[str]
+
+
+class GuardVersionView(TypedDict):
+    """A version, role or consumer, judged."""
+
+    name: str
+    because: list[str]
+    verdict: Literal["clear", "references", "unknown"]
+    uses: list[GuardUseView]
+    doubts: list[GuardDoubtView]
+    evidence: list[GuardEvidenceView]
+
+
+class GuardBlockView(TypedDict):
+    """One reason against a contract; `subject` is what an override names."""
+
+    subject: str
+    sentence: str
+    evidence: list[str]
+    remedies: list[str]
+    may_be_overridden: bool
+
+
+class GuardOverriddenView(GuardBlockView):
+    """A reason that somebody has overridden."""
+
+    by: str
+    reason: str
+    expires_at: str
+
+
+class GuardView(TypedDict):
+    """What the guard says of the next stop of a contract; `counters`: writes that only older releases make."""
+
+    change: str
+    part: str
+    clear: bool
+    versions: list[GuardVersionView]
+    blocks: list[GuardBlockView]
+    overridden: list[GuardOverriddenView]
+    counters: dict[str, int | None]
+    notes: list[str]
