@@ -92,9 +92,9 @@ class PostgresServer:
         """Return the address of a database."""
         return f"postgresql://{role}@/{database}?host={self.directory}"
 
-    def connect(self, database: str = "postgres") -> psycopg.Connection:
+    def connect(self, database: str = "postgres", *, role: str = "postgres") -> psycopg.Connection:
         """Open a session in autocommit."""
-        return psycopg.connect(self.url(database), autocommit=True)
+        return psycopg.connect(self.url(database, role=role), autocommit=True)
 
     def start(self) -> None:
         """Start it, and wait until it answers.
