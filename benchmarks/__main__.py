@@ -28,6 +28,7 @@ NAMES = (
     "metrics",
     "judge",
     "lint",
+    "locks",
 )
 LONGER = ("resources", "leak")
 """A quarter of an hour and more: only by name."""

@@ -377,6 +377,7 @@ DO $$ BEGIN DELETE FROM log; END $$
 SELECT pg_advisory_xact_lock($1)
 SELECT * FROM generate_series(1, 3) AS full_name
 SELECT relname FROM pg_catalog.pg_class WHERE relname = $1
+CREATE INDEX ON users (email)
 """
 
 ALARMS = """
@@ -393,7 +394,7 @@ SELECT built_plpgsql($1)
 EXECUTE p(1)
 SELECT something FROM nowhere
 SELECT FROM WHERE
-CREATE INDEX ON users (email)
+CREATE INDEX ON users (full_name)
 SELECT id FROM t
 """
 """Nobody can tell from the text alone."""

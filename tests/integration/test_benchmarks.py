@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
         "flips",
         "judge",
         "lint",
+        "locks",
         "metrics",
         "million",
         "overhead",

@@ -24,7 +24,6 @@ from hitless.adapters.postgres.roles import (
     roles_of,
     take_limits_back,
 )
-from hitless.schema.headroom import Taker
 from hitless.schema.roles import VersionRole
 
 ROLE = VersionRole(service="shop", version="1.4", key="k1", connections=3)
@@ -226,12 +225,12 @@ def test_others_that_are_connected_now_count_and_the_services_own_do_not(
     server: Path, connection: psycopg.Connection
 ) -> None:
     make(connection)
-    before = {one.what: one for one in limits_of(connection, service="shop", role=None, takers=())}
+    before = {one.what: one for one in limits_of(connection, service="shop")}
     server_limit = before["server"]
     assert (server_limit.connections, server_limit.is_server) == (20, True)
     assert server_limit.kept_back >= 3
     with as_role(server), connect(server), connect(server, "template1"):
-        now = {one.what: one for one in limits_of(connection, service="shop", role=None, takers=())}
+        now = {one.what: one for one in limits_of(connection, service="shop")}
         assert now["server"].others - server_limit.others == 2
         assert now["database postgres"].others - before["database postgres"].others == 1
 
@@ -239,12 +238,11 @@ def test_others_that_are_connected_now_count_and_the_services_own_do_not(
 def test_sessions_of_a_shared_role_are_the_services_up_to_what_it_takes(
     server: Path, connection: psycopg.Connection
 ) -> None:
-    takers = (Taker(who="1.4", connections=1, is_of_instances=True),)
     connection.execute("CREATE ROLE shared LOGIN CONNECTION LIMIT 5")
     try:
-        usual = limits_of(connection, service="shop", role="shared", takers=takers)[0].others
+        usual = limits_of(connection, service="shop", role="shared", allowed=1, is_shared=True)[0].others
         opened = [psycopg.connect(host=str(server), user="shared", dbname="postgres") for _ in range(3)]
-        found = limits_of(connection, service="shop", role="shared", takers=takers)
+        found = limits_of(connection, service="shop", role="shared", allowed=1, is_shared=True)
         assert found[0].others - usual == 2
         assert found[2].what == "role shared"
         assert (found[2].connections, found[2].is_of_role) == (5, True)

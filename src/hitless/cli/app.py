@@ -94,6 +94,21 @@ Paths are files, folders (their *.sql in natural order) or - for stdin; all of t
 sequence is not flagged. Exits 0 when nothing is refused, 4 when something is, 2 when something cannot be read; \
 --strict refuses warnings too. A comment before a statement lets a finding pass: -- hitless: allow RULE: reason."""
 
+MIGRATE_PLAN_DETAILS = """\
+Without a schema what is not known is assumed, and said. The output is a script for psql. Exits 2 with every problem \
+and its place when a file is wrong, 4 when a change cannot be made without downtime as it is written."""
+
+GUARD_DETAILS = """\
+Asks every version that runs or that a rollback could bring back, every role that is connected and every registered \
+consumer: what has it sent? Each statement is prepared on a copy of the schema on which the contract has been \
+applied. CLEAR, \
+REFERENCES or UNKNOWN; anything but CLEAR blocks. Changes nothing. Exits 0 when clear, 4 when blocked."""
+
+CONTRACT_DETAILS = """\
+Each stop asks the guard anew: brownout takes privileges, hide renames, drop comes after --retention and cannot be \
+taken back. --watch looks afterwards, and gives back by itself (exit 3). Exits 0 when done, 4 when the \
+guard blocks, 130 when stopped."""
+
 EXPORT_DETAILS = (
     "Each line is a record in the form that was hashed, so that the export proves itself; without an envelope."
 )
@@ -184,8 +199,11 @@ ENVOY: Mapping[str, Command] = {
 MIGRATE: Mapping[str, Command] = {
     "lint": Command("migrate:lint", "Judge migrations: locks, compatibility, data.", None, LINT_DETAILS),
     "rules": Command("migrate:rules", "List the rules of the lint, or explain one."),
+    "plan": Command("migrate_plan:plan", "Print what a change would do, as SQL.", None, MIGRATE_PLAN_DETAILS),
     "expand": Command("migrate_expand:expand", "Add what the next release needs.", None, EXPAND_DETAILS),
     "switch": Command("migrate_expand:switch", "Make the new columns those that count.", None, SWITCH_DETAILS),
+    "guard": Command("migrate_guard:guard", "Tell who still needs what a contract removes.", None, GUARD_DETAILS),
+    "contract": Command("migrate_contract:contract", "Take away what nobody needs.", None, CONTRACT_DETAILS),
     "undo": Command("migrate_undo:undo", "Take a change back.", None, UNDO_DETAILS),
     "status": Command(
         "migrate_status:status", "Show where changes stand, and what was left over.", None, STATUS_DETAILS

@@ -34,7 +34,9 @@ def _named(change: ChangeSpec, number: int, directory: Path) -> ChangeSpec | Pro
     try:
         read: Change = importlib.import_module(READER).read_change(directory / change.file)
     except UserError as error:
-        return Problem(message=f"{error.place}: {error.message}", hint=next(iter(error.hints), None), at=at)
+        is_inside = error.place is not None and error.place.line is not None
+        message = f"{error.place}: {error.message}" if is_inside else error.message
+        return Problem(message=message, hint=next(iter(error.hints), None), at=at)
     return replace(change, name=read.name)
 
 

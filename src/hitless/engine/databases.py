@@ -238,7 +238,7 @@ class RoleKeeper:
 
     def forget(self) -> None:
         """Look again who is needed: a role was made for somebody else meanwhile."""
-        self._kept = None
+        self._kept = self._tried_at = None
 
     async def tidy(self, state: ServiceState) -> None:
         """Drop what nobody needs; what fails is told, and tried again later."""
@@ -248,7 +248,8 @@ class RoleKeeper:
         assert self.outside.schemas is not None
         try:
             self.notes = await self.outside.schemas.keep_roles(spec=spec, versions=needed)
-            self._kept = None if self.notes else (spec.database, needed)
+            if not self.notes:
+                self._kept, self._tried_at = (spec.database, needed), None
         except HitlessError as error:
             self.notes = (f"login roles of versions that are gone stay for now: {error.in_words}",)
 

@@ -28,8 +28,10 @@ Noun = Literal[
     "calibration",
     "lint",
     "lint-rules",
+    "guard",
     "migration",
     "migrations",
+    "migration-plan",
     "trace",
     "demo",
 ]

@@ -544,6 +544,69 @@ class MigrationPartView(TypedDict):
     steps: list[MigrationStepView]
 
 
+class MigrationCheckView(TypedDict):
+    """Something of the data that must hold: `counted` must give 0, `query` returns rows that speak against it."""
+
+    query: str
+    counted: str
+    trouble: str
+    remedy: str
+    may_be_allowed: bool
+
+
+class MigrationLockView(TypedDict):
+    """A lock that a step takes, and what is done to the relation meanwhile: none, scan or rewrite."""
+
+    relation: str
+    mode: str
+    work: str
+
+
+class PlannedStepView(TypedDict):
+    """A step that a change would take."""
+
+    id: str
+    part: str
+    kind: str
+    title: str
+    do: list[str]
+    undo: list[str]
+    checks: list[MigrationCheckView]
+    caveats: list[str]
+    locks: list[MigrationLockView]
+
+
+class RemovalView(TypedDict):
+    """What a contract takes away; no columns = the whole table."""
+
+    table: str
+    columns: list[str]
+
+
+class WatchView(TypedDict):
+    """A counter that moves while an older release writes."""
+
+    counter: str
+    sentence: str
+
+
+class MigrationPlanView(TypedDict):
+    """A change, as it would be carried out."""
+
+    change: str
+    steps: list[PlannedStepView]
+    removals: list[RemovalView]
+    watches: list[WatchView]
+    notes: list[str]
+
+
+class MigrationPlansView(TypedDict):
+    """Changes, as they would be carried out on a PostgreSQL of this major version."""
+
+    postgres: int
+    plans: list[MigrationPlanView]
+
+
 class FillView(TypedDict):
     """How far a backfill is: rows looked at, rows written; `rows_per_s` since it began, None = not known yet."""
 
@@ -624,3 +687,77 @@ class TraceView(TypedDict):
 
     files: list[str]
     statements: list[TracedStatementView]
+
+
+class GuardUseView(TypedDict):
+    """One use that is shown; `calls` and `last_seen` are None where nobody counts them."""
+
+    way: str
+    source: str
+    origin: str
+    statement: str | None
+    calls: int | None
+    last_seen: str | None
+    place: str | None
+
+
+class GuardDoubtView(TypedDict):
+    """One reason why nobody can tell."""
+
+    reason: str
+    statement: str | None
+    place: str | None
+
+
+class GuardEvidenceView(TypedDict):
+    """What one source tells: `lacks` = why it does not show absence."""
+
+    source: str
+    origin: str
+    statements: int
+    models: int
+    since: str | None
+    shows_absence: bool
+    lacks: list[str]
+
+
+class GuardVersionView(TypedDict):
+    """A version, role or consumer, judged."""
+
+    name: str
+    because: list[str]
+    verdict: Literal["clear", "references", "unknown"]
+    uses: list[GuardUseView]
+    doubts: list[GuardDoubtView]
+    evidence: list[GuardEvidenceView]
+
+
+class GuardBlockView(TypedDict):
+    """One reason against a contract; `subject` is what an override names."""
+
+    subject: str
+    sentence: str
+    evidence: list[str]
+    remedies: list[str]
+    may_be_overridden: bool
+
+
+class GuardOverriddenView(GuardBlockView):
+    """A reason that somebody has overridden."""
+
+    by: str
+    reason: str
+    expires_at: str
+
+
+class GuardView(TypedDict):
+    """What the guard says of the next stop of a contract; `counters`: writes that only older releases make."""
+
+    change: str
+    part: str
+    clear: bool
+    versions: list[GuardVersionView]
+    blocks: list[GuardBlockView]
+    overridden: list[GuardOverriddenView]
+    counters: dict[str, int | None]
+    notes: list[str]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import psycopg
 
 from hitless.adapters.postgres.database import APPLICATION
@@ -29,20 +27,20 @@ _ROLE_LIMIT = "SELECT rolconnlimit FROM pg_roles WHERE rolname = %s"
 
 
 def limits_of(
-    connection: psycopg.Connection, *, service: str, role: str | None, takers: Iterable[Taker]
+    connection: psycopg.Connection, *, service: str, role: str | None = None, allowed: int = 0, is_shared: bool = False
 ) -> tuple[Limit, ...]:
     """Measure every limit of a database.
 
     Args:
         connection: to it.
         service: whose versions' roles are its own.
-        role: that all versions connect as; None = each has a role of its own.
-        takers: what the service will take; so many of the sessions of `role` are its own.
+        role: whose sessions are the service's own too, up to `allowed`; more of them are others.
+        allowed: what is counted elsewhere as taken by who connects as `role`.
+        is_shared: all versions connect as `role`, so its limit is theirs.
     """
     most, kept_back, database, of_database = _one(connection, _LIMITS)
     own = {one for one, known in roles_of(connection).items() if known.service == service}
     sessions = connection.execute(_SESSIONS, (APPLICATION,)).fetchall()
-    allowed = sum(one.connections for one in takers)
 
     def others(*, here: bool) -> int:
         counts = [(name, count) for name, is_here, count in sessions if is_here or not here]
@@ -54,7 +52,7 @@ def limits_of(
         Limit(what="server", connections=most, kept_back=kept_back, others=others(here=False), is_server=True),
         Limit(what=f"database {database}", connections=of_database, others=others(here=True)),
     ]
-    if role is not None and (row := connection.execute(_ROLE_LIMIT, (role,)).fetchone()) is not None:
+    if is_shared and (row := connection.execute(_ROLE_LIMIT, (role,)).fetchone()) is not None:
         limits.append(Limit(what=f"role {role}", connections=row[0], is_of_role=True))
     return tuple(limits)
 
@@ -68,5 +66,4 @@ def _one(connection: psycopg.Connection, query: str) -> tuple[int, int, str, int
 def room_for_migration(connection: psycopg.Connection, *, workers: int = WORKERS) -> Fit:
     """Hold the workers of a migration against the server's connections: it must not take the last ones."""
     takers = (Taker(who="the migration", connections=workers),)
-    limits = limits_of(connection, service="", role=None, takers=takers)
-    return fit(takers, limits, reserve=Reserve())[0]
+    return fit(takers, limits_of(connection, service=""), reserve=Reserve())[0]

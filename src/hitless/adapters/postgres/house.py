@@ -54,5 +54,10 @@ TABLES = (
         actor text NOT NULL,
         type text NOT NULL,
         data jsonb NOT NULL DEFAULT '{}')""",
+    """CREATE TABLE IF NOT EXISTS hitless.role (
+        role text PRIMARY KEY,
+        service text NOT NULL,
+        version text NOT NULL,
+        made_at timestamptz NOT NULL DEFAULT clock_timestamp())""",
 )
 """Idempotent; what a later version needs is added at the end."""

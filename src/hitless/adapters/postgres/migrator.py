@@ -189,12 +189,17 @@ class Migrator:
         state = self.state(hold.change)
         if not is_at_least(state.standing, before(part)):
             raise NotItsTurn(hold.change, part, state.standing)
+        if part is Part.EXPAND and not state.touched:
+            for note in state.plan.notes:
+                hold.tell(Told(kind="note", sentence=note))
         evidence = guard().permit(state.plan, part, hold) if part in GUARDED else {}
         patiently(hold, lambda one: _begin_part(one, part, evidence))
         for number, step in enumerate(state.plan.of(part), start=1):
             if step.id not in state.done:
                 of = f"{part.value} {number}/{len(state.plan.of(part))}"
                 hold.tell(Told(kind="step_began", sentence=f"{of}: {step.title}", data=_step_data(step)))
+                for caveat in step.caveats:
+                    hold.tell(Told(kind="caveat", sentence=f"  {caveat}", data=_step_data(step)))
                 _do(step, hold)
                 hold.tell(Told(kind="step_done", sentence=f"{of}: done", data=_step_data(step)))
         patiently(hold, lambda one: _end_part(one, part))

@@ -18,6 +18,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TypeVar
 
+import psycopg
+
 from hitless.adapters.postgres.addresses import resolve, url_for
 from hitless.adapters.postgres.connections import limits_of
 from hitless.adapters.postgres.database import Database
@@ -27,7 +29,7 @@ from hitless.adapters.postgres.release import carry_out, states_of
 from hitless.adapters.postgres.roles import copy_to_table, drop_roles, make_role, raise_limits, take_limits_back
 from hitless.rollout.spec import ChangeSpec, ConnectionsSpec, DatabaseSpec, RunSpec, ServiceSpec, Version
 from hitless.schema.change.standing import Standing
-from hitless.schema.headroom import Fit, Reserve, Taker, fit
+from hitless.schema.headroom import Fit, Limit, Reserve, Taker, fit
 from hitless.schema.release import NeededChange
 from hitless.schema.roles import VersionRole, role_name
 
@@ -75,8 +77,7 @@ class DatabaseSchemas:
         database = self._database(wish)
         with database.connect() as connection, in_words(database):
             take_limits_back(connection, spec.name)
-            role = None if wish.roles is not None else wish.connections.role or connection.info.user
-            limits = limits_of(connection, service=spec.name, role=role, takers=takers)
+            limits = _limits(connection, spec.name, wish, wish.connections, takers)
         return fit(takers, limits, reserve=_reserve(wish.connections))
 
     async def make_role(self, *, spec: ServiceSpec, version: Version, connections: int | None) -> str:
@@ -158,6 +159,17 @@ class DatabaseSchemas:
 def _wish(spec: ServiceSpec) -> DatabaseSpec:
     assert spec.database is not None, "asked for the database of a service that names none"
     return spec.database
+
+
+def _limits(
+    connection: psycopg.Connection, service: str, wish: DatabaseSpec, pool: ConnectionsSpec, takers: tuple[Taker, ...]
+) -> tuple[Limit, ...]:
+    if wish.roles is not None:
+        jobs = sum(one.connections for one in takers if not one.is_of_instances)
+        return limits_of(connection, service=service, role=pool.role, allowed=jobs)
+    allowed = sum(one.connections for one in takers)
+    role = pool.role or connection.info.user
+    return limits_of(connection, service=service, role=role, allowed=allowed, is_shared=True)
 
 
 def _reserve(pool: ConnectionsSpec) -> Reserve:

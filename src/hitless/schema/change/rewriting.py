@@ -7,9 +7,9 @@ from typing import Any
 
 from hitless.schema.actions.values import Expression
 from hitless.schema.change.expressions import RowExpression, read_trusted
-from hitless.schema.names import Name, literal
-from hitless.schema.parser import Message, parse_statement, pg, statement_text
-from hitless.schema.translation.names import whole, words
+from hitless.schema.names import Name, literal, quoted
+from hitless.schema.parser import Message, expression_text, parse_statement, pg, statement_text
+from hitless.schema.translation.names import relation, whole, words
 
 
 def index_like(definition: str, name: str, names: Mapping[str, str], *, table: Name, whole_only: bool = False) -> str:
@@ -25,11 +25,11 @@ def index_like(definition: str, name: str, names: Mapping[str, str], *, table: N
 
 def statistics_like(definition: str, name: Name, names: Mapping[str, str]) -> str:
     """Write CREATE STATISTICS for statistics like others."""
-    node = _renamed(definition, names)
-    del node.create_stats_stmt.defnames[:]
-    parts = (name.schema, name.name) if name.schema else (name.name,)
-    node.create_stats_stmt.defnames.extend(_string(one) for one in parts if one)
-    return statement_text(node)
+    node = _renamed(definition, names).create_stats_stmt
+    kinds = f" ({', '.join(words(node.stat_types))})" if node.stat_types else ""
+    elements = (one.stats_elem for one in node.exprs)
+    what = ", ".join(quoted(one.name) if one.name else f"({expression_text(one.expr)})" for one in elements)
+    return f"CREATE STATISTICS {name}{kinds} ON {what} FROM {relation(node.relations[0].range_var)}"
 
 
 def option_like(definition: str, names: Mapping[str, str]) -> str:

@@ -52,7 +52,14 @@ class Unjudged:
     reason: str
 
 
-Kind = Query | Touch | Code | Harmless | Unjudged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A statement that changes the schema: what it has made is found in the catalogue; its words are looked at."""
+
+    text: str
+
+
+Kind = Query | Touch | Code | Definition | Harmless | Unjudged
 
 _ASKED = {"select_stmt", "insert_stmt", "update_stmt", "delete_stmt", "merge_stmt"}
 _HARMLESS = {
@@ -66,6 +73,21 @@ _HOLDS = {  # statement -> the field in which its query stands
     "prepare_stmt": "query",
     "create_table_as_stmt": "query",
 }
+_DEFINES = (
+    "create_",
+    "alter_",
+    "drop_",
+    "index_",
+    "rename_",
+    "comment_",
+    "grant_",
+    "define_",
+    "view_",
+    "rule_",
+    "reindex_",
+)
+"""How kinds begin that change the schema, or who may do what."""
+
 _FIRST_WORD = re.compile(r"\s*([a-z]+)", re.IGNORECASE)
 _SAID = frozenset("set reset show begin start commit end rollback abort savepoint release discard deallocate".split())
 """Whatever follows these words is no query; pg_stat_statements 1.12 puts `$1` behind them."""
@@ -99,7 +121,7 @@ def _read(text: str, *, nested: bool) -> tuple[str, list[pg.Node]] | Unjudged:
     return Unjudged(reason=f"it cannot be read: {reason}")
 
 
-def _kind(node: pg.Node) -> Kind:  # noqa: PLR0911 - one return a kind
+def _kind(node: pg.Node) -> Kind:  # noqa: C901, PLR0911 - one return a kind
     which = node.WhichOneof("node")
     inner = getattr(node, which)
     if which in _HARMLESS:
@@ -123,6 +145,8 @@ def _kind(node: pg.Node) -> Kind:  # noqa: PLR0911 - one return a kind
             return Code(body="", calls=(call.funcname[-1].string.sval,)) if not _asks(call) else _doubt(which)
         case "execute_stmt":
             return Unjudged(reason="it runs what was prepared before under a name")
+        case _ if which.startswith(_DEFINES):
+            return Definition(text=str(inner))
         case _:
             return _doubt(which or "")
 

@@ -29,7 +29,7 @@ from hitless.adapters.postgres.backfill.ranges import Range, greatest_key, next_
 from hitless.adapters.postgres.backfill.reporter import Reporter
 from hitless.adapters.postgres.backfill.session import Session
 from hitless.adapters.postgres.hold import Hold, Told
-from hitless.schema.backfill.throttle import Batch
+from hitless.schema.backfill.throttle import Batch, Limits
 
 LOOKS_WHILE_PAUSED_S = 0.5
 
@@ -85,7 +85,7 @@ class Walk:
     @property
     def rested_s(self) -> Mapping[str, float]:
         """How long was rested, by reason."""
-        return {reason: round(seconds, 1) for reason, seconds in self._governor.rested_s.items()}
+        return {reason: round(seconds, 3) for reason, seconds in self._governor.rested_s.items()}
 
     @property
     def known(self) -> Mapping[str, Any]:
@@ -130,7 +130,7 @@ class Walk:
     def _take_up(self, row: Checkpoint) -> None:
         self._at = row.position
         self._word = Word(is_paused=row.is_paused, limits=row.limits, evidence=row.evidence, wal_mb=0.0)
-        self._pace_by(row.limits.batch_s)
+        self._pace_by(row.limits)
 
     def _walk_through(self, part: Part) -> None:
         if self._at is None or self._at.part != part.label:
@@ -189,13 +189,14 @@ class Walk:
         now_s, wal_mb = time.monotonic(), batch.word.wal_mb
         since_s, earlier_mb = self._wal or (now_s, wal_mb)
         self._wal, self._word = (now_s, wal_mb), batch.word
-        self._pace_by(batch.word.limits.batch_s)
+        self._pace_by(batch.word.limits)
         self._reporter.tell(batch.gain, self._governor.sight, self._governor.present)
         cost = Batch(seconds=seconds, wal_mb=wal_mb - earlier_mb, since_s=now_s - since_s)
         self._governor.rest_after(cost, batch.word.limits)
 
-    def _pace_by(self, batch_s: float) -> None:
-        self.attempts.pace = self.attempts.pace.within(batch_s * self._work.budget_times)
+    def _pace_by(self, limits: Limits) -> None:
+        budget_s = limits.batch_s * self._work.budget_times
+        self.attempts.pace = self.attempts.pace.within(budget_s=budget_s, most_rows=limits.most_rows)
 
     def _wait_until_allowed(self) -> None:
         self.stop_if_asked()

@@ -27,6 +27,11 @@ SELECT COALESCE((SELECT substr(setting, 13) FROM pg_db_role_setting, unnest(setc
 """What sessions have whose role sets none: the database's, or PostgreSQL's own."""
 
 
+_OURS = r"""
+SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE tgname LIKE 'zzz\_hitless\_%' AND NOT tgisinternal
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inquiry:
     """What a copy of the schema told.
@@ -73,6 +78,7 @@ def inquire(
         path = row[0] if row is not None else ""
     with copied(database, server=server) as copy, copy.connect() as connection:
         connection.execute("SET check_function_bodies = off")
+        _drop_ours(connection)
         troubles = [trouble for one in undone if (trouble := _run(connection, one)) is not None]
         found = [find(connection, one) for one in removals]
         doomed = [one for one in found if one is not None]
@@ -96,6 +102,12 @@ def inquire(
             notes=tuple(note for _, notes in told for note in notes),
             troubles=tuple(troubles),
         )
+
+
+def _drop_ours(connection: psycopg.Connection) -> None:
+    """Drop the triggers by which hitless writes both sides: they go before what they need."""
+    for table, trigger in connection.execute(_OURS).fetchall():
+        connection.execute(f"DROP TRIGGER {quoted(trigger)} ON {table}".encode())
 
 
 def _apply(connection: psycopg.Connection, doomed: Doomed) -> list[str]:

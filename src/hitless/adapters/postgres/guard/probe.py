@@ -18,10 +18,10 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 from hitless.adapters.postgres.guard.doomed import Doomed, needs_of, resolves_here
-from hitless.schema.guard.bodies import Sight, Words, sight
+from hitless.schema.guard.bodies import Sight, Words, mentions, sight
 from hitless.schema.guard.evidence import Statement
 from hitless.schema.guard.forms import readable
-from hitless.schema.guard.kinds import Code, Harmless, Kind, Query, Touch, Unjudged, kinds_of
+from hitless.schema.guard.kinds import Code, Definition, Harmless, Kind, Query, Touch, Unjudged, kinds_of
 from hitless.schema.guard.probing import Parts, Shape, together
 from hitless.schema.guard.verdict import CLEAR, Answer, Verdict
 
@@ -123,6 +123,8 @@ class Prober:
                 return self._touch(kind)
             case Code():
                 return self._code(kind)
+            case Definition():
+                return self._definition(kind)
             case Harmless():
                 return CLEAR
             case Unjudged():
@@ -281,6 +283,13 @@ class Prober:
                 return Answer(verdict=Verdict.REFERENCES, ways=(f"its text names {one.shown}",))
             if seen is not Sight.NOTHING:
                 return Answer(verdict=Verdict.UNKNOWN, doubt="a block of code, which nobody can look into")
+        return CLEAR
+
+    def _definition(self, kind: Definition) -> Answer:
+        for one in self.doomed:
+            columns = frozenset(one.removal.columns)
+            if mentions(frozenset(one.names), kind.text) and (not columns or mentions(columns, kind.text)):
+                return Answer(verdict=Verdict.UNKNOWN, doubt=f"it changes the schema, and names {one.shown}")
         return CLEAR
 
     def _take_path(self, path: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from hitless.schema.change.pairs import Pair
-from hitless.schema.change.planning.ground import Ground, Pieces, done, undone
+from hitless.schema.change.planning.ground import Ground, Pieces, contracting, done, undone
 from hitless.schema.change.standing import Part
 from hitless.schema.change.steps import Compare, Ddl, Fill, Plan, Revoke, Step, Watch
 from hitless.schema.change.triggers import Sync
@@ -150,7 +150,10 @@ def _hide(pieces: Pieces, before: Sync, after: Sync) -> Iterator[Step]:
 
 
 def _drop(pieces: Pieces, sync: Sync) -> Iterator[Step]:
-    statements = (*sync.dropped(), *pieces.drops, *sync.counter_dropped())
+    mark = contracting(sync.change)
+    *triggers, function = sync.dropped() or ("",)
+    ended = (*triggers, f"{mark}\n{function}") if function else ()
+    statements = (*ended, *pieces.drops, *(f"{mark}\n{one}" for one in sync.counter_dropped()))
     if statements:
         yield Ddl(id="", part=Part.DROP, title="Drop it for good", do=statements)
 

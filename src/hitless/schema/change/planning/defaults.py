@@ -14,7 +14,7 @@ from hitless.schema.actions.values import Column
 from hitless.schema.change.dependents import Definition, Kind
 from hitless.schema.change.expressions import read_trusted
 from hitless.schema.change.pairs import Pair
-from hitless.schema.change.planning.ground import FORMER, Ground, Pieces, Turn
+from hitless.schema.change.planning.ground import FORMER, Ground, Pieces, Turn, allowing
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.names import Name, derived, literal, quoted
 
@@ -59,6 +59,7 @@ def _handed_over(ground: Ground, pair: Pair, column: Column, shadow: str) -> Ite
         value = pair.forward[shadow].over({name: read_trusted(text)}).text
         alter = f"ALTER TABLE {ground.table} ALTER COLUMN"
         yield Turn(
+            f"{allowing('default-dropped', 'the column that takes its name has it now')}\n"
             f"{alter} {quoted(former)} DROP DEFAULT, ALTER COLUMN {quoted(name)} SET DEFAULT {value}",
             f"{alter} {quoted(name)} DROP DEFAULT, ALTER COLUMN {quoted(former)} SET DEFAULT {text}",
         )
@@ -128,6 +129,7 @@ def _parts(ground: Ground, name: str, found: Definition | None) -> tuple[str, st
 def _identity_moved(ground: Ground, source: str, target: str, *, sequence: str, generated: str) -> str:
     alter = f"ALTER TABLE {ground.table} ALTER COLUMN"
     return (
+        f"{allowing('identity-changed', 'the column that takes its name has it now')}\n"
         "DO $$ DECLARE last bigint; used boolean; BEGIN\n"
         f"    SELECT last_value, is_called INTO last, used FROM {sequence};\n"
         f"    {alter} {quoted(source)} DROP IDENTITY;\n"

@@ -101,6 +101,16 @@ def normal_type(text: str) -> str:
     return type_text(read_type(text))
 
 
+def allowing(rule: str, reason: str) -> str:
+    """Write the comment that lets a statement pass the lint."""
+    return f"-- hitless: allow {rule}: {reason}"
+
+
+def contracting(change: str) -> str:
+    """Write the comment that marks a statement as part of a contract, which the guard holds."""
+    return f"-- hitless: contract {change}"
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A statement, and the one that takes it back; either may be missing where nothing needs to be done."""

@@ -19,7 +19,7 @@ from hitless.schema.change.planning.carrying import carried
 from hitless.schema.change.planning.casts import Cast, cast_of
 from hitless.schema.change.planning.columns import adding
 from hitless.schema.change.planning.defaults import sequence_widened
-from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, Turn, joined, type_text
+from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, Turn, allowing, joined, type_text
 from hitless.schema.change.planning.obstacles import Fate, hold_free
 from hitless.schema.change.planning.types import narrowed, retyping, swapping
 from hitless.schema.change.refusals import CannotPlan
@@ -160,6 +160,7 @@ def _exchange(ground: Ground, key: Constraint, column: str) -> Pieces:
         ),
         unswapped=(
             Turn(
+                f"{allowing('constraint-dropped', 'made anew from another index in the same transaction')}\n"
                 f"{alter} DROP CONSTRAINT {quoted(name)}",
                 f"{alter} ADD CONSTRAINT {quoted(name)} PRIMARY KEY USING INDEX {quoted(spare)}{key.tail}",
             ),

@@ -132,6 +132,8 @@ def _in_definitions(ground: Ground, column: str, fate: Fate) -> Iterator[tuple[s
         return
     kinds = [one for one in _REMEDIES if fate.is_swapped or one is not Kind.MATERIALIZED_VIEW]
     for one in ground.dependents.naming(ground.table, column, *kinds):
+        if one.name.name.startswith(PREFIX):
+            yield "another change, which is not at its end,", "hitless migrate status   # contract or undo it first"
         yield f"the {one.kind} {quoted(one.name.name)}", _REMEDIES[one.kind]
 
 

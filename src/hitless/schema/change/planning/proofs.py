@@ -95,9 +95,10 @@ def _built_in_parts(
         part=Part.SWITCH,
         title=f"{title}: the whole, which holds nothing yet",
         do=(index_like(definition, name, {}, table=ground.table, whole_only=True),),
-        undo=(f"DROP INDEX {whole}",),
+        undo=(f"DROP INDEX IF EXISTS {whole}",),
         checks=checks,
     )
+    attached: list[str] = []
     for one in ground.catalog.partitions_of(ground.table):
         if one.is_partitioned:
             raise CannotPlan(
@@ -105,12 +106,15 @@ def _built_in_parts(
                 f"build {quoted(name)} by hand, from the innermost parts outwards",
             )
         own = derived(one.name.name, name)
+        attached.append(f"ALTER INDEX {whole} ATTACH PARTITION {one.name.sibling(own)}")
         yield _build(one.name, own, definition, f"{title}: of {one.name.shown}")
+    if attached:
         yield Ddl(
             id="",
             part=Part.SWITCH,
-            title=f"Attach it to {quoted(name)}",
-            do=(f"ALTER INDEX {whole} ATTACH PARTITION {one.name.sibling(own)}",),
+            title=f"Attach the indexes of all parts to {quoted(name)}, which is valid then",
+            do=tuple(attached),
+            undo=(f"DROP INDEX {whole}",),  # with those of the parts: what is attached is not dropped by itself
         )
 
 

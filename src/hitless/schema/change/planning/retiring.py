@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hitless.schema.change.expressions import read_expression
 from hitless.schema.change.intent import DropColumns, DropTable
 from hitless.schema.change.planning.columns import gone, renaming
-from hitless.schema.change.planning.ground import GONE, Ground, Pieces, Turn, joined
+from hitless.schema.change.planning.ground import GONE, Ground, Pieces, Turn, allowing, contracting, joined
 from hitless.schema.change.planning.obstacles import Fate, hold_free, views_that_stay
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.standing import Part
@@ -19,9 +19,9 @@ def retired(ground: Ground, columns: tuple[str, ...]) -> Pieces:
     """Plan the end of columns that releases know by name."""
     return Pieces(
         revoked=columns,
-        hides=tuple(renaming(ground.table, one, gone(one)) for one in columns),
+        hides=tuple(renaming(ground.table, one, gone(one), mark=contracting(ground.change.name)) for one in columns),
         hidden=tuple((one, gone(one)) for one in columns),
-        drops=tuple(dropping(ground, gone(one)) for one in columns),
+        drops=tuple(dropping(ground, gone(one), model=one) for one in columns),
         removals=(
             Removal(table=ground.table, columns=columns, statements=tuple(dropping(ground, one) for one in columns)),
         ),
@@ -31,12 +31,15 @@ def retired(ground: Ground, columns: tuple[str, ...]) -> Pieces:
 
 def contract(ground: Ground, statement: str) -> str:
     """Mark a statement as a contract: the lint lets it pass, the guard holds it."""
-    return f"-- hitless: contract {ground.change.name}\n{statement}"
+    return f"{contracting(ground.change.name)}\n{statement}"
 
 
-def dropping(ground: Ground, column: str) -> str:
-    """Drop a column."""
-    return contract(ground, f"ALTER TABLE {ground.table} DROP COLUMN {quoted(column)}")
+def dropping(ground: Ground, column: str, *, model: str | None = None, is_swapped: bool = False) -> str:
+    """Drop a column; `model` is what it was called when the plan was made."""
+    found = ground.known.columns.get(model) if ground.known and model else None
+    is_required = found is not None and found.is_not_null and (is_swapped or not found.fills_itself)
+    filled = f"{allowing('required-column-dropped', 'a trigger fills it until now')}\n" if is_required else ""
+    return contract(ground, f"{filled}ALTER TABLE {ground.table} DROP COLUMN {quoted(column)}")
 
 
 def plan_drop(intent: DropColumns, ground: Ground) -> Pieces:
@@ -111,7 +114,7 @@ def plan_drop_table(intent: DropTable, ground: Ground) -> Pieces:
     hidden = derived(GONE, ground.table.name)
     former = ground.table.sibling(hidden)
     rename = Turn(
-        f"ALTER TABLE {ground.table} RENAME TO {quoted(hidden)}",
+        f"{contracting(ground.change.name)}\nALTER TABLE {ground.table} RENAME TO {quoted(hidden)}",
         f"ALTER TABLE {former} RENAME TO {quoted(ground.table.name)}",
     )
     removal = Removal(table=ground.table, columns=(), statements=(contract(ground, f"DROP TABLE {ground.table}"),))

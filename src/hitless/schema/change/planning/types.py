@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hitless.schema.actions.tables import AlterColumnType
-from hitless.schema.actions.values import SqlType
+from hitless.schema.actions.values import ConstraintKind, SqlType
 from hitless.schema.change.expressions import RowExpression, column_of, read_expression, read_type
 from hitless.schema.change.intent import Retype
 from hitless.schema.change.pairs import Pair, is_exact, is_exact_column
@@ -13,7 +13,7 @@ from hitless.schema.change.planning.carrying import carried
 from hitless.schema.change.planning.casts import Cast, cast_of
 from hitless.schema.change.planning.checks import lossless
 from hitless.schema.change.planning.columns import adding, renaming
-from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, joined, type_text
+from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, allowing, joined, type_text
 from hitless.schema.change.planning.obstacles import Fate, hold_free
 from hitless.schema.change.planning.retiring import dropping, retired
 from hitless.schema.change.refusals import CannotPlan
@@ -21,6 +21,7 @@ from hitless.schema.change.standing import Part
 from hitless.schema.change.steps import Ddl
 from hitless.schema.effects.columns import type_work
 from hitless.schema.effects.effect import Work
+from hitless.schema.effects.ground import NOT_NULL_NOT_VALID
 from hitless.schema.effects.ground import Ground as EffectGround
 from hitless.schema.names import derived, literal, quoted
 
@@ -172,12 +173,43 @@ def narrowed(column: str, old_type: SqlType) -> tuple[str, ...]:
     )
 
 
+SWAPPED = allowing("column-renamed", "the two exchange their names in one transaction")
+
+
 def swapping(column: str, ground: Ground) -> Pieces:
     """Plan the exchange of a column and its shadow, and the end of the former."""
     shadow, former = derived(SHADOW, column), derived(FORMER, column)
     ground.free(former)
     return Pieces(
-        swap=(renaming(ground.table, column, former), renaming(ground.table, shadow, column)),
+        drops=(dropping(ground, former, model=column, is_swapped=True), *_named_as_before(ground, column)),
+        swap=(
+            renaming(ground.table, column, former, mark=SWAPPED),
+            renaming(ground.table, shadow, column, mark=SWAPPED),
+        ),
         swapped=((column, former), (shadow, column)),
-        drops=(dropping(ground, former),),
+    )
+
+
+def _named_as_before(ground: Ground, column: str) -> tuple[str, ...]:
+    """Give NOT NULL of the successor the former one's name: since PostgreSQL 18 it is a constraint that has one."""
+    found = ground.known.columns.get(column) if ground.known else None
+    if found is None or not found.is_not_null or ground.postgres < NOT_NULL_NOT_VALID:
+        return ()
+    assert ground.known is not None
+    named = (
+        name
+        for name, one in ground.known.constraints.items()
+        if one.kind is ConstraintKind.NOT_NULL and one.columns == (column,)
+    )
+    wanted = next(named, derived(ground.table.name, column, "not_null"))
+    statement = f"ALTER TABLE {ground.table} RENAME CONSTRAINT %I TO {quoted(wanted)}"
+    return (
+        (
+            "DO $$ BEGIN EXECUTE (\n"
+            f"    SELECT format({literal(statement)}, conname)\n"
+            "    FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid\n"
+            f"    WHERE conrelid = {literal(str(ground.table))}::regclass AND contype = 'n'"
+            f" AND conkey = ARRAY[attnum] AND attname = {literal(column)}\n"
+            "); END $$"
+        ),
     )
