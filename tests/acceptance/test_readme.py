@@ -114,7 +114,7 @@ def end_what_is_left(folder: Path) -> None:
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize("name", ["README.md", "docs/tutorial/canary.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial/canary.md", "docs/tutorial/schema-change.md"])
 def test_everything_happens_as_written(name: str, tmp_path: Path) -> None:
     document = with_free_ports((ROOT / name).read_text("utf-8"))
     folder = tmp_path / "project"
