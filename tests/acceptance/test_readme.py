@@ -33,6 +33,7 @@ UP = """\
 : >up.txt; hitless up >>up.txt 2>&1 & up=$!
 until grep --quiet '^Ctrl-C' up.txt || ! kill -0 $up; do sleep 0.1; done; cat up.txt
 """
+TUTORIAL_S = 280
 MATCH = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -96,7 +97,7 @@ def play(script: str, folder: Path) -> list[tuple[str, int]]:
             stdout=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=120,
+            timeout=TUTORIAL_S,
         )
     finally:
         subprocess.run(["hitless", "down", "--yes"], cwd=folder, env=environment, capture_output=True, check=False)
