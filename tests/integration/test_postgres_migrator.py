@@ -12,6 +12,7 @@ import pytest
 from migrator_stage import CHANGE, PLAN, SPEC, STEPS, Stage, Writer, stage, transaction
 from postgres_support import programs, running
 
+from hitless.adapters.postgres import database
 from hitless.adapters.postgres.checks import DataSpeakAgainst
 from hitless.adapters.postgres.faults import NotPermitted, ReadOnly, StatementFailed
 from hitless.adapters.postgres.hold import Stopped
@@ -359,3 +360,22 @@ def test_a_change_that_has_done_something_is_not_forgotten(shop: Stage) -> None:
     migrator.undo(CHANGE, Standing.PLANNED)
     begun(shop).forget(CHANGE)
     assert migrator.states() == ()
+
+
+def test_behind_a_pooler_nothing_is_set_in_its_sessions_and_the_fence_alone_holds(
+    shop: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "is_pooled", lambda _: True)
+    before = shop.dump()
+    migrator = begun(shop)
+    with transaction(shop, "SELECT count(*) FROM users", for_s=1.0):
+        assert migrator.carry_out(CHANGE, Verb.EXPAND).standing is Standing.EXPANDED
+    assert "pooled" in shop.kinds()
+    with migrator.database.connect() as connection:
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
+    with taken(migrator._hold(CHANGE)) as first, taken(migrator._hold(CHANGE)) as second:
+        assert second.fence == first.fence + 1
+        with pytest.raises(Fenced):
+            migrator._carry_part(first, Part.BACKFILL)
+    migrator.undo(CHANGE)
+    assert shop.dump() == before
