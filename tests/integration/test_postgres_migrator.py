@@ -145,6 +145,29 @@ def test_no_writer_waits_for_long_behind_a_statement_that_waits(shop: Stage) -> 
     assert shop.kinds().count("waits_for_lock") <= 1  # once it was seen to be old, no lock was asked for
 
 
+def test_usual_traffic_of_short_transactions_starves_nobody(shop: Stage) -> None:
+    """At every look somebody is there who is older than the wait; it is somebody else each time."""
+    over = threading.Event()
+
+    def read() -> None:
+        with shop.connect() as connection:
+            while not over.is_set():
+                with connection.transaction():
+                    connection.execute("SELECT count(*) FROM users")
+                    over.wait(0.25)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for one in readers:
+        one.start()
+    try:
+        state = begun(shop, part_of(STEPS[0]), deadline_s=120.0).carry_out(CHANGE, Verb.EXPAND)
+    finally:
+        over.set()
+        for one in readers:
+            one.join()
+    assert state.standing is Standing.EXPANDED
+
+
 def test_who_is_in_the_way_at_the_deadline_is_named_and_nothing_was_changed(shop: Stage) -> None:
     migrator = begun(shop, deadline_s=0.5)
     before = shop.dump()
