@@ -20,6 +20,7 @@ from hitless.adapters.postgres.indexes import DuplicateRows, IndexInTheWay
 from hitless.adapters.postgres.keeping import DiffersFromBegun
 from hitless.adapters.postgres.migrator import Migrator, NotItsTurn, NoWayBack
 from hitless.adapters.postgres.patience import LocksNotHad
+from hitless.adapters.postgres.runners import runner_of
 from hitless.adapters.postgres.taking import ChangeHeld, UnknownChange, taken
 from hitless.errors import Fenced
 from hitless.schema.change.standing import Part, Standing, Verb
@@ -279,20 +280,44 @@ def test_another_index_of_the_same_name_is_in_the_way(shop: Stage) -> None:
         begun(shop, part_of(INDEX)).carry_out(CHANGE, Verb.EXPAND)
 
 
+DROPPED = Build(
+    id="expand.1",
+    part=Part.EXPAND,
+    title="drops an index",
+    index=Name("users_name_idx", "public"),
+    do="DROP INDEX CONCURRENTLY users_name_idx",
+    undo="CREATE INDEX CONCURRENTLY users_name_idx ON public.users (name)",
+    is_drop=True,
+)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_index_whose_drop_was_never_recorded_is_built_again_when_undone(shop: Stage, goes_on: bool) -> None:
+    with shop.connect() as connection:
+        connection.execute("CREATE INDEX users_name_idx ON users (name)")
+        before = shop.dump()
+        migrator = begun(shop, part_of(DROPPED))
+        with taken(migrator._hold(CHANGE)) as hold:
+            runner_of(DROPPED).run(DROPPED, hold)  # and the worker dies before it records that
+        if goes_on:
+            migrator.carry_out(CHANGE, Verb.EXPAND)
+    migrator.undo(CHANGE)
+    assert shop.dump() == before
+
+
+def test_an_index_that_was_not_there_to_be_dropped_is_not_built_when_undone(shop: Stage) -> None:
+    before = shop.dump()
+    migrator = begun(shop, part_of(DROPPED))
+    migrator.carry_out(CHANGE, Verb.EXPAND)
+    migrator.undo(CHANGE)
+    assert shop.dump() == before
+
+
 def test_an_index_is_dropped_concurrently_and_built_again_when_undone(shop: Stage) -> None:
     with shop.connect() as connection:
         connection.execute("CREATE INDEX users_name_idx ON users (name)")
     before = shop.dump()
-    step = Build(
-        id="expand.1",
-        part=Part.EXPAND,
-        title="drops an index",
-        index=Name("users_name_idx", "public"),
-        do="DROP INDEX CONCURRENTLY users_name_idx",
-        undo="CREATE INDEX CONCURRENTLY users_name_idx ON public.users (name)",
-        is_drop=True,
-    )
-    migrator = begun(shop, part_of(step))
+    migrator = begun(shop, part_of(DROPPED))
     migrator.carry_out(CHANGE, Verb.EXPAND)
     assert shop.value("SELECT to_regclass('users_name_idx')") is None
     migrator.undo(CHANGE)

@@ -66,11 +66,11 @@ def run(step: Build, hold: Hold) -> Mapping[str, Any]:
 def take_back(step: Build, hold: Hold) -> None:
     """Take a step back; same errors. An index that was there before stays."""
     with hold.database.connect() as connection, in_words(hold.database):
-        evidence = done(connection, hold.change).get(step.id)
-        ours = has_begun(connection, hold.change, step.id) and not (evidence or {}).get("was_there")
-    if step.is_drop and evidence is not None:
+        evidence = done(connection, hold.change).get(step.id, {})
+        has_acted = has_begun(connection, hold.change, step.id) and not evidence.get("was_there")
+    if has_acted and step.is_drop:
         _build(step.index, step.undo, step.id, hold)
-    elif ours and not step.is_drop:
+    elif has_acted:
         _drop(step.index, hold)
     patiently(hold, lambda one: _forgotten(one, step))
 
