@@ -89,7 +89,13 @@ CASES = {
         'table: users\ntype: {visits: {to: text, using: "\'v\' || visits", inverse: "substr(visits, 2)::int"}}',
     ),
     "type under a new name": (RICH, "table: App.Order\ntype: {visits: {to: bigint, as: visit_count}}"),
-    "type of a serial": (KEYS, "table: children\ntype: {parent: bigint}"),
+    "type of a foreign key": (KEYS, "table: children\ntype: {parent: bigint}"),
+    "type of a serial": (f"{USERS} ALTER TABLE users ADD nr serial;", "table: users\ntype: {nr: bigint}"),
+    "type of a serial under a new name": (
+        f"{USERS} ALTER TABLE users ADD nr serial;",
+        "table: users\ntype: {nr: {to: bigint, as: number}}",
+    ),
+    "rename of a serial": (f"{USERS} ALTER TABLE users ADD nr serial;", "table: users\nrename: {nr: number}"),
     "type by the catalogue alone": (USERS, "table: users\ntype: {email: text}"),
     "type by the catalogue alone, under views": (
         RICH + 'CREATE VIEW mails AS SELECT other FROM "App"."Order"; GRANT SELECT ON mails TO reader;',
