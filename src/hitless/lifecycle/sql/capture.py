@@ -14,7 +14,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -93,7 +93,9 @@ class Capture:
         self._pid = os.getpid()
         self._name = f"{self._pid}-{secrets.token_hex(4)}"
 
-    def record(self, text: str | bytes, parameters: Any = None, *, marks: Literal["$", "%"] = "%") -> None:
+    def record(
+        self, text: str | bytes, parameters: Any = None, *, marks: Literal["$", "%"] = "%", many: bool = False
+    ) -> None:
         """Write one statement down; never raises.
 
         Args:
@@ -101,9 +103,10 @@ class Capture:
             parameters: as the driver gets them; only the names of their types are kept. None = the driver replaces
                 nothing in the text.
             marks: how the text writes its parameters: `%s` and `%(name)s`, or `$1`.
+            many: there may be several sets of parameters; the first one tells the types.
         """
         try:
-            self._record(text, parameters, marks)
+            self._record(text, _first(parameters) if many else parameters, marks)
         except Exception:  # noqa: BLE001 - the application's statement must go its way; it is counted
             self._failed += 1
 
@@ -164,7 +167,7 @@ class Capture:
         marks: Literal["$", "%"] = "$" if "numeric" in engine.dialect.paramstyle else "%"
 
         def before(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:  # noqa: FBT001 - the event's arguments
-            self.record(statement, parameters[0] if many and parameters else parameters, marks=marks)
+            self.record(statement, parameters, marks=marks, many=many)
 
         listen(engine, "before_cursor_execute", before)
 
@@ -172,8 +175,7 @@ class Capture:
         """Write down what a connection of Django sends, from now on."""
 
         def wrap(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001 - Django's arguments
-            first = next(iter(params), None) if many and isinstance(params, Sequence) else params
-            self.record(sql, first)
+            self.record(sql, params, many=many)
             return execute(sql, params, many, context)
 
         connection.execute_wrappers.append(wrap)
@@ -215,6 +217,14 @@ class Capture:
             self._failed += 1
             return
         self.record(text, params)
+
+
+def _first(parameters: Any) -> Any:
+    """Return the first set of several; SQLAlchemy hands over one where it has put many rows into one statement."""
+    is_several = (
+        isinstance(parameters, list | tuple) and parameters and isinstance(parameters[0], list | tuple | Mapping)
+    )
+    return parameters[0] if is_several else parameters
 
 
 def _types(parameters: Any) -> tuple[str, ...]:
