@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -110,6 +111,30 @@ def test_an_incomplete_file_of_a_process_makes_the_whole_incomplete(path: Path) 
     made.record("SELECT 2")
     made.write()
     assert merge(path)["lost"] == 1
+
+
+def test_a_process_that_is_killed_leaves_a_file_that_says_so(path: Path) -> None:
+    made = capture(path)
+    child = os.fork()
+    if child == 0:
+        made.record("SELECT 'child'")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert merge(path)["unended"] == 1
+
+
+def test_what_comes_after_a_file_was_written_opens_it_again(path: Path) -> None:
+    made = capture(path)
+
+    def send(text: str) -> None:
+        made.record(text)
+
+    send("SELECT 1")
+    file = made.write()
+    send("SELECT 1")
+    assert json.loads(file.read_text())["unended"] == 0
+    send("SELECT 2")
+    assert json.loads(file.read_text())["unended"] == 1
 
 
 def test_models_are_put_beside_the_statements(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

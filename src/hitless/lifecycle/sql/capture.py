@@ -88,6 +88,7 @@ class Capture:
         self._lost = 0
         self._failed = 0
         self._dirty = False
+        self._is_open = False  # the file on disk says that more may come
         self._began = time.time()  # noqa: TID251 - applications have no clock of ours
         self._written = time.monotonic()
         self._pid = os.getpid()
@@ -124,8 +125,8 @@ class Capture:
         if seen is not None:
             seen.calls += 1
             seen.last = now
-        if self._dirty and time.monotonic() - self._written > WRITE_EVERY_S:
-            self.write()
+        if self._dirty and (not self._is_open or time.monotonic() - self._written > WRITE_EVERY_S):
+            self._write(ended=False)
 
     def _add(self, key: tuple[Any, ...], seen: _Seen) -> _Seen | None:
         with self._lock:
@@ -136,9 +137,14 @@ class Capture:
             return self._seen.setdefault(key, seen)
 
     def write(self) -> Path:
-        """Write this process's file, whole or not at all; return its path."""
+        """Write this process's file, whole or not at all, as one that has all of it; return its path."""
+        return self._write(ended=True)
+
+    def _write(self, *, ended: bool) -> Path:
+        """Write the file. One that has not ended is incomplete: its process may have been killed with news in memory."""
         with self._lock:
             self._dirty = False
+            self._is_open = not ended
             self._written = time.monotonic()
             rows = list(self._seen.values())
         document = {
@@ -148,6 +154,7 @@ class Capture:
             "until": _moment(time.time()),  # noqa: TID251 - as above
             "lost": self._lost,
             "failed": self._failed,
+            "unended": 0 if ended else 1,
             "statements": [_row(one) for one in rows],
         }
         target = self._path.with_name(f"{self._path.name}.{self._name}")
