@@ -47,6 +47,9 @@ bench-long: $(READY)  ## Measure how often the judge is wrong and how soon it is
 soak: $(READY)  ## Roll out and kill controllers at random for five minutes under load, and print the ledger
 	$(BIN)/python -m soak
 
+soak-migrations: $(READY)  ## Carry changes of the schema out and back under load, kill a hundred workers and servers, and print the ledger
+	$(BIN)/python -m soak.migrations
+
 docs: $(READY)  ## Write the generated reference anew
 	$(BIN)/python -m docs.generate
 
@@ -57,4 +60,4 @@ lock: $(READY)  ## Resolve dependencies anew
 clean:  ## Remove what was made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo demo-migrate test check bench bench-long soak docs lock clean
+.PHONY: help setup demo demo-migrate test check bench bench-long soak soak-migrations docs lock clean

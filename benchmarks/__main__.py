@@ -28,6 +28,8 @@ NAMES = (
     "metrics",
     "judge",
     "lint",
+    "locks",
+    "backfill",
 )
 LONGER = ("resources", "leak")
 """A quarter of an hour and more: only by name."""

@@ -54,6 +54,7 @@ SCENES = (
     Scene(name="canary to 2", command=("deploy", "--version", NEW, "--strategy", "canary")),
     Scene(name="back to 1", command=("rollout", "undo")),
     Scene(name="2 again", command=("deploy", "--version", NEW, "--strategy", "rolling")),
+    Scene(name="switch", command=("migrate", "switch", str(CHANGE))),
     Scene(name="contract", command=("migrate", "contract", str(CHANGE), "--yes"), expected=REFUSED),
 )
 
@@ -133,10 +134,12 @@ def act(console: Console, project: LiveProject, load: LiveLoad, scene: Scene, se
 
 
 def tell(console: Console, report: Report, figures: list[Figures], told: dict[str, Any], found: stage.Audit) -> None:
-    table = Table(title="\nWhat users met", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("")
-    for name in ("seconds", "rows/s", "requests", "failed", "p50 ms", "p99 ms", "longest ms"):
-        table.add_column(name, justify="right")
+    table = Table(
+        title="\nWhat users met", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.add_column("", no_wrap=True)
+    for name in ("seconds", "rows/s", "requests", "failed", "p50 ms", "p99 ms", "max ms"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in figures:
         rate = "" if one.rows_per_s is None else f"{one.rows_per_s:,.0f}"
         spans = (_ms(one.p50_ms), _ms(one.p99_ms), _ms(one.longest_ms))

@@ -67,13 +67,20 @@ instances: 2
 run:
   command: {command}
   directory: {directory}
-  environment: {{DATABASE_URL: {url}, ACCOUNTS_RELEASE: "{{version}}", ACCOUNTS_PREPARES: "{prepares}"}}
+  environment: {environment}
 health: {{live: /health/live, ready: /health/ready, start_deadline: 60s}}
 drain: {{requests: 5s, streams: 10s}}
 preflight: off
 strategy:
   canary: {{steps: [{{weight: 10%, hold: {hold}}}, {{weight: 50%, hold: {hold}}}, {{weight: 100%}}]}}
   rolling: {{max_surge: 1, max_unavailable: 0}}
+"""
+MIGRATED = """
+database:
+  url: env:HITLESS_DATABASE_URL
+  changes: {changes}
+  pool: {{per_instance: 15}}
+  roles: accounts_app
 """
 
 
@@ -97,17 +104,34 @@ FRAMEWORKS: Mapping[str, tuple[Path, tuple[str, ...]]] = {
 
 
 def configuration(
-    *, port: int, url: str, prepares: bool = True, hold: str = "2s", framework: str = "sqlalchemy"
+    *,
+    port: int,
+    url: str | None,
+    changes: tuple[Path, ...] = (),
+    prepares: bool = True,
+    hold: str = "2s",
+    framework: str = "sqlalchemy",
 ) -> str:
-    """Return a `hitless.yaml` that serves the accounts of a database."""
+    """Return a `hitless.yaml` that serves the accounts of a database.
+
+    Args:
+        port: where users reach it.
+        url: how every release reaches its database; None = each has a role of its own, and rollouts make it ready.
+        changes: what rollouts bring about in the database, without `url`.
+        prepares: the driver prepares statements, as it does by itself.
+        hold: how long a canary stays at each of its steps.
+        framework: a name of `FRAMEWORKS`.
+    """
     directory, command = FRAMEWORKS[framework]
-    quoted = {"command": [sys.executable, "-m", *command], "directory": str(directory), "url": url}
-    return CONFIGURATION.format(
+    environment = {"ACCOUNTS_RELEASE": "{version}", "ACCOUNTS_PREPARES": "yes" if prepares else "no"}
+    told = CONFIGURATION.format(
         port=port,
-        prepares="yes" if prepares else "no",
         hold=hold,
-        **{name: json.dumps(value) for name, value in quoted.items()},
+        command=json.dumps([sys.executable, "-m", *command]),
+        directory=json.dumps(str(directory)),
+        environment=json.dumps(environment | ({"DATABASE_URL": url} if url else {})),
     )
+    return told if url else told + MIGRATED.format(changes=json.dumps([str(one) for one in changes]))
 
 
 def seed(server: PostgresServer, rows: int) -> None:

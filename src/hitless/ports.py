@@ -29,7 +29,7 @@ from hitless.rollout.spec import (
 from hitless.rollout.world import Instance, RoutingView, Table
 from hitless.schema.change.standing import Standing as SchemaStanding
 from hitless.schema.headroom import Fit, Taker
-from hitless.schema.release import ChangeState
+from hitless.schema.release import NeededChange
 
 
 class Clock(Protocol):
@@ -255,7 +255,7 @@ class Schemas(Protocol):
 
     async def bring(
         self, *, spec: ServiceSpec, change: ChangeSpec, standing: SchemaStanding, tell: Callable[[str], None]
-    ) -> ChangeState:
+    ) -> NeededChange:
         """Carry a change out until it stands there, and go on where an earlier worker has stopped; return its state.
 
         When it is cancelled, the worker stops at the next moment at which nothing is half done.
@@ -272,7 +272,7 @@ class Schemas(Protocol):
         """
         ...
 
-    async def states(self, spec: ServiceSpec) -> tuple[ChangeState, ...]:
+    async def states(self, spec: ServiceSpec) -> tuple[NeededChange, ...]:
         """Say where each change of the service stands.
 
         Raises:

@@ -20,11 +20,16 @@ from hitless.testing.postgres import PostgresServer, programs, running_postgres
 FAST = {"fsync": "off", "autovacuum": "off"}
 
 
-@contextmanager
-def accounts(rows: int, *, version: int = 16, **settings: str) -> Iterator[PostgresServer]:
-    """Run a server with the accounts in it; without its programs the test is skipped, but not in CI."""
+def require_postgres(version: int) -> None:
+    """Skip the test where the programs are not; in CI they must be."""
     if version not in programs() and not (os.environ.get("CI") and version != 15):
         pytest.skip(f"no PostgreSQL {version} here")
+
+
+@contextmanager
+def accounts(rows: int, *, version: int = 16, **settings: str) -> Iterator[PostgresServer]:
+    """Run a server with the accounts in it."""
+    require_postgres(version)
     with running_postgres(version, **{**stage.SERVER_SETTINGS, **FAST, **settings}) as server:
         stage.seed(server, rows)
         yield server

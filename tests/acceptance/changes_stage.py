@@ -60,7 +60,7 @@ class Trial:
 
     def parity(self) -> int:
         """How many rows say one thing in the old columns and another in the new ones, at this moment."""
-        with self.server.connect(stage.DATABASE) as connection:
+        with self.server.connect(stage.DATABASE, role=stage.OWNER) as connection:  # the guard asks who reads what
             return stage.parity(connection)
 
     def expand_to_verified(self) -> None:
@@ -88,12 +88,21 @@ class Trial:
 
 @contextmanager
 def trial(
-    folder: Path, change: str, *, prepares: bool = True, framework: str = "sqlalchemy", version: int = 16
+    folder: Path,
+    change: str,
+    *,
+    prepares: bool = True,
+    framework: str = "sqlalchemy",
+    version: int = 16,
+    has_roles: bool = False,
+    **settings: str,
 ) -> Iterator[Trial]:
-    with accounts(ROWS, version=version) as server:
+    """Serve release 1 under load; with `has_roles`, each release has its own, and rollouts make the database ready."""
+    with accounts(ROWS, version=version, **settings) as server:
         application, owner = stage.urls(server)
+        url = None if has_roles else application
         configuration = stage.configuration(
-            port=free_ports(1)[0], url=application, prepares=prepares, hold="1s", framework=framework
+            port=free_ports(1)[0], url=url, prepares=prepares, hold="1s", framework=framework
         )
         environment = {"HITLESS_DATABASE_URL": owner}
         project = LiveProject(directory=folder / "project", configuration=configuration, environment=environment)

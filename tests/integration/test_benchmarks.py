@@ -17,11 +17,13 @@ ROOT = Path(__file__).parents[2]
     "name",
     [
         "adoption",
+        "backfill",
         "control",
         "envoy_restart",
         "flips",
         "judge",
         "lint",
+        "locks",
         "metrics",
         "million",
         "overhead",

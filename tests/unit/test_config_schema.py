@@ -18,11 +18,15 @@ from hitless.config.template import SCHEMA_FILE
 from hitless.rollout.spec import (
     Address,
     AnalysisSpec,
+    ChangeSpec,
+    ConnectionsSpec,
+    DatabaseSpec,
     LatencyObjective,
     MetricsSpec,
     PoolSpec,
     PrometheusSpec,
     RatioSpec,
+    RolesSpec,
     RunSpec,
     ServiceSpec,
     SloSpec,
@@ -37,6 +41,7 @@ kind: SLO
 metadata: {name: available}
 spec: {service: checkout, indicator: {spec: {ratioMetric: {}}}, objectives: [{target: 0.99}]}
 """
+CHANGE = "change: split-name\ntable: users\nrename: {email: email_address}\n"
 HIDDEN = re.compile(r"^#((?: {2})*[a-z_0-9]+:)", re.MULTILINE)
 
 
@@ -101,6 +106,8 @@ def test_the_commented_file_loads_with_every_setting_uncommented(tmp_path: Path)
     (tmp_path / "tls" / "cert.pem").write_text("-----BEGIN CERTIFICATE-----")
     (tmp_path / "tls" / "key.pem").write_text("-----BEGIN PRIVATE KEY-----")
     (tmp_path / "slo.yaml").write_text(OBJECTIVE)
+    (tmp_path / "changes").mkdir()
+    (tmp_path / "changes" / "split-name.yaml").write_text(CHANGE)
     text = HIDDEN.sub(r"\1", template("checkout"))
     service = parse(text, path=tmp_path / "hitless.yaml").services["checkout"]
     assert service.traffic.tls is not None
@@ -116,6 +123,12 @@ def test_the_commented_file_loads_with_every_setting_uncommented(tmp_path: Path)
         ratios=(RatioSpec(name="orders", good='orders_total{outcome="paid"}', total="orders_total"),),
         pools=(PoolSpec(name="database", used="db_pool_in_use", size="db_pool_size"),),
         prometheus=PrometheusSpec(url="http://127.0.0.1:9090", token_file=str(tmp_path / "secrets/prometheus")),
+    )
+    assert service.database == DatabaseSpec(
+        url="env:MIGRATION_DATABASE_URL",
+        changes=(ChangeSpec(name="split-name", file=str(tmp_path / "changes/split-name.yaml")),),
+        connections=ConnectionsSpec(per_instance=10, role="shop_app", during_migration=20),
+        roles=RolesSpec(group="shop_app", prefix="shop"),
     )
 
 

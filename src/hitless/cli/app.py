@@ -94,15 +94,20 @@ Paths are files, folders (their *.sql in natural order) or - for stdin; all of t
 sequence is not flagged. Exits 0 when nothing is refused, 4 when something is, 2 when something cannot be read; \
 --strict refuses warnings too. A comment before a statement lets a finding pass: -- hitless: allow RULE: reason."""
 
+MIGRATE_PLAN_DETAILS = """\
+Without a schema what is not known is assumed, and said. The output is a script for psql. Exits 2 with every problem \
+and its place when a file is wrong, 4 when a change cannot be made without downtime as it is written."""
+
 GUARD_DETAILS = """\
 Asks every version that runs or that a rollback could bring back, every role that is connected and every registered \
-consumer: what has it sent? Each statement is prepared on a copy of the schema on which the contract has been applied. \
-CLEAR, REFERENCES or UNKNOWN; anything but CLEAR blocks. Changes nothing. Exits 0 when clear, 4 when blocked."""
+consumer: what has it sent? Each statement is prepared on a copy of the schema on which the contract has been \
+applied. CLEAR, \
+REFERENCES or UNKNOWN; anything but CLEAR blocks. Changes nothing. Exits 0 when clear, 4 when blocked."""
 
 CONTRACT_DETAILS = """\
 Each stop asks the guard anew: brownout takes privileges, hide renames, drop comes after --retention and cannot be \
-taken back. --watch looks afterwards, and gives back by itself (exit 3). Exits 0 when done, 4 when the guard blocks, \
-130 when stopped."""
+taken back. --watch looks afterwards, and gives back by itself (exit 3). Exits 0 when done, 4 when the \
+guard blocks, 130 when stopped."""
 
 EXPORT_DETAILS = (
     "Each line is a record in the form that was hashed, so that the export proves itself; without an envelope."
@@ -113,6 +118,17 @@ A change file is planned for the schema as it is, kept in the database (schema h
 each step commits with its record. No lock is waited for longer than 100 ms; who is in the way is named. Killed or \
 stopped, the same command goes on. Exits 0 when done, 4 when refused, 5 when locks were not had within --patience, 7 \
 when another worker has the change, 130 when stopped."""
+
+BACKFILL_DETAILS = """\
+Walks through the table by its key, in batches of 75 ms, each with its position in one transaction: killed or stopped \
+at any moment, the same command goes on, and no row is filled twice. Rests while writers get slow, replicas fall \
+behind, a slot keeps too much WAL, connections run out or the table is vacuumed. Exits 0 when done, 4 when a row \
+cannot be filled, 5 when somebody held locks for longer than --patience, 7 when another worker has the change, 130 \
+when stopped. --pause, --resume and limits reach a worker that is running."""
+
+VERIFY_DETAILS = """\
+A row is right where the new columns are what the old ones give, or the other way round. Exits 0 when all are, 4 when \
+one is not: the first 20 are shown by their keys, and `switch` stays shut."""
 
 SWITCH_DETAILS = """\
 Begins where the change is verified. Old values stay right after it, and `undo --to verified` takes it back."""
@@ -194,7 +210,12 @@ ENVOY: Mapping[str, Command] = {
 MIGRATE: Mapping[str, Command] = {
     "lint": Command("migrate:lint", "Judge migrations: locks, compatibility, data.", None, LINT_DETAILS),
     "rules": Command("migrate:rules", "List the rules of the lint, or explain one."),
+    "plan": Command("migrate_plan:plan", "Print what a change would do, as SQL.", None, MIGRATE_PLAN_DETAILS),
     "expand": Command("migrate_expand:expand", "Add what the next release needs.", None, EXPAND_DETAILS),
+    "backfill": Command(
+        "migrate_backfill:backfill", "Fill the rows that are there, in batches.", None, BACKFILL_DETAILS
+    ),
+    "verify": Command("migrate_verify:verify", "Compare old and new columns in every row.", None, VERIFY_DETAILS),
     "switch": Command("migrate_expand:switch", "Make the new columns those that count.", None, SWITCH_DETAILS),
     "guard": Command("migrate_guard:guard", "Tell who still needs what a contract removes.", None, GUARD_DETAILS),
     "contract": Command("migrate_contract:contract", "Take away what nobody needs.", None, CONTRACT_DETAILS),

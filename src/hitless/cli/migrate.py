@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,10 +18,11 @@ from hitless.cli.outcome import DONE
 from hitless.cli.output import Output
 from hitless.cli.session import DEFAULTS, Common
 from hitless.errors import Place
+from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.linting import lint as judge
 from hitless.schema.linting import read_schema
 from hitless.schema.reading.source import decode
-from hitless.schema.report import Report
+from hitless.schema.report import Report, Unread
 from hitless.schema.rules.registry import RULES
 from hitless.schema.rules.rule import Family, Settings, Severity
 from hitless.view.github import workflow_commands
@@ -37,6 +39,7 @@ STYLES = {"error": "bold red", "warning": "bold yellow"}
 def lint(
     *paths: Annotated[str, Parameter(allow_leading_hyphen=True)],
     schema: Path | None = None,
+    database: str | None = None,
     dialect: Literal["postgresql"] = "postgresql",  # noqa: ARG001 - there is one; scripts may say so already
     postgres: Literal[15, 16, 17, 18] = 15,
     in_transaction: bool = False,
@@ -51,6 +54,7 @@ def lint(
     Args:
         paths: Files, folders, or - for stdin.
         schema: A dump of the schema before the first migration, as pg_dump --schema-only writes it.
+        database: A database to read the schema, its sizes and its version of instead, by URL.
         dialect: The database's kind.
         postgres: The server's major version; the oldest that they must run on.
         in_transaction: Whoever runs the files runs each in one transaction.
@@ -61,8 +65,12 @@ def lint(
         common: Options of every command.
     """
     _check(paths, enable)
+    if schema and database:
+        raise Usage("--schema and --database both say what is there", hints=("give one of them",))
     given = read_paths(paths)
     catalog, unread = read_schema(decode(str(schema), _dump(schema))) if schema else (None, ())
+    if database:
+        catalog, unread, postgres = _live(database)
     settings = Settings(
         postgres=postgres, in_transaction=in_transaction, chosen=frozenset(enable), one_release=one_release
     )
@@ -88,6 +96,16 @@ def _dump(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Usage(f"--schema {path}: {error.strerror}", hints=("pg_dump --schema-only DATABASE > FILE",)) from None
+
+
+def _live(url: str) -> tuple[Catalog, tuple[Unread, ...], Literal[15, 16, 17, 18]]:
+    """Read the schema of a database; a server that is newer than what is known counts as the newest known."""
+    from hitless.adapters.postgres.database import Database  # noqa: PLC0415 - without a database, no driver is loaded
+    from hitless.adapters.postgres.live import read_live  # noqa: PLC0415 - as above
+
+    live = read_live(Database(url))
+    known: Mapping[int, Literal[15, 16, 17, 18]] = {15: 15, 16: 16, 17: 17}
+    return live.catalog, live.unread, known.get(live.postgres, 18)
 
 
 def _print(view: LintView, report: Report, form: Format, output: Output) -> None:

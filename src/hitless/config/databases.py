@@ -59,7 +59,8 @@ class DatabasePool(Section):
         default=write_amount(_CONNECTIONS.reserve),
     )
     role: Annotated[RoleName | None, Given()] = setting(
-        "Role that instances connect as. Not set: the one in `url`; with `roles` every version has its own.",
+        "Role that instances connect as, or with `roles` the jobs alone: its sessions are the service's own. Not set: "
+        "the one in `url`; with `roles` none.",
         default=None,
         example="shop_app",
     )

@@ -331,7 +331,9 @@ Secret = Annotated[str, _words(r"[!-~]{8,256}", "token", "8 to 256 letters, digi
 RoleName = Annotated[
     str,
     _words(
-        r"[A-Za-z_][A-Za-z0-9_$-]{0,62}", "name of a role", "a letter or `_`, then letters, digits and `_`: `shop_app`"
+        r"(?!pg_)[A-Za-z_][A-Za-z0-9_$-]{0,62}",
+        "name of a role",
+        "a letter or `_`, then letters, digits and `_`, and no `pg_`, which is the server's own: `shop_app`",
     ),
 ]
 StandingField = Annotated[

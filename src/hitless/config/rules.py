@@ -202,12 +202,6 @@ def database(database: DatabaseSpec, run: RunSpec) -> Iterator[Problem]:
             hint="say `roles`, or remove the line",
             at=("database", "pool", "during_migration"),
         )
-    if pool is not None and pool.role is not None and roles is not None:
-        yield Problem(
-            message="instances connect as the role of their version",
-            hint="remove `role`, or `roles`",
-            at=("database", "pool", "role"),
-        )
     if pool is not None and pool.during_migration is not None and pool.during_migration < pool.per_instance:
         yield Problem(
             message=f"less than the {pool.per_instance} that an instance opens always",

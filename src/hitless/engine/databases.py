@@ -9,25 +9,27 @@ answer a person is needed. What a rule refuses is not asked again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Protocol
 
 from hitless.engine.outside import Outside
 from hitless.errors import EnvironmentFault, HitlessError, Refused
 from hitless.ports import Schemas
-from hitless.rollout.connections import Peak, peak
+from hitless.rollout.connections import EXAMINED, Peak, peak
 from hitless.rollout.spec import ChangeSpec, DatabaseSpec, ServiceSpec, Version
 from hitless.rollout.stage import OfDatabase, PoolsFit, RoleMade, SchemaAt
 from hitless.rollout.state import Rollout, ServiceState
 from hitless.schema.headroom import Fit, remedies, too_many
-from hitless.schema.release import ChangeState, DatabaseReport, Verdict
+from hitless.schema.release import DatabaseReport, NeededChange, Verdict
+from hitless.view.database import Asked
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 15.0
 """Between two attempts at a database that cannot be asked: each is twice as long as the one before."""
 
 TIDY_AGAIN_S = 60.0
-"""After an attempt to drop roles that failed."""
+"""After an attempt to drop roles that some of them have outlived: sessions end, objects are given away."""
 
 TOLD_EVERY_S = 0.5
 """So often at most people are told how a backfill gets on: its batches take a tenth of that."""
@@ -52,6 +54,12 @@ class NoWayToDatabase(Refused):
     code = "HL4551"
 
 
+class HasState(Protocol):
+    """A service's loop, as far as it is looked at here."""
+
+    state: ServiceState
+
+
 @dataclass(slots=True, kw_only=True)
 class Asking:
     """One stage's questions to the database.
@@ -67,7 +75,7 @@ class Asking:
     state: ServiceState
     outside: Outside
     on_news: Callable[[], None]
-    changes: dict[str, ChangeState] = field(default_factory=dict)
+    changes: dict[str, NeededChange] = field(default_factory=dict)
     trouble: str | None = None
     _fits: tuple[Fit, ...] = ()
     _role: str | None = None
@@ -77,7 +85,12 @@ class Asking:
     def __post_init__(self) -> None:
         """Begin with what is asked: nothing is known of it."""
         asked = self.rollout.current_stage.changes
-        self.changes = {one.change: ChangeState(change=one.change, wanted=one.standing) for one in asked}
+        self.changes = {one.change: NeededChange(change=one.change, wanted=one.standing) for one in asked}
+
+    @property
+    def known(self) -> Asked:
+        """What people are shown of it now."""
+        return Asked(changes=self.changes, trouble=self.trouble)
 
     @property
     def spec(self) -> ServiceSpec:
@@ -197,6 +210,31 @@ class Asking:
             self.on_news()
 
 
+async def make_role_to_examine(spec: ServiceSpec, version: Version, *, outside: Outside) -> None:
+    """Make the login role that instances to be examined connect as; once nobody needs it, it is dropped."""
+    wish = spec.database
+    if wish is None or wish.roles is None or outside.schemas is None:
+        return
+    opened = wish.connections.per_instance * EXAMINED if wish.connections is not None else None
+    await outside.schemas.make_role(spec=spec, version=version, connections=opened)
+
+
+def role_limited(state: ServiceState) -> ServiceSpec | None:
+    """Return the settings of a rollout that compares versions which have roles with a limit; None = there is none."""
+    rollout = state.rollout
+    if rollout is None or rollout.outcome is not None or not rollout.compares:
+        return None
+    wish = state.specs[rollout.candidate].database
+    is_limited = wish is not None and wish.roles is not None and wish.connections is not None
+    return state.specs[rollout.candidate] if is_limited else None
+
+
+def compared_by_role(loops: Mapping[str, HasState]) -> Mapping[str, ServiceSpec]:
+    """List services of which two versions with limited roles are compared now."""
+    found = {service: role_limited(loop.state) for service, loop in tuple(loops.items())}
+    return {service: spec for service, spec in found.items() if spec is not None}
+
+
 def refuse_too_many(fits: tuple[Fit, ...], *, spec: ServiceSpec, found: Peak) -> None:
     """Refuse a rollout whose pools do not fit.
 
@@ -238,7 +276,7 @@ class RoleKeeper:
 
     def forget(self) -> None:
         """Look again who is needed: a role was made for somebody else meanwhile."""
-        self._kept = None
+        self._kept = self._tried_at = None
 
     async def tidy(self, state: ServiceState) -> None:
         """Drop what nobody needs; what fails is told, and tried again later."""
@@ -248,7 +286,8 @@ class RoleKeeper:
         assert self.outside.schemas is not None
         try:
             self.notes = await self.outside.schemas.keep_roles(spec=spec, versions=needed)
-            self._kept, self._tried_at = (spec.database, needed), None
+            if not self.notes:
+                self._kept, self._tried_at = (spec.database, needed), None
         except HitlessError as error:
             self.notes = (f"login roles of versions that are gone stay for now: {error.in_words}",)
 

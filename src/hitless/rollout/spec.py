@@ -20,6 +20,8 @@ InstanceId = NewType("InstanceId", str)
 
 ALL_TRAFFIC_BP = 10_000
 LOCAL = Region("local")
+ROLE_POOL = "database_role"
+"""The pool whose use the database itself tells: sessions of a version's role, over the role's limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,7 +364,7 @@ class ConnectionsSpec:
         per_instance: at most so many an instance opens.
         jobs: at most so many jobs and consoles beside it open.
         reserve: of what the server has for users, so much stays free; an amount without a share is a count.
-        role: whom instances connect as where roles are not by version; None = as the url says.
+        role: whom instances connect as, or only the jobs where versions have roles; None = as the url says, or nobody.
         during_migration: at most so many an instance may open while the service's changes are carried out; None = no
             more than usual.
     """

@@ -100,15 +100,16 @@ def expression_text(node: pg.Node) -> str:
 
 
 def statement_text(node: Message) -> str:
-    """Write a statement as SQL.
+    """Write a statement as SQL: the statement itself, or the node that wraps it.
 
     Raises:
         SyntaxProblemError: the library cannot.
     """
-    kind = pg.Node.DESCRIPTOR.fields_by_name
-    field = next(name for name, one in kind.items() if one.message_type is node.DESCRIPTOR)
-    tree = pg.ParseResult(version=180004, stmts=[pg.RawStmt(stmt=pg.Node(**{field: node}))])
+    if not isinstance(node, pg.Node):
+        kinds = pg.Node.DESCRIPTOR.fields_by_name
+        field = next(name for name, one in kinds.items() if one.message_type is node.DESCRIPTOR)
+        node = pg.Node(**{field: node})
     try:
-        return str(deparse(tree))
+        return str(deparse(pg.ParseResult(version=180004, stmts=[pg.RawStmt(stmt=node)])))
     except (PgQueryError, UnicodeError) as error:
-        raise SyntaxProblemError(f"the statement cannot be written anew: {error}", 0) from None
+        raise SyntaxProblemError(f"a statement cannot be written back: {error}", 0) from None

@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeState:
+class NeededChange:
     """One change and where it stands.
 
     Attributes:
@@ -60,7 +60,7 @@ class DatabaseReport:
     """
 
     verdict: Verdict
-    changes: tuple[ChangeState, ...] = ()
+    changes: tuple[NeededChange, ...] = ()
     fits: tuple[Fit, ...] = ()
     role: str | None = None
     cause: str = ""
@@ -73,24 +73,24 @@ class DatabaseReport:
         return self.verdict is Verdict.READY
 
 
-def stands_at(states: tuple[ChangeState, ...], found: ChangeState) -> tuple[ChangeState, ...]:
+def stands_at(states: tuple[NeededChange, ...], found: NeededChange) -> tuple[NeededChange, ...]:
     """Put what was found of one change into the place of what was known of it."""
     if all(one.change != found.change for one in states):
         return (*states, found)
     return tuple(found if one.change == found.change else one for one in states)
 
 
-def found_at(state: ChangeState, standing: Standing | None) -> ChangeState:
+def found_at(state: NeededChange, standing: Standing | None) -> NeededChange:
     """Return a change as it was found."""
     return replace(state, standing=standing, detail="")
 
 
-def what_a_return_meets(states: tuple[ChangeState, ...], version: str) -> tuple[str, ...]:
+def what_a_return_meets(states: tuple[NeededChange, ...], version: str) -> tuple[str, ...]:
     """Say which schema an earlier version meets when it comes back; a rollback takes nothing of a schema back."""
     return tuple(_return(one, version) for one in states)
 
 
-def _return(state: ChangeState, version: str) -> str:
+def _return(state: NeededChange, version: str) -> str:
     columns = " and ".join(state.touches) or "what it did before"
     if state.standing is None:
         return f"where {state.change} stands is not known: hitless migrate status {state.change}"

@@ -10,7 +10,7 @@ from hitless.ports import Clock
 from hitless.rollout.spec import ChangeSpec, ServiceSpec, Version
 from hitless.schema.change.standing import ORDER, Standing, is_at_least
 from hitless.schema.headroom import Fit, Limit, Reserve, Taker, fit
-from hitless.schema.release import ChangeState
+from hitless.schema.release import NeededChange
 
 _PARTS = 10
 
@@ -78,7 +78,7 @@ class FakeSchemas:
 
     async def bring(
         self, *, spec: ServiceSpec, change: ChangeSpec, standing: Standing, tell: Callable[[str], None]
-    ) -> ChangeState:
+    ) -> NeededChange:
         """Let time pass, part by part; a part that is done stays done."""
         number = len(self.brought)
         self.brought.append(Brought(change=change.name, standing=standing))
@@ -91,7 +91,7 @@ class FakeSchemas:
             raise
         finally:
             self.brought[number] = Brought(change=change.name, standing=standing, ended=ended)
-        return ChangeState(
+        return NeededChange(
             change=change.name, wanted=standing, standing=self._standing(change.name), touches=_touches(spec)
         )
 
@@ -106,12 +106,12 @@ class FakeSchemas:
                 raise self._faults[change]
             self.standings[change] = ORDER[ORDER.index(self._standing(change)) + 1]
 
-    async def states(self, spec: ServiceSpec) -> tuple[ChangeState, ...]:
+    async def states(self, spec: ServiceSpec) -> tuple[NeededChange, ...]:
         """Say where each change stands."""
         self._answer()
         changes = spec.database.changes if spec.database is not None else ()
         return tuple(
-            ChangeState(change=one.name, wanted=one.standing, standing=self._standing(one.name)) for one in changes
+            NeededChange(change=one.name, wanted=one.standing, standing=self._standing(one.name)) for one in changes
         )
 
     async def keep_roles(self, *, spec: ServiceSpec, versions: frozenset[Version]) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature

@@ -9,8 +9,8 @@ from hitless.rollout.stage import Condition, PoolsFit, RoleMade, SchemaAt, Stage
 from hitless.rollout.state import Rollout, RolloutPhase
 from hitless.schema.headroom import Fit, Taker
 from hitless.schema.release import (
-    ChangeState,
     DatabaseReport,
+    NeededChange,
     what_a_contract_waits_for,
     what_a_return_meets,
 )
@@ -21,7 +21,7 @@ from hitless.view.models import ChangeStateView, ConnectionsView, DatabaseView, 
 class Asked:
     """What the present stage asks of the database, as far as it is known now; `trouble`: why it cannot be asked."""
 
-    changes: Mapping[str, ChangeState] = field(default_factory=dict)
+    changes: Mapping[str, NeededChange] = field(default_factory=dict)
     trouble: str | None = None
 
 
@@ -54,11 +54,11 @@ def schema_detail(condition: Condition, asked: Asked | None, report: DatabaseRep
     return asked.trouble if asked is not None and isinstance(condition, PoolsFit | RoleMade) else None
 
 
-def _in_report(report: DatabaseReport | None, change: str) -> ChangeState | None:
+def _in_report(report: DatabaseReport | None, change: str) -> NeededChange | None:
     return next((one for one in report.changes if one.change == change), None) if report is not None else None
 
 
-def _change_words(known: ChangeState, asked: Asked | None) -> str:
+def _change_words(known: NeededChange, asked: Asked | None) -> str:
     trouble = asked.trouble if asked is not None and not known.is_reached else None
     words = trouble or known.detail
     where = f"at {known.standing}" if known.standing is not None else ""
@@ -72,7 +72,7 @@ def database_view(rollout: Rollout, phase: RolloutPhase | None, asked: Asked | N
         return None
     known = {one.change: one for one in report.changes} if report is not None else {}
     live = dict(asked.changes) if asked is not None else {}
-    changes = {**{one.change: ChangeState(change=one.change, wanted=one.standing) for one in _asked(rollout)}, **known}
+    changes = {**{one.change: NeededChange(change=one.change, wanted=one.standing) for one in _asked(rollout)}, **known}
     changes = {**changes, **{name: one for name, one in live.items() if report is None or not known.get(name)}}
     return {
         "changes": [_change(one) for one in changes.values()],
@@ -90,7 +90,7 @@ def _asked(rollout: Rollout) -> Iterator[SchemaAt]:
     return (one for stage in rollout.plan.stages for one in stage.changes if not one.may_stay)
 
 
-def _returns(rollout: Rollout, phase: RolloutPhase | None, changes: tuple[ChangeState, ...]) -> tuple[str, ...]:
+def _returns(rollout: Rollout, phase: RolloutPhase | None, changes: tuple[NeededChange, ...]) -> tuple[str, ...]:
     """Say which schema the version meets that users are brought back to, or could be."""
     target = rollout.candidate if rollout.strategy == "undo" else rollout.baseline
     if target is None or phase is None:
@@ -98,7 +98,7 @@ def _returns(rollout: Rollout, phase: RolloutPhase | None, changes: tuple[Change
     return what_a_return_meets(tuple(one for one in changes if one.standing is not None), target)
 
 
-def _change(state: ChangeState) -> ChangeStateView:
+def _change(state: NeededChange) -> ChangeStateView:
     return {
         "change": state.change,
         "wanted": state.wanted.value,

@@ -31,6 +31,8 @@ Noun = Literal[
     "guard",
     "migration",
     "migrations",
+    "migration-event",
+    "migration-plan",
     "trace",
     "demo",
 ]

@@ -544,6 +544,69 @@ class MigrationPartView(TypedDict):
     steps: list[MigrationStepView]
 
 
+class MigrationCheckView(TypedDict):
+    """Something of the data that must hold: `counted` must give 0, `query` returns rows that speak against it."""
+
+    query: str
+    counted: str
+    trouble: str
+    remedy: str
+    may_be_allowed: bool
+
+
+class MigrationLockView(TypedDict):
+    """A lock that a step takes, and what is done to the relation meanwhile: none, scan or rewrite."""
+
+    relation: str
+    mode: str
+    work: str
+
+
+class PlannedStepView(TypedDict):
+    """A step that a change would take."""
+
+    id: str
+    part: str
+    kind: str
+    title: str
+    do: list[str]
+    undo: list[str]
+    checks: list[MigrationCheckView]
+    caveats: list[str]
+    locks: list[MigrationLockView]
+
+
+class RemovalView(TypedDict):
+    """What a contract takes away; no columns = the whole table."""
+
+    table: str
+    columns: list[str]
+
+
+class WatchView(TypedDict):
+    """A counter that moves while an older release writes."""
+
+    counter: str
+    sentence: str
+
+
+class MigrationPlanView(TypedDict):
+    """A change, as it would be carried out."""
+
+    change: str
+    steps: list[PlannedStepView]
+    removals: list[RemovalView]
+    watches: list[WatchView]
+    notes: list[str]
+
+
+class MigrationPlansView(TypedDict):
+    """Changes, as they would be carried out on a PostgreSQL of this major version."""
+
+    postgres: int
+    plans: list[MigrationPlanView]
+
+
 class FillView(TypedDict):
     """How far a backfill is: rows looked at, rows written; `rows_per_s` since it began, None = not known yet."""
 
@@ -586,6 +649,14 @@ class MigrationView(TypedDict):
     events: list[MigrationEventView]
     notes: list[str]
     next: str | None
+
+
+class ToldView(TypedDict):
+    """Something that happens while a change is carried out; `data` depends on the kind."""
+
+    kind: str
+    sentence: str
+    data: dict[str, Any]
 
 
 class LeftoverView(TypedDict):

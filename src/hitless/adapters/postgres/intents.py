@@ -9,10 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from hitless.adapters.postgres.hold import Told
-from hitless.adapters.postgres.live import read_live
-from hitless.adapters.postgres.migrator import Migrator, require_same
+from hitless.adapters.postgres.keeping import require_same
+from hitless.adapters.postgres.live import dump_of, read_live
+from hitless.adapters.postgres.migrator import Migrator
 from hitless.adapters.postgres.taking import unknown
 from hitless.config.change_file import read_change
+from hitless.schema.change.dependents import dependents_of
 from hitless.schema.change.intent import Change
 from hitless.schema.change.planner import plan_change
 from hitless.schema.change.spec import spec_of
@@ -61,4 +63,6 @@ def plan_in(migrator: Migrator, change: Change) -> Plan:
         migrator.tell(
             Told(kind="unread", sentence=f"the schema, line {first.line}: {first.message}: planned without it")
         )
-    return plan_change(change, live.catalog, live.postgres)
+    return plan_change(
+        change, live.catalog, live.postgres, dependents_of(dump_of(migrator.database, postgres=live.postgres))
+    )

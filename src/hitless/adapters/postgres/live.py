@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hitless.adapters.postgres.catalog import definitions_of
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.dump import schema_of
 from hitless.adapters.postgres.faults import in_words
@@ -23,9 +24,8 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('information_schema', 'hitless') AND n.nspname !~ '^pg_'
 """
 _INVALID = """
-SELECT n.nspname, x.relname, pg_get_indexdef(i.indexrelid)
-FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_namespace n ON n.oid = x.relnamespace
-WHERE NOT i.indisvalid AND x.relkind = 'i'
+SELECT n.nspname, x.relname FROM pg_index i
+JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_namespace n ON n.oid = x.relnamespace WHERE NOT i.indisvalid
 """
 
 
@@ -36,13 +36,11 @@ class Live:
     Attributes:
         postgres: the server's major version.
         catalog: what the lint and the planner know of it.
-        text: all definitions, as `pg_dump --schema-only` writes them.
-        unread: what of them could not be read.
+        unread: what of it could not be read.
     """
 
     postgres: int
     catalog: Catalog
-    text: str
     unread: tuple[Unread, ...]
 
 
@@ -53,21 +51,26 @@ def read_live(database: Database) -> Live:
 
     Raises:
         DatabaseUnreachable: no answer.
-        DumpUnavailable: no pg_dump fits, or it failed.
+        NotPermitted, StatementFailed, ConnectionLost: the server refuses.
     """
     with database.connect() as connection, in_words(database):
         postgres = connection.info.server_version // 10_000
-        rows = connection.execute(_ROWS).fetchall()
-        half_built = connection.execute(_INVALID).fetchall()
-    text = schema_of(database, "--exclude-schema=hitless", version=postgres)
-    whole = "\n".join([text, *(f"{definition};" for _, _, definition in half_built)])
-    catalog, unread = read_schema(Source(database.shown, whole))
-    for schema, index, _ in half_built:
-        catalog = _with_half_built(catalog, Name(index, schema))
-    for schema, table, count in rows:
-        if count is not None:
-            catalog = catalog.with_rows(Name(table, schema), count)
-    return Live(postgres=postgres, catalog=catalog, text=text, unread=unread)
+        catalog, unread = read_schema(Source(database.shown, definitions_of(connection)))
+        for schema, index in connection.execute(_INVALID).fetchall():
+            catalog = _with_half_built(catalog, Name(index, schema))
+        for schema, table, count in connection.execute(_ROWS).fetchall():
+            if count is not None:
+                catalog = catalog.with_rows(Name(table, schema), count)
+    return Live(postgres=postgres, catalog=catalog, unread=unread)
+
+
+def dump_of(database: Database, *, postgres: int) -> str:
+    """Return all definitions of a database, whole, as `pg_dump --schema-only` writes them.
+
+    Raises:
+        DumpUnavailable: no pg_dump fits, or it failed.
+    """
+    return schema_of(database, "--exclude-schema=hitless", version=postgres)
 
 
 def _with_half_built(catalog: Catalog, name: Name) -> Catalog:

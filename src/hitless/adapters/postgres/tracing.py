@@ -41,6 +41,7 @@ class TracedStatement:
     Attributes:
         locks, said: on tables that were there before.
         error: what the server said, where it refused; nothing more is known of it then.
+        work_is_seen: it was run to its end in a transaction; otherwise the locks alone are known.
     """
 
     file: str
@@ -49,15 +50,18 @@ class TracedStatement:
     locks: tuple[Lock, ...]
     said: tuple[Lock, ...]
     error: str | None = None
+    work_is_seen: bool = True
 
     @property
     def differs(self) -> bool:
         """Tell whether the lint says another mode, or other work, of a table."""
         if self.error is not None:
             return False
-        there = {one.relation: (one.mode, one.work) for one in self.locks}
-        told = {one.relation: (one.mode, one.work) for one in self.said if one.relation in there}
-        return any(told.get(name, known) != known for name, known in there.items())
+        told = {one.relation: one for one in self.said}
+        known = ((one, told[one.relation]) for one in self.locks if one.relation in told)
+        return any(
+            one.mode is not other.mode or (self.work_is_seen and one.work is not other.work) for one, other in known
+        )
 
 
 def trace_files(copy: Database, sources: list[Source], *, catalog: Catalog) -> Iterator[TracedStatement]:
@@ -104,8 +108,14 @@ def _trace(
         return TracedStatement(
             file=known.file, line=known.line, text=text, locks=(), said=known.effect.locks, error=said(error)
         )
-    locks = _locks(seen)
-    return TracedStatement(file=known.file, line=known.line, text=text, locks=locks, said=known.effect.locks)
+    return TracedStatement(
+        file=known.file,
+        line=known.line,
+        text=text,
+        locks=_locks(seen),
+        said=known.effect.locks,
+        work_is_seen=not known.effect.outside_transaction,
+    )
 
 
 def _trace_alone(connection: psycopg.Connection, observer: psycopg.Connection, text: str) -> Traced:

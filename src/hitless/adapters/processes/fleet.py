@@ -49,6 +49,7 @@ class ProcessFleet:
         on_change: Callable[[str], None],
         ports: FreePorts | None = None,
         may_write: Callable[[], bool] = lambda: True,
+        dress: Callable[[ServiceSpec, Version], RunSpec] = lambda spec, _: spec.run,
     ) -> None:
         """Prepare; nothing is read or started yet.
 
@@ -59,7 +60,9 @@ class ProcessFleet:
             on_change: called with the service whenever an instance's phase changes, and when one is gone.
             ports: where instances get theirs from, if others get theirs there too.
             may_write: says no while another controller may have taken over; what is seen is not written down then.
+            dress: says how an instance of a version is started, secrets included.
         """
+        self._dress = dress
         self.faults: tuple[RecordUnreadable, ...] = ()
         self._directory = directory
         self._project = project
@@ -129,7 +132,7 @@ class ProcessFleet:
     async def start(self, *, spec: ServiceSpec, instance: InstanceId, version: Version, region: Region) -> None:
         """List an instance and begin to start it; one that is known already under this id is left alone."""
         if instance not in self._supervisors:
-            self._supervise(self._intent(spec, instance, version, region), run=spec.run)
+            self._supervise(self._intent(spec, instance, version, region), run=self._dress(spec, version))
 
     async def stop(self, instance: InstanceId, *, grace_s: float) -> None:
         """Ask the instance to end, end its whole tree after `grace_s`, forget it once it is gone. Returns at once."""

@@ -141,7 +141,7 @@ class Capture:
         return self._write(ended=True)
 
     def _write(self, *, ended: bool) -> Path:
-        """Write the file. One that has not ended is incomplete: its process may have been killed with news in memory."""
+        """Write the file; one that has not ended is incomplete: its process may be killed with news in memory."""
         with self._lock:
             self._dirty = False
             self._is_open = not ended

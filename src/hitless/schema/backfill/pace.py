@@ -48,6 +48,6 @@ class Pace:
         """Return the pace after a batch that was given up."""
         return replace(self, rows=max(1, self.rows // SHRINK))
 
-    def within(self, budget_s: float) -> Pace:
-        """Return the pace for another time."""
-        return replace(self, budget_s=budget_s)
+    def within(self, *, budget_s: float, most_rows: int) -> Pace:
+        """Return the pace for another time and another limit."""
+        return replace(self, budget_s=budget_s, most_rows=most_rows, rows=min(self.rows, most_rows))

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hitless.schema.backfill.pace import BUDGET_S
+from hitless.schema.backfill.pace import BUDGET_S, MOST_ROWS
 
 LOOK_AGAIN_S = 0.5
 """How long a stop lasts before it is looked again."""
@@ -55,6 +55,7 @@ class Limits:
 
     Attributes:
         batch_s: how long a batch should take.
+        most_rows: how many rows it has at most.
         nice: percent of the time that it rests, 0 to 90.
         max_wal_mb_s: MB of WAL a second, its own and what others write meanwhile; None = no limit.
         max_lag_s: how far a replica may be behind.
@@ -64,6 +65,7 @@ class Limits:
     """
 
     batch_s: float = BUDGET_S
+    most_rows: int = MOST_ROWS
     nice: int = 0
     max_wal_mb_s: float | None = None
     max_lag_s: float = 10.0

@@ -98,6 +98,11 @@ def read_expression(text: str, *, may_vary: bool = False) -> RowExpression:
     return _unchecked(_rewritten_node(node, _column))
 
 
+def read_trusted(text: str) -> RowExpression:
+    """Read an expression that is in the schema already: PostgreSQL has taken it."""
+    return _unchecked(text)
+
+
 def read_type(text: str) -> SqlType:
     """Read a type.
 

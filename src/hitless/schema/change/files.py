@@ -134,7 +134,7 @@ class _Steps:
         index = _index_of(action)
         if index is None:
             raise _cannot(self.file, one, "it runs outside of any transaction: nothing could say whether it was done")
-        if any("search_path" in setting for setting in self.settings):
+        if index.schema is None and any("search_path" in setting for setting in self.settings):
             raise _cannot(self.file, one, "write the schema before the names: it runs without the search_path above")
         return Build(
             id=step_id,

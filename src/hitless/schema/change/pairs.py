@@ -1,4 +1,4 @@
-"""Two groups of columns of one row that say the same: what an older release reads and writes, and what a newer one does.
+"""Two groups of columns of one row that say the same: what an older release reads and writes, and what a newer does.
 
 The invariant of a row is *new = f(old) or old = g(new)*. One of them is enough: whoever wrote last was right, and what
 the other direction loses is no contradiction. Nothing says which release a session belongs to; which columns a
@@ -25,12 +25,15 @@ _EXACT = frozenset(
 ) | {"timestamp with time zone", "timestamp without time zone", "time without time zone"}
 """Types whose equality is that of what readers see."""
 
+_EXACT_COLLATIONS = {None, '"C"', 'pg_catalog."C"', 'pg_catalog."default"', 'pg_catalog."POSIX"'}
+
 
 def is_exact(column_type: SqlType | None, collation: str | None = None) -> bool:
     """Tell whether `=` of a type tells all values apart; of one that is not known, it is assumed."""
     if column_type is None:
         return True
-    return column_type.schema is None and column_type.name in _EXACT and not column_type.is_array and collation is None
+    is_plain = column_type.schema is None and not column_type.is_array
+    return is_plain and column_type.name in _EXACT and collation in _EXACT_COLLATIONS
 
 
 def is_exact_column(column: Column | None) -> bool:
@@ -58,6 +61,8 @@ class Pair:
         forward: each new column, over old ones.
         backward: each old column, over new ones.
         as_text: columns that are compared as text.
+        casts: types that values of new columns are cast to where PostgreSQL does not by itself: outside of triggers.
+        values: of a column of an enum, the old ones and what they become.
         is_swapped: the new columns take the names of the old ones in the end, and no release knows the shadows.
     """
 
@@ -65,6 +70,8 @@ class Pair:
     backward: Mapping[str, RowExpression]
     as_text: frozenset[str] = field(default_factory=frozenset)
     is_swapped: bool = False
+    casts: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def old(self) -> tuple[str, ...]:
@@ -127,6 +134,11 @@ class Pair:
     def is_torn(self) -> str:
         """Write the condition that an UPDATE has changed one side, and the other must follow."""
         return f"{self.changed(self.columns)} AND {self.is_not_forward('NEW')} AND {self.is_not_backward('NEW')}"
+
+
+def cast(pair: Pair, column: str, value: RowExpression) -> RowExpression:
+    """Return a value of a new column as a statement must write it."""
+    return value.cast(pair.casts[column]) if column in pair.casts else value
 
 
 def _any(conditions: list[str]) -> str:

@@ -30,7 +30,9 @@ from hitless.schema.names import PUBLIC, Name, derived, literal, quoted
 HOUSE = "hitless"
 """The schema of functions and counters; it is made before the first step."""
 
-_PREFIX = "zzz_hitless"
+PREFIX = "zzz_hitless"
+"""What names of triggers begin with."""
+
 _TAG = "$hitless$"
 
 
@@ -70,7 +72,7 @@ class Sync:
 
     def trigger(self, event: str) -> str:
         """Return the name of the trigger of an event."""
-        return derived(_PREFIX, self.change, event)
+        return derived(PREFIX, self.change, event)
 
     def created(self) -> tuple[str, ...]:
         """Write what begins to keep both sides the same."""

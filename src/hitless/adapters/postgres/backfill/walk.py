@@ -22,14 +22,14 @@ import psycopg
 from hitless.adapters.postgres.backfill import checkpoint
 from hitless.adapters.postgres.backfill.attempts import Attempts, RowFailed
 from hitless.adapters.postgres.backfill.checkpoint import Advance, Checkpoint, Moved, Position, Word
-from hitless.adapters.postgres.backfill.faults import RowRefuses, Stopped
+from hitless.adapters.postgres.backfill.faults import RowRefuses
 from hitless.adapters.postgres.backfill.governor import Governor
 from hitless.adapters.postgres.backfill.key import Part
 from hitless.adapters.postgres.backfill.ranges import Range, greatest_key, next_range
 from hitless.adapters.postgres.backfill.reporter import Reporter
 from hitless.adapters.postgres.backfill.session import Session
 from hitless.adapters.postgres.hold import Hold, Told
-from hitless.schema.backfill.throttle import Batch
+from hitless.schema.backfill.throttle import Batch, Limits
 
 LOOKS_WHILE_PAUSED_S = 0.5
 
@@ -80,12 +80,11 @@ class Walk:
         self._governor = Governor(hold, parts=parts, pid=session.pid)
         self._wal: tuple[float, float] | None = None
         self._take_up(self.row())
-        self._reporter = Reporter(hold, begun=self.row(), parts=parts)
 
     @property
     def rested_s(self) -> Mapping[str, float]:
         """How long was rested, by reason."""
-        return {reason: round(seconds, 1) for reason, seconds in self._governor.rested_s.items()}
+        return {reason: round(seconds, 3) for reason, seconds in self._governor.rested_s.items()}
 
     @property
     def known(self) -> Mapping[str, Any]:
@@ -103,6 +102,7 @@ class Walk:
         """
         try:
             self._governor.start(self._word.limits)
+            self._reporter = Reporter(self._hold, begun=self.row(), parts=self._parts)
             for part in self._parts:
                 if self._at is None or part.label >= self._at.part:
                     self._walk_through(part)
@@ -130,7 +130,7 @@ class Walk:
     def _take_up(self, row: Checkpoint) -> None:
         self._at = row.position
         self._word = Word(is_paused=row.is_paused, limits=row.limits, evidence=row.evidence, wal_mb=0.0)
-        self._pace_by(row.limits.batch_s)
+        self._pace_by(row.limits)
 
     def _walk_through(self, part: Part) -> None:
         if self._at is None or self._at.part != part.label:
@@ -189,39 +189,31 @@ class Walk:
         now_s, wal_mb = time.monotonic(), batch.word.wal_mb
         since_s, earlier_mb = self._wal or (now_s, wal_mb)
         self._wal, self._word = (now_s, wal_mb), batch.word
-        self._pace_by(batch.word.limits.batch_s)
+        self._pace_by(batch.word.limits)
         self._reporter.tell(batch.gain, self._governor.sight, self._governor.present)
         cost = Batch(seconds=seconds, wal_mb=wal_mb - earlier_mb, since_s=now_s - since_s)
         self._governor.rest_after(cost, batch.word.limits)
 
-    def _pace_by(self, batch_s: float) -> None:
-        self.attempts.pace = self.attempts.pace.within(batch_s * self._work.budget_times)
+    def _pace_by(self, limits: Limits) -> None:
+        budget_s = limits.batch_s * self._work.budget_times
+        self.attempts.pace = self.attempts.pace.within(budget_s=budget_s, most_rows=limits.most_rows)
 
     def _wait_until_allowed(self) -> None:
-        self.stop_if_asked()
+        self._hold.stop_if_asked()
         if self._word.is_paused:
             self._wait_while_paused()
         self._governor.wait_until_allowed(self._word.limits)
-        self.stop_if_asked()
+        self._hold.stop_if_asked()
 
     def _wait_while_paused(self) -> None:
         how = f"hitless migrate {self._work.verb} {self._hold.change} --resume"
         self._hold.tell(Told(kind="paused", sentence=f"paused; {how}"))
         while self._word.is_paused:
             self._hold.stopping.wait(LOOKS_WHILE_PAUSED_S)
-            self.stop_if_asked()
+            self._hold.stop_if_asked()
             self._take_up(self.row())
         self._wal = None  # what others wrote meanwhile is not ours
         self._hold.tell(Told(kind="resumed", sentence="goes on"))
-
-    def stop_if_asked(self) -> None:
-        """Return, unless somebody has asked to stop.
-
-        Raises:
-            Stopped: somebody has.
-        """
-        if self._hold.stopping.is_set():
-            raise Stopped(verb=self._work.verb, change=self._hold.change, rows=self._reporter.rows)
 
 
 def _range(connection: psycopg.Connection, part: Part, at: Position, *, rows: int) -> Range | None:

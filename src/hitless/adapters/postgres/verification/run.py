@@ -62,11 +62,11 @@ class Comparing:
         part = found.part
         keys = tuple(one.name for one in part.key.columns)
         columns = ", ".join(quoted(one) for one in dict.fromkeys((*keys, *self._step.shown)))
-        shown = ", ".join(f"{literal(one)}, {quoted(one)}" for one in self._step.shown)
+        shown = ", ".join(f"json_build_array({literal(one)}, {quoted(one)})" for one in self._step.shown)
         judged = f"({self._step.forward}) IS TRUE AS {_F}, ({self._step.backward}) IS TRUE AS {_B}"
         kinds = (f"{_F} AND {_B}", f"{_F} AND NOT {_B}", f"{_B} AND NOT {_F}", f"NOT {_F} AND NOT {_B}")
         counted = ", ".join(f"count(*) FILTER (WHERE {one})" for one in kinds)
-        wrong = f"json_build_object('key', {part.key.texts}, 'shown', json_build_object({shown}))"
+        wrong = f"json_build_object('key', {part.key.texts}, 'shown', json_build_array({shown}))"
         first = f"(array_agg({wrong} ORDER BY {part.key.ordered()}) FILTER (WHERE {kinds[-1]}))[1:{SHOWN}]"
         # OFFSET 0 keeps each condition from being computed once per FILTER.
         inner = f"SELECT {judged}, {columns} FROM {part.written} WHERE {found.condition} OFFSET 0"
@@ -124,5 +124,5 @@ def _shown(part: Part, wrong: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _sentence(one: Mapping[str, Any]) -> str:
-    values = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in one["shown"].items())
+    values = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in one["shown"])
     return f"{one['part']} where {one['key']}: {values}"

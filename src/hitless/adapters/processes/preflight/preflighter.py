@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from hitless.adapters.processes.preflight.term import watch_ending
 from hitless.adapters.processes.records import InstanceRecords
 from hitless.ports import Clock
 from hitless.preflight.seen import Seen, Start
-from hitless.rollout.spec import ServiceSpec, Version
+from hitless.rollout.spec import RunSpec, ServiceSpec, Version
 
 _THREADS = 2
 
@@ -27,7 +28,15 @@ _THREADS = 2
 class ProcessPreflighter:
     """Examines versions by two instances side by side: one is loaded and ended, the other one is left running."""
 
-    def __init__(self, directory: Path, *, project: Path, clock: Clock, ports: FreePorts) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        project: Path,
+        clock: Clock,
+        ports: FreePorts,
+        dress: Callable[[ServiceSpec, Version], RunSpec] = lambda spec, _: spec.run,
+    ) -> None:
         """Prepare; nothing is read or started yet.
 
         Args:
@@ -35,7 +44,9 @@ class ProcessPreflighter:
             project: where `hitless.yaml` is.
             clock: time.
             ports: where the fleet takes its ports from: an instance that has not bound its port yet holds it already.
+            dress: says how an instance of a version is started, secrets included.
         """
+        self._dress = dress
         executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="hitless-preflight")
         records = InstanceRecords(directory / "preflight")
         self._ground = Ground(
@@ -53,7 +64,8 @@ class ProcessPreflighter:
 
     async def examine(self, *, spec: ServiceSpec, version: Version) -> Seen:
         """Start instances of the version out of rotation, look at what they do, end them; at once when cancelled."""
-        async with examined(spec, version, self._ground) as one, examined(spec, version, self._ground) as other:
+        dressed = replace(spec, run=self._dress(spec, version))
+        async with examined(dressed, version, self._ground) as one, examined(dressed, version, self._ground) as other:
             starts = await asyncio.gather(watch_start(one, spec), watch_start(other, spec))
             if any(start.problem is not None for start in starts):
                 return Seen(spec=spec, version=version, starts=starts)

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hitless.schema.change.pairs import Gap, Pair
-from hitless.schema.change.planning.ground import Ground, Pieces, done, undone
+from hitless.schema.change.pairs import Pair, cast
+from hitless.schema.change.planning.ground import Ground, Pieces, contracting, done, undone
 from hitless.schema.change.standing import Part
 from hitless.schema.change.steps import Compare, Ddl, Fill, Plan, Revoke, Step, Watch
 from hitless.schema.change.triggers import Sync
@@ -26,7 +26,7 @@ def assembled(ground: Ground, pieces: Pieces) -> Plan:
     steps = (
         *_expand(ground, pieces, sync),
         *_backfill(ground, pieces),
-        *(_compared(ground, one) for one in (*pieces.pairs, *pieces.gaps)),
+        *_compared(ground, pieces),
         *pieces.switches,
         *_swap(pieces, sync, swapped),
         *pieces.settles,
@@ -61,7 +61,7 @@ def _expand(ground: Ground, pieces: Pieces, sync: Sync) -> Iterator[Step]:
             do=(*sync.counter_created(), *done(pieces.columns), *sync.created()),
             undo=(*sync.dropped(), *undone(pieces.columns), *sync.counter_dropped()),
             checks=pieces.checks,
-            caveats=pieces.caveats,
+            caveats=(*pieces.caveats, *((STARRED,) if pieces.columns else ())),
         )
     yield from pieces.expands
 
@@ -89,21 +89,19 @@ def _backfill(ground: Ground, pieces: Pieces) -> Iterator[Step]:
 
 
 def _forward(pair: Pair) -> Iterator[tuple[str, str]]:
-    return ((name, one.text) for name, one in pair.forward.items())
+    return ((name, cast(pair, name, one).text) for name, one in pair.forward.items())
 
 
-def _compared(ground: Ground, one: Pair | Gap) -> Step:
-    if isinstance(one, Gap):
-        condition = f"{quoted(one.column)} IS NOT NULL"
-        title, forward, backward, shown = (
-            f"No row has NULL in {quoted(one.column)}",
-            condition,
-            condition,
-            (one.column,),
-        )
-    else:
-        title = f"{listed(one.new)} say{'s' * (len(one.new) == 1)} what {listed(one.old)} says, in every row"
-        forward, backward, shown = one.is_forward(), one.is_backward(), one.columns
+def _compared(ground: Ground, pieces: Pieces) -> Iterator[Step]:
+    for pair in pieces.pairs:
+        title = f"{listed(pair.new)} say{'s' * (len(pair.new) == 1)} what {listed(pair.old)} says, in every row"
+        yield _comparison(ground, title, pair.is_forward(), pair.is_backward(), pair.columns)
+    for gap in pieces.gaps:
+        condition = f"{quoted(gap.column)} IS NOT NULL"
+        yield _comparison(ground, f"No row has NULL in {quoted(gap.column)}", condition, condition, (gap.column,))
+
+
+def _comparison(ground: Ground, title: str, forward: str, backward: str, shown: tuple[str, ...]) -> Step:
     return Compare(
         id="", part=Part.VERIFY, title=title, table=ground.table, forward=forward, backward=backward, shown=shown
     )
@@ -115,8 +113,8 @@ def _swap(pieces: Pieces, before: Sync, after: Sync) -> Iterator[Step]:
             id="",
             part=Part.SWITCH,
             title="Exchange the columns, and keep the former ones right",
-            do=(*before.dropped(), *done(pieces.swap), *after.created()),
-            undo=(*after.dropped(), *undone(pieces.swap), *before.created()),
+            do=(*before.dropped(), *done((*pieces.unswapped, *pieces.swap)), *after.created()),
+            undo=(*after.dropped(), *undone((*pieces.unswapped, *pieces.swap)), *before.created()),
             caveats=(PREPARED,),
         )
 
@@ -125,6 +123,12 @@ PREPARED = (
     "sessions that keep a prepared statement whose result holds the column get one error each (SQLSTATE 0A000, cached"
     " plan must not change result type); Django prepares none; with psycopg and SQLAlchemy set prepare_threshold=None"
     " before, or say `as: NEW_NAME` in the change"
+)
+
+
+STARRED = (
+    "sessions that keep a prepared SELECT * or RETURNING * of the table get one error each (SQLSTATE 0A000), as with"
+    " any new column"
 )
 
 
@@ -137,6 +141,7 @@ def _brownout(ground: Ground, pieces: Pieces) -> Iterator[Step]:
             table=ground.table,
             columns=pieces.revoked,
         )
+    yield from pieces.brownouts
 
 
 def _hide(pieces: Pieces, before: Sync, after: Sync) -> Iterator[Step]:
@@ -151,7 +156,10 @@ def _hide(pieces: Pieces, before: Sync, after: Sync) -> Iterator[Step]:
 
 
 def _drop(pieces: Pieces, sync: Sync) -> Iterator[Step]:
-    statements = (*sync.dropped(), *pieces.drops, *sync.counter_dropped())
+    mark = contracting(sync.change)
+    *triggers, function = sync.dropped() or ("",)
+    ended = (*triggers, f"{mark}\n{function}") if function else ()
+    statements = (*ended, *pieces.drops, *(f"{mark}\n{one}" for one in sync.counter_dropped()))
     if statements:
         yield Ddl(id="", part=Part.DROP, title="Drop it for good", do=statements)
 

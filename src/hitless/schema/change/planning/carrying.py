@@ -1,13 +1,204 @@
-"""What a new column gets of what the old one has: placeholder."""
+"""What a new column gets of what the old one has, once its rows are filled.
+
+| of the old column | the new one gets it | when |
+| --- | --- | --- |
+| comment, privileges, statistics target, storage | the same | when it is added |
+| index | built CONCURRENTLY | before the swap |
+| unique constraint | such an index, then USING INDEX | before the swap |
+| CHECK, foreign key | NOT VALID, then VALIDATE | before the swap |
+| NOT NULL | by a CHECK that is validated, then SET NOT NULL | before the swap |
+| default, ownership of a sequence | moved | in the swap, or when the old column is dropped |
+
+None of the constraints could be there earlier: a row that is not filled yet would break them when somebody updates it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from hitless.schema.change.planning.ground import Ground, Pieces
+from hitless.schema.actions.values import Constraint, ConstraintKind
+from hitless.schema.change.dependents import Definition, Kind
+from hitless.schema.change.pairs import Pair
+from hitless.schema.change.planning import proofs
+from hitless.schema.change.planning.defaults import default_moved, default_swapped
+from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, Turn, joined
+from hitless.schema.change.planning.views import views_remade
+from hitless.schema.change.rewriting import (
+    comment_like,
+    condition_like,
+    grant_like,
+    index_like,
+    option_like,
+    statistics_like,
+)
+from hitless.schema.change.steps import Step
+from hitless.schema.names import Name, derived, quoted
 
 
-def carried(ground: Ground, names: Mapping[str, str]) -> Pieces:
-    """Plan it."""
-    del ground, names
-    return Pieces()
+def carried(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Pieces:
+    """Plan what new columns get of old ones; `names` leads from each old one to the one that takes its place."""
+    if ground.known is None:
+        return Pieces(notes=(UNKNOWN,))
+    objects = tuple(_objects(ground, pair, names))
+    own = Pieces(
+        columns=tuple(_at_once(ground, names)),
+        switches=tuple(step for one in objects for step in one.steps),
+        notes=() if ground.dependents is not None else (UNDEFINED,),
+    )
+    if not pair.is_swapped:
+        return joined((own, default_moved(ground, pair, names)))
+    exchanged = Pieces(swap=tuple(turn for one in objects for turn in one.exchange))
+    return joined((own, exchanged, default_swapped(ground, pair, names), views_remade(ground, tuple(names))))
+
+
+UNKNOWN = (
+    "NOT NULL, default, indexes, constraints and privileges of the old column are not known and not carried over: show"
+    " the schema (--schema dump.sql, --database URL)"
+)
+UNDEFINED = "of indexes with expressions or conditions, comments and privileges only a dump or the database tells"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """An object made anew for new columns, and how it takes the name of the former in the swap."""
+
+    steps: tuple[Step, ...]
+    exchange: tuple[Turn, ...] = ()
+
+
+def _at_once(ground: Ground, names: Mapping[str, str]) -> Iterator[Turn]:
+    """Take over what is a property of the column; it goes with the column when that is dropped."""
+    if ground.dependents is None:
+        return
+    for old, new in names.items():
+        for one in ground.dependents.naming(ground.table, old, Kind.COMMENT):
+            yield Turn(comment_like(one.text, ground.table, new))
+        for one in ground.dependents.naming(ground.table, old, Kind.OPTION):
+            yield Turn(option_like(one.text, {old: new}))
+        for one in ground.dependents.naming(ground.table, old, Kind.GRANT):
+            if granted := grant_like(one.text, {old: new}):
+                yield Turn(granted)
+
+
+def _objects(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Iterator[Carried]:
+    known = ground.known
+    assert known is not None
+    for old, new in names.items():
+        if known.columns.get(old) and known.columns[old].is_not_null:
+            yield Carried(steps=proofs.not_null(ground, new))
+    for index in _indexes(ground, names):
+        yield _index(ground, pair, index, names)
+    for name, constraint in known.constraints.items():
+        read = {*constraint.columns, *(constraint.check.columns if constraint.check else ())}
+        if read & names.keys() and constraint.kind in _CARRIERS:
+            yield _constraint(ground, pair, name, constraint, names)
+    for one in ground.dependents.on(ground.table, Kind.STATISTICS) if ground.dependents else ():
+        if one.columns & names.keys():
+            yield _statistics(ground, pair, one, names)
+
+
+_CARRIERS = {ConstraintKind.UNIQUE, ConstraintKind.CHECK, ConstraintKind.FOREIGN_KEY}
+
+
+def _indexes(ground: Ground, names: Mapping[str, str]) -> Iterator[Definition]:
+    """Return the indexes that serve no constraint: as they are defined, or as far as the catalogue knows them."""
+    if ground.dependents is not None:
+        for one in ground.dependents.on(ground.table, Kind.INDEX):
+            if one.columns & names.keys():
+                yield one
+        return
+    for index in ground.catalog.indexes_on(ground.table):
+        if set(index.columns) & names.keys() and index.constraint is None:
+            if index.has_expressions or index.is_partial:
+                continue
+            unique = "UNIQUE " if index.is_unique else ""
+            columns = ", ".join(map(quoted, index.columns))
+            text = f"CREATE {unique}INDEX {quoted(index.name.name)} ON {ground.table} USING {index.method} ({columns})"
+            yield Definition(
+                kind=Kind.INDEX,
+                name=index.name,
+                relations=(ground.table,),
+                columns=frozenset(index.columns),
+                text=text,
+            )
+
+
+def successor(ground: Ground, pair: Pair, name: str, names: Mapping[str, str]) -> str:
+    """Name the object that takes the place of another: after the new columns, or, until the swap, as a shadow."""
+    if pair.is_swapped:
+        return derived(SHADOW, name)
+    wanted = name
+    for old, new in names.items():
+        if old in wanted.split("_") or f"_{old}_" in f"_{wanted}_":
+            wanted = f"_{wanted}_".replace(f"_{old}_", f"_{new}_").strip("_")
+    if wanted == name or len(wanted.encode()) > 63 or _is_taken(ground, wanted):  # noqa: PLR2004 - NAMEDATALEN - 1
+        return derived(name, *names.values())
+    return wanted
+
+
+def _is_taken(ground: Ground, name: str) -> bool:
+    assert ground.known is not None
+    return name in ground.known.constraints or ground.table.sibling(name) in ground.catalog.indexes
+
+
+def _index(ground: Ground, pair: Pair, index: Definition, names: Mapping[str, str]) -> Carried:
+    name = successor(ground, pair, index.name.name, names)
+    definition = index_like(index.text, name, names, table=ground.table)
+    steps = proofs.built(ground, name, definition, f"Build {quoted(name)}, as {quoted(index.name.name)} is")
+    return Carried(steps=steps, exchange=_exchange_index(ground, index.name.name, name))
+
+
+def _exchange_index(ground: Ground, old: str, new: str) -> tuple[Turn, ...]:
+    former = derived(FORMER, old)
+    return (_renamed_index(ground, old, former), _renamed_index(ground, new, old))
+
+
+def _renamed_index(ground: Ground, old: str, new: str) -> Turn:
+    def rename(one: str, other: str) -> str:
+        return f"ALTER INDEX {ground.table.sibling(one)} RENAME TO {quoted(other)}"
+
+    return Turn(rename(old, new), rename(new, old))
+
+
+def _renamed_constraint(ground: Ground, old: str, new: str) -> Turn:
+    def rename(one: str, other: str) -> str:
+        return f"ALTER TABLE {ground.table} RENAME CONSTRAINT {quoted(one)} TO {quoted(other)}"
+
+    return Turn(rename(old, new), rename(new, old))
+
+
+def _constraint(ground: Ground, pair: Pair, name: str, one: Constraint, names: Mapping[str, str]) -> Carried:
+    new = successor(ground, pair, name, names)
+    columns = tuple(names.get(column, column) for column in one.columns)
+    if one.kind is ConstraintKind.UNIQUE:
+        steps = proofs.unique(ground, new, columns, one)
+    elif one.kind is ConstraintKind.CHECK:
+        assert one.check is not None
+        steps = proofs.check(ground, new, condition_like(one.check, names).text, one)
+    else:
+        steps = proofs.foreign_key(ground, new, columns, one)
+    former = derived(FORMER, name)
+    return Carried(
+        steps=steps, exchange=(_renamed_constraint(ground, name, former), _renamed_constraint(ground, new, name))
+    )
+
+
+def _statistics(ground: Ground, pair: Pair, one: Definition, names: Mapping[str, str]) -> Carried:
+    new = one.name.sibling(successor(ground, pair, one.name.name, names))
+    step = proofs.at_once(
+        f"Make statistics {quoted(new.name)}, as {quoted(one.name.name)} are",
+        statistics_like(one.text, new, names),
+        f"DROP STATISTICS {new}",
+    )
+    former = derived(FORMER, one.name.name)
+    return Carried(
+        steps=(step,), exchange=(_renamed_statistics(one.name, former), _renamed_statistics(new, one.name.name))
+    )
+
+
+def _renamed_statistics(old: Name, new: str) -> Turn:
+    return Turn(
+        f"ALTER STATISTICS {old} RENAME TO {quoted(new)}",
+        f"ALTER STATISTICS {old.sibling(new)} RENAME TO {quoted(old.name)}",
+    )

@@ -8,7 +8,7 @@ from hitless.schema.change.expressions import RowExpression
 from hitless.schema.change.intent import Lossy
 from hitless.schema.change.pairs import Pair, differs
 from hitless.schema.change.steps import Check
-from hitless.schema.names import Name, listed
+from hitless.schema.names import Name, listed, quoted
 
 SHOWN = 5
 """Rows that a check returns to be looked at."""
@@ -88,4 +88,19 @@ def no_nulls(table: Name, column: str, value: RowExpression, remedy: str) -> Che
         f"({value.text}) IS NULL",
         trouble=f"{listed((column,))} of these rows would be NULL",
         remedy=remedy,
+    )
+
+
+def orphans(table: Name, columns: tuple[str, ...], other: Name, referenced: tuple[str, ...]) -> Check:
+    """Ask for rows whose partner is not there; a key that is NULL in part needs none."""
+    pairs = zip(columns, referenced, strict=True)
+    meets = " AND ".join(f"o.{quoted(there)} = t.{quoted(here)}" for here, there in pairs)
+    present = " AND ".join(f"t.{quoted(one)} IS NOT NULL" for one in columns)
+    found = f"FROM {table} AS t WHERE {present} AND NOT EXISTS (SELECT FROM {other} AS o WHERE {meets})"
+    shown = ", ".join(f"t.{quoted(one)}" for one in columns)
+    return Check(
+        query=f"SELECT {shown} {found} LIMIT {SHOWN}",
+        counted=f"SELECT count(*) {found}",
+        trouble=f"{other.shown} has no row for {listed(columns)} of these",
+        remedy=f"add what is missing to {other.shown}, or correct the rows",
     )

@@ -7,10 +7,10 @@ from hitless.schema.change.planning.ground import GONE, Ground, Turn, type_text
 from hitless.schema.names import Name, derived, literal, quoted
 
 
-def renaming(table: Name, old: str, new: str) -> Turn:
-    """Rename a column."""
+def renaming(table: Name, old: str, new: str, *, mark: str) -> Turn:
+    """Rename a column; `mark` tells the lint why that may be."""
     return Turn(
-        f"ALTER TABLE {table} RENAME COLUMN {quoted(old)} TO {quoted(new)}",
+        f"{mark}\nALTER TABLE {table} RENAME COLUMN {quoted(old)} TO {quoted(new)}",
         f"ALTER TABLE {table} RENAME COLUMN {quoted(new)} TO {quoted(old)}",
     )
 
@@ -33,7 +33,8 @@ def adding_like(ground: Ground, name: str, model: str) -> Turn:
     relation = literal(str(ground.table))
     do = (
         "DO $$ BEGIN EXECUTE (\n"
-        f"    SELECT format('ALTER TABLE {ground.table} ADD COLUMN %I %s', {literal(name)}, format_type(atttypid, atttypmod))\n"
+        f"    SELECT format('ALTER TABLE {ground.table} ADD COLUMN %I %s',"
+        f" {literal(name)}, format_type(atttypid, atttypmod))\n"
         f"    FROM pg_attribute WHERE attrelid = {relation}::regclass AND attname = {literal(model)}\n"
         "); END $$"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from hitless.schema.actions.values import Column, SqlType
 from hitless.schema.catalog.catalog import Catalog, Table
@@ -49,17 +50,24 @@ class Ground:
         Raises:
             CannotPlan: the table has none of this name, or it is one that PostgreSQL computes.
         """
+        self.existing(name)
         found = self.known.columns.get(name) if self.known else None
-        if found is None and self.is_whole:
-            assert self.known is not None
-            there = ", ".join(sorted(self.known.columns))
-            raise CannotPlan(f"{self.table.shown} has no column {quoted(name)}", evidence=(f"it has {there}",))
         if found is not None and found.generated is not None:
             raise CannotPlan(
                 f"{self.table.shown}.{quoted(name)} is a generated column: nobody writes it",
                 "change the columns that it is computed from, or plan it by hand: add one, wait, drop the other",
             )
         return found
+
+    def existing(self, name: str) -> None:
+        """Hold that the table has a column, as far as anybody has told.
+
+        Raises:
+            CannotPlan: it has none of this name.
+        """
+        if self.known is not None and self.is_whole and name not in self.known.columns:
+            there = ", ".join(sorted(self.known.columns))
+            raise CannotPlan(f"{self.table.shown} has no column {quoted(name)}", evidence=(f"it has {there}",))
 
     def free(self, name: str) -> None:
         """Hold that the table has no column of a name yet.
@@ -93,17 +101,27 @@ def normal_type(text: str) -> str:
     return type_text(read_type(text))
 
 
+def allowing(rule: str, reason: str) -> str:
+    """Write the comment that lets a statement pass the lint."""
+    return f"-- hitless: allow {rule}: {reason}"
+
+
+def contracting(change: str) -> str:
+    """Write the comment that marks a statement as part of a contract, which the guard holds."""
+    return f"-- hitless: contract {change}"
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A statement, and the one that takes it back; none where nothing needs to be."""
+    """A statement, and the one that takes it back; either may be missing where nothing needs to be done."""
 
-    do: str
+    do: str = ""
     undo: str = ""
 
 
 def done(turns: Iterable[Turn]) -> tuple[str, ...]:
     """Return the statements that do it."""
-    return tuple(one.do for one in turns)
+    return tuple(one.do for one in turns if one.do)
 
 
 def undone(turns: tuple[Turn, ...]) -> tuple[str, ...]:
@@ -121,9 +139,10 @@ class Pieces:
         expands: other steps of the expansion.
         fills: columns that are filled once, with nobody who writes them otherwise: assignment by column.
         switches: steps before the swap.
+        unswapped: statements of the swap that come before all others.
         swap: statements of the swap; `swapped` says which names change in it.
         settles: steps after the swap.
-        revoked: columns that the brownout takes away.
+        revoked: columns that the brownout takes away; `brownouts` are other steps of it.
         hides: what hides them; `hidden` says which names change.
         drops: statements of the end.
         removals: as the guard asks for them.
@@ -137,10 +156,12 @@ class Pieces:
     expands: tuple[Step, ...] = ()
     fills: tuple[tuple[str, str, str], ...] = ()
     switches: tuple[Step, ...] = ()
+    unswapped: tuple[Turn, ...] = ()
     swap: tuple[Turn, ...] = ()
     swapped: tuple[tuple[str, str], ...] = ()
     settles: tuple[Step, ...] = ()
     revoked: tuple[str, ...] = ()
+    brownouts: tuple[Step, ...] = ()
     hides: tuple[Turn, ...] = ()
     hidden: tuple[tuple[str, str], ...] = ()
     drops: tuple[str, ...] = ()
@@ -154,6 +175,6 @@ def joined(parts: Iterable[Pieces]) -> Pieces:
     return Pieces(**{one.name: tuple(_all(every, one.name)) for one in fields(Pieces)})
 
 
-def _all(parts: tuple[Pieces, ...], name: str) -> Iterator[object]:
+def _all(parts: tuple[Pieces, ...], name: str) -> Iterator[Any]:
     for one in parts:
         yield from getattr(one, name)

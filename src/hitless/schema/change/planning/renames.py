@@ -8,12 +8,14 @@ from hitless.schema.change.pairs import Pair, is_exact_column
 from hitless.schema.change.planning.carrying import carried
 from hitless.schema.change.planning.columns import adding_like
 from hitless.schema.change.planning.ground import Ground, Pieces, joined
+from hitless.schema.change.planning.obstacles import Fate, hold_free
 from hitless.schema.change.planning.retiring import retired
 from hitless.schema.names import quoted
 
 
 def plan_rename(intent: Rename, ground: Ground) -> Pieces:
     """Plan it."""
+    hold_free(ground, intent.column, Fate.RENAMED)
     known = ground.column(intent.column)
     old, new = intent.column, intent.to
     pair = Pair(
@@ -26,4 +28,4 @@ def plan_rename(intent: Rename, ground: Ground) -> Pieces:
         columns=(adding_like(ground, new, old),),
         notes=() if known else (f"the type of {quoted(new)} is asked of the server when the step runs",),
     )
-    return joined((own, carried(ground, {old: new}), retired(ground, (old,))))
+    return joined((own, carried(ground, pair, {old: new}), retired(ground, (old,))))

@@ -9,6 +9,7 @@ from hitless.schema.change.pairs import Pair, is_exact, is_exact_column
 from hitless.schema.change.planning.checks import lossless
 from hitless.schema.change.planning.columns import adding
 from hitless.schema.change.planning.ground import Ground, Pieces, joined, type_text
+from hitless.schema.change.planning.obstacles import Fate, hold_free
 from hitless.schema.change.planning.retiring import retired
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.names import quoted
@@ -30,6 +31,8 @@ def plan_split(intent: Split, ground: Ground) -> Pieces:
     backward = {name: read_expression(text) for name, text in intent.inverse.items()}
     _hold_to(forward, intent.sources, "into")
     _hold_to(backward, tuple(forward), "inverse")
+    for one in intent.sources:
+        hold_free(ground, one, Fate.RENAMED)
     olds = {name: ground.column(name) for name in intent.sources}
     inexact = {name for name, one in types.items() if not is_exact(one)}
     inexact |= {name for name, one in olds.items() if not is_exact_column(one)}

@@ -5,21 +5,34 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hitless.schema.actions.tables import AlterColumnType
-from hitless.schema.actions.values import SqlType
+from hitless.schema.actions.values import ConstraintKind, SqlType
 from hitless.schema.change.expressions import RowExpression, column_of, read_expression, read_type
 from hitless.schema.change.intent import Retype
-from hitless.schema.change.pairs import Pair, is_exact
+from hitless.schema.change.pairs import Pair, is_exact, is_exact_column
 from hitless.schema.change.planning.carrying import carried
 from hitless.schema.change.planning.casts import Cast, cast_of
 from hitless.schema.change.planning.checks import lossless
 from hitless.schema.change.planning.columns import adding, renaming
-from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, joined, type_text
+from hitless.schema.change.planning.ground import (
+    FORMER,
+    SHADOW,
+    Ground,
+    Pieces,
+    allowing,
+    done,
+    joined,
+    type_text,
+    undone,
+)
+from hitless.schema.change.planning.obstacles import Fate, hold_free
 from hitless.schema.change.planning.retiring import dropping, retired
+from hitless.schema.change.planning.views import views_remade
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.standing import Part
 from hitless.schema.change.steps import Ddl
 from hitless.schema.effects.columns import type_work
 from hitless.schema.effects.effect import Work
+from hitless.schema.effects.ground import NOT_NULL_NOT_VALID
 from hitless.schema.effects.ground import Ground as EffectGround
 from hitless.schema.names import derived, literal, quoted
 
@@ -32,9 +45,11 @@ def plan_type(intent: Retype, ground: Ground) -> Pieces:
     old_type, assumed = _old_type(intent, ground)
     new_type = read_type(intent.to)
     if old_type == new_type:
-        raise CannotPlan(f"{ground.table.shown}.{quoted(intent.column)} is {type_text(new_type)} already")
+        column = f"{ground.table.shown}.{quoted(intent.column)}"
+        raise CannotPlan(f"{column} is {type_text(new_type)} already", "leave it out")
     if intent.using is None and intent.new_name is None and _is_catalogue_alone(intent, new_type, ground):
         return _direct(intent, old_type, new_type, ground)
+    hold_free(ground, intent.column, Fate.RENAMED if intent.new_name else Fate.SWAPPED)
     pair = retyping(intent, old_type, new_type, ground)
     is_proven = intent.using is None and intent.inverse is None and cast_of(old_type, new_type) is Cast.TOTAL
     checks, caveats = ((), ()) if is_proven else lossless(ground.table, pair, ground.change.lossy)
@@ -43,11 +58,11 @@ def plan_type(intent: Retype, ground: Ground) -> Pieces:
         pairs=(pair,),
         columns=(adding(ground, new, type_text(new_type)),),
         checks=checks,
-        caveats=(*caveats, *_narrow(intent, old_type)),
+        caveats=(*caveats, *narrowed(intent.column, old_type)),
         notes=assumed,
     )
     ending = swapping(intent.column, ground) if pair.is_swapped else retired(ground, (intent.column,))
-    return joined((own, carried(ground, {intent.column: new}), ending))
+    return joined((own, ending, carried(ground, pair, {intent.column: new})))
 
 
 def _old_type(intent: Retype, ground: Ground) -> tuple[SqlType, tuple[str, ...]]:
@@ -75,13 +90,21 @@ def _is_catalogue_alone(intent: Retype, new_type: SqlType, ground: Ground) -> bo
 
 def _direct(intent: Retype, old_type: SqlType, new_type: SqlType, ground: Ground) -> Pieces:
     """Rows stay as they are. The way back may write them anew, and is done on small tables only."""
+    is_key = ground.known is not None and intent.column in getattr(ground.known.primary_key, "columns", ())
+    is_referenced = any(intent.column in one.referenced for _, one in ground.catalog.foreign_keys_to(ground.table))
+    hold_free(ground, intent.column, Fate.KEY if is_key and not is_referenced else Fate.SWAPPED)
+    views = views_remade(ground, (intent.column,))
     alter = f"ALTER TABLE {ground.table} ALTER COLUMN {quoted(intent.column)} TYPE"
     step = Ddl(
         id="",
         part=Part.EXPAND,
         title=f"Make {quoted(intent.column)} {type_text(new_type)}; no row is touched",
-        do=(f"{alter} {type_text(new_type)}",),
-        undo=_way_back(f"{alter} {type_text(old_type)}", intent, old_type, new_type, ground),
+        do=(*done(views.unswapped), f"{alter} {type_text(new_type)}", *done(views.swap)),
+        undo=(
+            *undone(views.swap),
+            *_way_back(f"{alter} {type_text(old_type)}", intent, old_type, new_type, ground),
+            *undone(views.unswapped),
+        ),
         caveats=("sessions that keep a prepared statement whose result holds the column get one error each (0A000)",),
     )
     return Pieces(expands=(step,))
@@ -99,9 +122,11 @@ def _way_back(statement: str, intent: Retype, old_type: SqlType, new_type: SqlTy
     relation = literal(str(ground.table))
     message = "the way back would write every row anew under a lock; the wider type harms nobody: plan it as a change"
     return (
-        f"DO $$ BEGIN IF pg_table_size({relation}::regclass) > {SMALL_PAGES} * 8192 THEN\n"
-        f"    RAISE EXCEPTION {literal(message)};\n"
-        "END IF; END $$",
+        (
+            f"DO $$ BEGIN IF pg_table_size({relation}::regclass) > {SMALL_PAGES} * 8192 THEN\n"
+            f"    RAISE EXCEPTION {literal(message)};\n"
+            "END IF; END $$"
+        ),
         statement,
     )
 
@@ -117,7 +142,7 @@ def retyping(intent: Retype, old_type: SqlType, new_type: SqlType, ground: Groun
     backward = _expression(intent, "inverse", new_type, old_type, ground).renamed({old: new})
     inexact = {name for name, one in ((old, old_type), (new, new_type)) if not is_exact(one)}
     known = ground.column(old)
-    inexact |= {old} if known is not None and known.collation else set()
+    inexact |= set() if is_exact_column(known) else {old}
     return Pair(
         forward={new: forward},
         backward={old: backward},
@@ -143,7 +168,7 @@ def _expression(intent: Retype, what: str, old: SqlType, new: SqlType, ground: G
             f"a cast of {ground.table.shown}.{quoted(intent.column)} from {type_text(old)} to {type_text(new)} will not"
             f" do: {_ADVICE[found]}",
             f"say the value: type: {{{intent.column}: {{to: {intent.to}, {what}: EXPRESSION}}}}",
-            "such as `x AT TIME ZONE 'UTC'`, `to_char(x, 'YYYY-MM-DD')`, `CASE WHEN x ~ '^[0-9]{1,9}$' THEN x::integer END`",
+            "as `x AT TIME ZONE 'UTC'`, `to_char(x, 'YYYY-MM-DD')`, `CASE WHEN x ~ '^[0-9]{1,9}$' THEN x::int END`",
         )
     return column_of(intent.column).cast(type_text(new))
 
@@ -158,11 +183,17 @@ def _said(column: str, what: str, text: str, wanted: SqlType) -> RowExpression:
     return one.cast(type_text(wanted))
 
 
-def _narrow(intent: Retype, old_type: SqlType) -> tuple[str, ...]:
+def narrowed(column: str, old_type: SqlType) -> tuple[str, ...]:
+    """Say what cannot be written before the contract."""
     return (
-        f"until the contract the former column is kept right too: a value that {type_text(old_type)} cannot hold is"
-        f" refused for {quoted(intent.column)}, as it was before",
+        (
+            f"until the contract the former column is kept right too: a value that {type_text(old_type)} cannot hold is"
+            f" refused for {quoted(column)}, as it was before"
+        ),
     )
+
+
+SWAPPED = allowing("column-renamed", "the two exchange their names in one transaction")
 
 
 def swapping(column: str, ground: Ground) -> Pieces:
@@ -170,7 +201,35 @@ def swapping(column: str, ground: Ground) -> Pieces:
     shadow, former = derived(SHADOW, column), derived(FORMER, column)
     ground.free(former)
     return Pieces(
-        swap=(renaming(ground.table, column, former), renaming(ground.table, shadow, column)),
+        drops=(dropping(ground, former, model=column, is_swapped=True), *_named_as_before(ground, column)),
+        swap=(
+            renaming(ground.table, column, former, mark=SWAPPED),
+            renaming(ground.table, shadow, column, mark=SWAPPED),
+        ),
         swapped=((column, former), (shadow, column)),
-        drops=(dropping(ground, former),),
+    )
+
+
+def _named_as_before(ground: Ground, column: str) -> tuple[str, ...]:
+    """Give NOT NULL of the successor the former one's name: since PostgreSQL 18 it is a constraint that has one."""
+    found = ground.known.columns.get(column) if ground.known else None
+    if found is None or not found.is_not_null or ground.postgres < NOT_NULL_NOT_VALID:
+        return ()
+    assert ground.known is not None
+    named = (
+        name
+        for name, one in ground.known.constraints.items()
+        if one.kind is ConstraintKind.NOT_NULL and one.columns == (column,)
+    )
+    wanted = next(named, derived(ground.table.name, column, "not_null"))
+    statement = f"ALTER TABLE {ground.table} RENAME CONSTRAINT %I TO {quoted(wanted)}"
+    return (
+        (
+            "DO $$ BEGIN EXECUTE (\n"
+            f"    SELECT format({literal(statement)}, conname)\n"
+            "    FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid\n"
+            f"    WHERE conrelid = {literal(str(ground.table))}::regclass AND contype = 'n'"
+            f" AND conkey = ARRAY[attnum] AND attname = {literal(column)}\n"
+            "); END $$"
+        ),
     )

@@ -1,0 +1,232 @@
+"""The users' databases as rollouts need them: `hitless.ports.Schemas` on PostgreSQL.
+
+What talks to a server blocks, and may hang with it: each call has a thread of its own, which nothing waits for at the
+end of the process. A worker is told to stop by an event, and stops where nothing is half done; the next one for the
+same database waits for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+from typing import TypeVar
+
+import psycopg
+
+from hitless.adapters.postgres.addresses import UrlMissing, resolve, url_for
+from hitless.adapters.postgres.connections import limits_of
+from hitless.adapters.postgres.database import Database
+from hitless.adapters.postgres.faults import in_words
+from hitless.adapters.postgres.passwords import RoleKey
+from hitless.adapters.postgres.release import carry_out, states_of
+from hitless.adapters.postgres.remembered import RememberedAddresses
+from hitless.adapters.postgres.roles import copy_to_table, drop_roles, make_role, raise_limits, take_limits_back
+from hitless.rollout.spec import ChangeSpec, ConnectionsSpec, DatabaseSpec, RunSpec, ServiceSpec, Version
+from hitless.schema.change.standing import Standing
+from hitless.schema.headroom import Fit, Limit, Reserve, Taker, fit
+from hitless.schema.release import NeededChange
+from hitless.schema.roles import VersionRole, role_name
+
+STOPS_WITHIN_S = 15.0
+"""So long the end of a worker that was told to stop is waited for: a batch takes 0.1 s, a lock 0.1 s, a connection 5 s.
+One that hangs longer is fenced off by the next one."""
+
+Answer = TypeVar("Answer")
+log = logging.getLogger("hitless")
+
+
+class DatabaseSchemas:
+    """All databases that a project names."""
+
+    def __init__(self, directory: Path, *, actor: str, environment: Mapping[str, str] | None = None) -> None:
+        """Prepare; nothing is read or asked yet.
+
+        Args:
+            directory: the state directory; the key of passwords is there.
+            actor: who changes schemas, as the databases remember it.
+            environment: where `env:NAME` is looked up; None = that of this process.
+        """
+        self._key = RoleKey(directory)
+        self._remembered = RememberedAddresses(directory)
+        self._actor = actor
+        self._environment = os.environ if environment is None else environment
+        self._working: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def dress(self, spec: ServiceSpec, version: Version) -> RunSpec:
+        """Return how an instance of a version is started: with the URL of its own role, where versions have one."""
+        roles = spec.database.roles if spec.database is not None else None
+        if spec.database is None or roles is None:
+            return spec.run
+        role = role_name(roles.prefix, version)
+        password = self._key.password(service=spec.name, role=role)
+        url = url_for(self._address(spec.name, spec.database), role=role, password=password)
+        return replace(spec.run, environment={**spec.run.environment, roles.variable: url})
+
+    def _address(self, service: str, wish: DatabaseSpec) -> str:
+        """Return where the database is; who has lost the variable that says so still knows where it was."""
+        try:
+            return self._conninfo(wish)
+        except UrlMissing:
+            known = self._remembered.of(service)
+            if known is None:
+                raise
+            return known
+
+    def connect(self, spec: ServiceSpec) -> psycopg.Connection:
+        """Open a session with a service's database.
+
+        Raises:
+            HitlessError: it cannot be opened.
+        """
+        return self._database(_wish(spec)).connect()
+
+    async def fits(self, *, spec: ServiceSpec, takers: Sequence[Taker]) -> tuple[Fit, ...]:
+        """Measure the limits, and hold what is taken against them."""
+        return await in_thread(partial(self._fits, spec, tuple(takers)))
+
+    def _fits(self, spec: ServiceSpec, takers: tuple[Taker, ...]) -> tuple[Fit, ...]:
+        wish = _wish(spec)
+        assert wish.connections is not None
+        database = self._database(wish)
+        with database.connect() as connection, in_words(database):
+            take_limits_back(connection, spec.name)
+            limits = _limits(connection, spec.name, wish, wish.connections, takers)
+        return fit(takers, limits, reserve=_reserve(wish.connections))
+
+    async def make_role(self, *, spec: ServiceSpec, version: Version, connections: int | None) -> str:
+        """Make the version's role."""
+        return await in_thread(partial(self._make_role, spec, version, connections))
+
+    def _make_role(self, spec: ServiceSpec, version: Version, connections: int | None) -> str:
+        wish = _wish(spec)
+        assert wish.roles is not None
+        name = role_name(wish.roles.prefix, version)
+        wanted = VersionRole(service=spec.name, version=version, key=self._key.fingerprint, connections=connections)
+        password = self._key.password(service=spec.name, role=name)
+        database = self._database(wish)
+        with database.connect() as connection, in_words(database):
+            make_role(connection, name, wanted, group=wish.roles.group, password=password)
+            self._remembered.keep(spec.name, database.conninfo)
+            copy_to_table(connection, spec.name)
+        return name
+
+    async def bring(
+        self, *, spec: ServiceSpec, change: ChangeSpec, standing: Standing, tell: Callable[[str], None]
+    ) -> NeededChange:
+        """Carry a change out in a thread; when cancelled, have it stop, and wait for that."""
+        database = self._database(_wish(spec))
+        stopping, loop = Event(), asyncio.get_running_loop()
+
+        def told(words: str) -> None:
+            loop.call_soon_threadsafe(tell, words)
+
+        async with self._working[database.conninfo]:
+            bringing = partial(carry_out, database, change, standing, actor=self._actor, tell=told, stopping=stopping)
+            work = partial(self._with_wider_pools, spec, database, bringing)
+            answer = asyncio.ensure_future(in_thread(work))
+            try:
+                return await asyncio.shield(answer)
+            except asyncio.CancelledError:
+                stopping.set()
+                await _end_of(answer)
+                raise
+
+    def _with_wider_pools(
+        self, spec: ServiceSpec, database: Database, bringing: Callable[[], NeededChange]
+    ) -> NeededChange:
+        """Let versions open more connections while a change is carried out, where that is set."""
+        pool = _wish(spec).connections
+        if pool is None or pool.during_migration is None:
+            return bringing()
+        with database.connect() as connection, in_words(database):
+            raise_limits(connection, spec.name, times=(pool.during_migration, pool.per_instance))
+        try:
+            return bringing()
+        finally:
+            with database.connect() as connection, in_words(database):
+                take_limits_back(connection, spec.name)
+
+    async def states(self, spec: ServiceSpec) -> tuple[NeededChange, ...]:
+        """Say where each change stands."""
+        wish = _wish(spec)
+        return await in_thread(partial(states_of, self._database(wish), wish.changes))
+
+    async def keep_roles(self, *, spec: ServiceSpec, versions: frozenset[Version]) -> tuple[str, ...]:
+        """Drop the roles of other versions, and take back limits that somebody has raised and left."""
+        return await in_thread(partial(self._keep_roles, spec, versions))
+
+    def _keep_roles(self, spec: ServiceSpec, versions: frozenset[Version]) -> tuple[str, ...]:
+        database = self._database(_wish(spec))
+        with database.connect() as connection, in_words(database):
+            take_limits_back(connection, spec.name)
+            kept = drop_roles(connection, spec.name, keep=frozenset(versions))
+            copy_to_table(connection, spec.name)
+            return kept
+
+    def _database(self, wish: DatabaseSpec) -> Database:
+        return Database(self._conninfo(wish))
+
+    def _conninfo(self, wish: DatabaseSpec) -> str:
+        return resolve(wish.url, self._environment)
+
+
+def _wish(spec: ServiceSpec) -> DatabaseSpec:
+    assert spec.database is not None, "asked for the database of a service that names none"
+    return spec.database
+
+
+def _limits(
+    connection: psycopg.Connection, service: str, wish: DatabaseSpec, pool: ConnectionsSpec, takers: tuple[Taker, ...]
+) -> tuple[Limit, ...]:
+    if wish.roles is not None:
+        jobs = sum(one.connections for one in takers if not one.is_of_instances)
+        return limits_of(connection, service=service, role=pool.role, allowed=jobs)
+    allowed = sum(one.connections for one in takers)
+    role = pool.role or connection.info.user
+    return limits_of(connection, service=service, role=role, allowed=allowed, is_shared=True)
+
+
+def _reserve(pool: ConnectionsSpec) -> Reserve:
+    return Reserve(count=pool.reserve.count, share_bp=pool.reserve.share_bp)
+
+
+async def _end_of(answer: asyncio.Future[NeededChange]) -> None:
+    done, _ = await asyncio.wait({answer}, timeout=STOPS_WITHIN_S)
+    if not done:
+        log.warning("a worker of a migration does not stop within %g s; the next one fences it off", STOPS_WITHIN_S)
+    elif not answer.cancelled():
+        answer.exception()  # how it ended is in the database; nobody waits for it here
+
+
+async def in_thread(work: Callable[[], Answer]) -> Answer:
+    """Do what blocks in a thread of its own, which nobody waits for at the end of the process."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Answer] = loop.create_future()
+
+    def settle(found: Answer | None, fault: BaseException | None) -> None:
+        if answer.done():
+            return
+        if fault is not None:
+            answer.set_exception(fault)
+        else:
+            answer.set_result(found)  # type: ignore[arg-type]  # None only where the work returns it
+
+    def run() -> None:
+        try:
+            found, fault = work(), None
+        except BaseException as error:  # noqa: BLE001 - handed to whoever awaits
+            found, fault = None, error
+        try:
+            loop.call_soon_threadsafe(settle, found, fault)
+        except RuntimeError:  # the loop has ended; so does the process
+            log.debug("nobody waits for a database any more")
+
+    Thread(target=run, name="hitless-database", daemon=True).start()
+    return await answer
