@@ -220,8 +220,8 @@ CHECKS: Mapping[str, Check] = {
     "databases": Check(
         title="databases",
         scope="project",
-        limit="reachable, PostgreSQL 15 or later, at most 80 % of the connections open; with `roles`: the group is there, "
-        "and may be given to new roles",
+        limit="reachable, PostgreSQL 15 or later, at most 80 % of the connections open; with `roles`: the group is "
+        "there, and may be given to new roles",
         reason="A rollout asks its database first, and lets nothing pass that is not known. `pg_stat_statements` tells "
         "statements apart by role: without it nobody knows which version needs a column.",
         judge=databases.databases,
