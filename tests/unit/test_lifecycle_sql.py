@@ -152,3 +152,12 @@ def test_models_are_put_beside_the_statements(path: Path, capsys: pytest.Capture
     assert json.loads(path.read_text())["models"][0]["columns"] == ["full_name", "id"]
     assert main([*words[:-1], "43"]) == 2
     assert "43" in capsys.readouterr().err
+
+
+def test_every_key_of_a_manifest_is_documented(path: Path) -> None:
+    made = capture(path)
+    made.record("SELECT %s", (1,))
+    made.write()
+    document = merge(path)
+    page = (Path(__file__).parents[2] / "docs/reference/sqlmanifest.md").read_text()
+    assert [key for key in (*document, *document["statements"][0]) if f"`{key}`" not in page] == []
