@@ -21,7 +21,6 @@ def test_a_rollout_makes_the_database_ready_and_the_contract_waits_for_release_1
         bring_changes(run)
         run.deploy(run.release(2), "canary")
         assert run.parity() == 0
-        run.migrate("switch")
         told = run.migrate("contract", *evidence(run), expect=REFUSED)
         print(told)
         assert "accounts@1" in told
@@ -33,7 +32,7 @@ def test_a_rollout_makes_the_database_ready_and_the_contract_waits_for_release_1
 
 def bring_changes(run: Trial) -> None:
     """From now on rollouts bring the change about before they start anything."""
-    run.project.write(run.project.configuration.replace("changes: []", f'changes: ["{run.file}"]'))
+    run.project.write(run.project.configuration.replace("changes: []", f'changes: [{{file: "{run.file}", standing: switched}}]'))
 
 
 def evidence(run: Trial) -> tuple[str, ...]:
