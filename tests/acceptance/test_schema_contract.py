@@ -32,7 +32,8 @@ def test_a_rollout_makes_the_database_ready_and_the_contract_waits_for_release_1
 
 def bring_changes(run: Trial) -> None:
     """From now on rollouts bring the change about before they start anything."""
-    run.project.write(run.project.configuration.replace("changes: []", f'changes: [{{file: "{run.file}", standing: switched}}]'))
+    brought = f'changes: [{{file: "{run.file}", standing: switched}}]'
+    run.project.write(run.project.configuration.replace("changes: []", brought))
 
 
 def evidence(run: Trial) -> tuple[str, ...]:
