@@ -29,6 +29,7 @@ NAMES = (
     "judge",
     "lint",
     "locks",
+    "backfill",
 )
 LONGER = ("resources", "leak")
 """A quarter of an hour and more: only by name."""

@@ -1,10 +1,7 @@
-"""Servers that are killed, changes made by hand in the house, and workers in processes of their own."""
+"""Changes that are made by hand in the house, and workers in processes of their own."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +13,7 @@ from threading import Event
 from typing import Any
 
 import psycopg
-from postgres_support import NOBODY, START_S, connect, running
+from postgres_support import connect
 from psycopg.conninfo import make_conninfo
 
 from hitless.adapters.postgres.backfill.run import run as fill
@@ -136,52 +133,6 @@ def staged(directory: Path, name: str, setup: str, *, limits: str = UNHEEDFUL) -
         with connect(directory) as admin:
             admin.autocommit = True
             admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
-
-
-class Killable:
-    """A server that can be stopped at once and started again, as a machine that loses its power."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def kill(self) -> None:
-        pid = int((self.directory / "data/postmaster.pid").read_text().splitlines()[0])
-        os.kill(pid, signal.SIGQUIT)  # immediate: no checkpoint, no goodbye
-        deadline_s = time.monotonic() + START_S
-        while (self.directory / "data/postmaster.pid").exists():
-            assert time.monotonic() < deadline_s
-            time.sleep(0.01)
-        if self._process is not None:
-            self._process.wait(START_S)
-
-    def start(self) -> None:
-        command = shlex.split((self.directory / "data/postmaster.opts").read_text())
-        user = NOBODY if os.geteuid() == 0 else None
-        environment = {"LC_ALL": "C", "HOME": str(self.directory), "PATH": os.environ["PATH"]}
-        with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, user=user, group=user, env=environment, cwd=self.directory
-            )
-
-    def restart(self) -> None:
-        self.kill()
-        self.start()
-
-    def end(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(START_S)
-
-
-@contextmanager
-def killable(version: int, **settings: str) -> Iterator[Killable]:
-    with running(version, **settings) as directory:
-        server = Killable(directory)
-        try:
-            yield server
-        finally:
-            server.end()
 
 
 def worker(stage: Stage) -> subprocess.Popen[bytes]:

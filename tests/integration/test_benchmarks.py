@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
     "name",
     [
         "adoption",
+        "backfill",
         "control",
         "envoy_restart",
         "flips",

@@ -12,7 +12,8 @@ import pytest
 from backfill_support import COMPARE, UNHEEDFUL, USERS, Stage, staged
 from postgres_support import running
 
-from hitless.adapters.postgres.backfill.faults import NotAlike, NotFillable, Stopped
+from hitless.adapters.postgres.backfill.faults import NotAlike, NotFillable
+from hitless.adapters.postgres.hold import Stopped
 from hitless.adapters.postgres.verification.run import run as compare
 from hitless.adapters.postgres.verification.run import take_back
 from hitless.adapters.postgres.verification.sampling import watch_parity

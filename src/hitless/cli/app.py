@@ -119,6 +119,17 @@ each step commits with its record. No lock is waited for longer than 100 ms; who
 stopped, the same command goes on. Exits 0 when done, 4 when refused, 5 when locks were not had within --patience, 7 \
 when another worker has the change, 130 when stopped."""
 
+BACKFILL_DETAILS = """\
+Walks through the table by its key, in batches of 75 ms, each with its position in one transaction: killed or stopped \
+at any moment, the same command goes on, and no row is filled twice. Rests while writers get slow, replicas fall \
+behind, a slot keeps too much WAL, connections run out or the table is vacuumed. Exits 0 when done, 4 when a row \
+cannot be filled, 5 when somebody held locks for longer than --patience, 7 when another worker has the change, 130 \
+when stopped. --pause, --resume and limits reach a worker that is running."""
+
+VERIFY_DETAILS = """\
+A row is right where the new columns are what the old ones give, or the other way round. Exits 0 when all are, 4 when \
+one is not: the first 20 are shown by their keys, and `switch` stays shut."""
+
 SWITCH_DETAILS = """\
 Begins where the change is verified. Old values stay right after it, and `undo --to verified` takes it back."""
 
@@ -201,6 +212,10 @@ MIGRATE: Mapping[str, Command] = {
     "rules": Command("migrate:rules", "List the rules of the lint, or explain one."),
     "plan": Command("migrate_plan:plan", "Print what a change would do, as SQL.", None, MIGRATE_PLAN_DETAILS),
     "expand": Command("migrate_expand:expand", "Add what the next release needs.", None, EXPAND_DETAILS),
+    "backfill": Command(
+        "migrate_backfill:backfill", "Fill the rows that are there, in batches.", None, BACKFILL_DETAILS
+    ),
+    "verify": Command("migrate_verify:verify", "Compare old and new columns in every row.", None, VERIFY_DETAILS),
     "switch": Command("migrate_expand:switch", "Make the new columns those that count.", None, SWITCH_DETAILS),
     "guard": Command("migrate_guard:guard", "Tell who still needs what a contract removes.", None, GUARD_DETAILS),
     "contract": Command("migrate_contract:contract", "Take away what nobody needs.", None, CONTRACT_DETAILS),

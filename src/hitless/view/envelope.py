@@ -31,6 +31,7 @@ Noun = Literal[
     "guard",
     "migration",
     "migrations",
+    "migration-event",
     "migration-plan",
     "trace",
     "demo",

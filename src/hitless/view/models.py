@@ -651,6 +651,14 @@ class MigrationView(TypedDict):
     next: str | None
 
 
+class ToldView(TypedDict):
+    """Something that happens while a change is carried out; `data` depends on the kind."""
+
+    kind: str
+    sentence: str
+    data: dict[str, Any]
+
+
 class LeftoverView(TypedDict):
     """Something in the database that no change accounts for, and the SQL or command that takes it away."""
 

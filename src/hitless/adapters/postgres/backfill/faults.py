@@ -73,36 +73,23 @@ class NotAlike(Refused):
         )
 
 
-class Stopped(Refused):
-    """A backfill or a comparison stopped because it was told to; what is done stays done."""
-
-    code = "HL4535"
-    exit_code = 130
-
-    def __init__(self, *, verb: str, change: str, rows: int) -> None:
-        super().__init__(
-            f"stopped after {rows:,} rows; nothing is half done",
-            hints=(f"hitless migrate {verb} {change}   # goes on from there",),
-        )
-
-
 class NotFillable(Refused):
     """What should be filled or compared is no table that can be walked through."""
 
-    code = "HL4536"
+    code = "HL4534"
 
 
 class ServerRefuses(EnvironmentFault):
     """The server does not let a batch be written: a privilege, its disk, a standby."""
 
-    code = "HL4537"
+    code = "HL4535"
     temporary = False
 
 
 class NothingBegun(UserError):
     """There is no backfill of this change to steer."""
 
-    code = "HL4538"
+    code = "HL4536"
 
     def __init__(self, change: str) -> None:
         super().__init__(

@@ -11,9 +11,6 @@ from psycopg import errors
 
 from hitless.adapters.postgres.backfill.faults import ServerRefuses
 
-PATIENCE_S = 600.0
-"""How long a lock may be waited for without a single row of progress; then a person should look."""
-
 SHORTEST_S, LONGEST_S = 0.1, 2.0
 """Pauses between tries: longer than the lock_timeout, so that writers wait less than half of the time."""
 
@@ -67,10 +64,11 @@ def message(error: psycopg.Error) -> str:
 
 
 class Patience:
-    """Counts failures in a row; any progress begins anew."""
+    """Counts failures in a row; any progress begins anew. Without any until the deadline, a person should look."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, deadline_s: float) -> None:
         self.tries = 0
+        self._deadline_s = deadline_s
         self._since_s = time.monotonic()
 
     def progress(self) -> None:
@@ -92,4 +90,4 @@ class Patience:
     @property
     def is_over(self) -> bool:
         """Tell whether a person should look."""
-        return self.waited_s > PATIENCE_S
+        return self.waited_s > self._deadline_s

@@ -24,11 +24,6 @@ class Reporter:
         self._progress = Progress(rows=begun.rows, total=total, at_s=time.monotonic())
         self._changed, self._batches, self._told_s = begun.changed, begun.batches, 0.0
 
-    @property
-    def rows(self) -> int:
-        """Rows that were looked at, by earlier workers too."""
-        return self._progress.rows
-
     def tell(self, gain: Advance, sight: Sight, rest: Rest | None) -> None:
         """Count a batch, and tell where it is time."""
         now_s = time.monotonic()

@@ -69,7 +69,7 @@ def _fill_later(walk: Walk, filling: Filling, hold: Hold, parts: Sequence[Part])
     """Fill the rows that somebody had locked, one by one; each leaves the list in the transaction that fills it."""
     by_label = {one.label: one for one in parts}
     while later := walk.known.get(LATER):
-        walk.stop_if_asked()
+        hold.stop_if_asked()
         part, key = by_label[later[0]["part"]], tuple(later[0]["key"])
 
         def fill(connection: psycopg.Connection, part: Part = part, key: tuple[str, ...] = key) -> Advance:

@@ -22,7 +22,7 @@ import psycopg
 from hitless.adapters.postgres.backfill import checkpoint
 from hitless.adapters.postgres.backfill.attempts import Attempts, RowFailed
 from hitless.adapters.postgres.backfill.checkpoint import Advance, Checkpoint, Moved, Position, Word
-from hitless.adapters.postgres.backfill.faults import RowRefuses, Stopped
+from hitless.adapters.postgres.backfill.faults import RowRefuses
 from hitless.adapters.postgres.backfill.governor import Governor
 from hitless.adapters.postgres.backfill.key import Part
 from hitless.adapters.postgres.backfill.ranges import Range, greatest_key, next_range
@@ -80,7 +80,6 @@ class Walk:
         self._governor = Governor(hold, parts=parts, pid=session.pid)
         self._wal: tuple[float, float] | None = None
         self._take_up(self.row())
-        self._reporter = Reporter(hold, begun=self.row(), parts=parts)
 
     @property
     def rested_s(self) -> Mapping[str, float]:
@@ -103,6 +102,7 @@ class Walk:
         """
         try:
             self._governor.start(self._word.limits)
+            self._reporter = Reporter(self._hold, begun=self.row(), parts=self._parts)
             for part in self._parts:
                 if self._at is None or part.label >= self._at.part:
                     self._walk_through(part)
@@ -199,30 +199,21 @@ class Walk:
         self.attempts.pace = self.attempts.pace.within(budget_s=budget_s, most_rows=limits.most_rows)
 
     def _wait_until_allowed(self) -> None:
-        self.stop_if_asked()
+        self._hold.stop_if_asked()
         if self._word.is_paused:
             self._wait_while_paused()
         self._governor.wait_until_allowed(self._word.limits)
-        self.stop_if_asked()
+        self._hold.stop_if_asked()
 
     def _wait_while_paused(self) -> None:
         how = f"hitless migrate {self._work.verb} {self._hold.change} --resume"
         self._hold.tell(Told(kind="paused", sentence=f"paused; {how}"))
         while self._word.is_paused:
             self._hold.stopping.wait(LOOKS_WHILE_PAUSED_S)
-            self.stop_if_asked()
+            self._hold.stop_if_asked()
             self._take_up(self.row())
         self._wal = None  # what others wrote meanwhile is not ours
         self._hold.tell(Told(kind="resumed", sentence="goes on"))
-
-    def stop_if_asked(self) -> None:
-        """Return, unless somebody has asked to stop.
-
-        Raises:
-            Stopped: somebody has.
-        """
-        if self._hold.stopping.is_set():
-            raise Stopped(verb=self._work.verb, change=self._hold.change, rows=self._reporter.rows)
 
 
 def _range(connection: psycopg.Connection, part: Part, at: Position, *, rows: int) -> Range | None:
