@@ -47,6 +47,13 @@ def test_a_change_that_is_undone_leaves_the_schema_as_it_was(change: str, tmp_pa
         nothing_is_left(run)
 
 
+def test_django_meets_right_values_too_on_the_newest_server(tmp_path: Path) -> None:
+    with trial(tmp_path, "all", framework="django", version=18) as run:
+        run.make_ready()
+        run.roll_and_return()
+        require_clean(run)
+
+
 def nothing_is_left(run: Trial) -> None:
     invalid = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
     held = "SELECT pid FROM pg_locks WHERE locktype = 'advisory'"
