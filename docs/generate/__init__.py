@@ -13,6 +13,7 @@ from docs.generate import api, coverage, events, lifecycle, machine
 
 from hitless.cli.reference import reference as command_line
 from hitless.config import reference as settings
+from hitless.config.change_reference import change_reference as change_file
 from hitless.doctor.reference import reference as checks
 from hitless.explain.reference import reference as errors
 from hitless.view.rules import reference as rules
@@ -30,6 +31,7 @@ def architecture() -> str:
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/settings.md": settings,
+    "docs/reference/change-file.md": change_file,
     "docs/reference/errors.md": errors,
     "docs/reference/cli.md": command_line,
     "docs/reference/doctor.md": checks,

@@ -14,6 +14,7 @@ from hitless.schema.change.planner import plan_change
 from hitless.schema.change.standing import Part
 from hitless.schema.change.steps import Build, Compare, Fill, Plan, Revoke, Step
 from hitless.schema.linting import read_schema
+from hitless.schema.names import quoted
 from hitless.schema.reading.source import Source
 
 TO_THE_SWITCH = (Part.EXPAND, Part.BACKFILL, Part.VERIFY, Part.SWITCH)
@@ -54,7 +55,7 @@ def carry_out(connection: psycopg.Connection, step: Step) -> None:
         case Build():
             connection.execute(step.do)
         case Fill():
-            values = ", ".join(f'"{name}" = {text}' for name, text in step.assignments.items())
+            values = ", ".join(f"{quoted(name)} = {text}" for name, text in step.assignments.items())
             connection.execute(f"UPDATE {step.table} SET {values} WHERE {step.todo}")
         case Compare():
             assert wrong_rows(connection, step) == []
@@ -68,7 +69,7 @@ def carry_out(connection: psycopg.Connection, step: Step) -> None:
 
 def wrong_rows(connection: psycopg.Connection, step: Compare) -> list[tuple[object, ...]]:
     """Return the rows in which neither direction holds."""
-    shown = ", ".join(f'"{one}"' for one in step.shown)
+    shown = ", ".join(map(quoted, step.shown))
     wrong = f"NOT ({step.forward}) AND NOT ({step.backward})"
     return connection.execute(f"SELECT {shown} FROM {step.table} WHERE {wrong}").fetchall()
 

@@ -95,6 +95,19 @@ def test_status_says_what_is_next_and_what_is_left_over(shop: Stage, capsys: pyt
     assert run(["migrate", "status", "unknown"]) == 2
 
 
+def test_a_watch_prints_what_has_changed_and_detaches(shop: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["migrate", "expand", "rename.yaml"]) == 0
+    capsys.readouterr()
+    undone = threading.Timer(1.5, lambda: shop.migrator().undo("rename-email"))
+    undone.start()
+    threading.Timer(6.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    assert run(["migrate", "status", "--watch", "--json"]) == 130
+    undone.join()
+    seen = [json.loads(line)["data"]["changes"] for line in capsys.readouterr().out.splitlines()]
+    assert seen[0][0]["standing"] == "expanded"
+    assert seen[-1] == []
+
+
 def test_a_file_is_run_once_and_only_as_it_was(shop: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["migrate", "run", "0001_tier.sql"]) == 0
     assert shop.value("SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('users_tier_idx')") == 1
@@ -193,6 +206,26 @@ def test_who_is_in_the_way_is_told_and_the_exit_code_says_that_it_may_be_tried_a
     assert "HL4520" in err
 
 
-def test_no_database_is_a_mistake_of_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_database_of_the_project_is_meant_where_none_is_named(
+    shop: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HITLESS_DATABASE_URL")
+    monkeypatch.setenv("SHOP_URL", shop.database.conninfo)
+    service = (
+        "- service: {name}\n  listen: 127.0.0.1:{port}\n  run: {{command: app}}\n  instances: 1\n"
+        "  database: {{url: '{url}'}}\n"
+    )
+    first = "services:\n" + service.format(name="shop", port=8001, url="env:SHOP_URL")
+    (tmp_path / "hitless.yaml").write_text(first)
+    assert run(["migrate", "status"]) == 0
+    monkeypatch.chdir("/")
+    assert run(["migrate", "status", "--project", str(tmp_path)]) == 0
+    other = service.format(name="stock", port=8002, url="env:STOCK_URL")
+    (tmp_path / "hitless.yaml").write_text(first + other)
+    assert run(["migrate", "status", "--project", str(tmp_path)]) == 2  # which of the two?
+
+
+def test_no_database_is_a_mistake_of_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HITLESS_DATABASE_URL", raising=False)
     assert run(["migrate", "status"]) == 2

@@ -40,7 +40,8 @@ CREATE TABLE "Odd ""Schema""".notes (
 CREATE TABLE items (
   id serial PRIMARY KEY, no bigint DEFAULT nextval('tickets'), feeling mood DEFAULT 'happy'::mood NOT NULL,
   amount positive, tags text[] DEFAULT '{}'::text[], price numeric(10,2) CHECK (price >= 0),
-  twice int GENERATED ALWAYS AS (twice(3)) STORED, whole pair, during span, note bigint REFERENCES "Odd ""Schema""".notes ON DELETE SET NULL,
+  twice int GENERATED ALWAYS AS (twice(3)) STORED, whole pair, during span,
+  note bigint REFERENCES "Odd ""Schema""".notes ON DELETE SET NULL,
   at timestamp(3) with time zone DEFAULT now(), code char(3), bits bit varying(5), UNIQUE NULLS NOT DISTINCT (no, code),
   EXCLUDE USING gist (during WITH &&));
 ALTER SEQUENCE tickets OWNED BY items.no;

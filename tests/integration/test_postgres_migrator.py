@@ -16,7 +16,8 @@ from hitless.adapters.postgres.checks import DataSpeakAgainst
 from hitless.adapters.postgres.faults import NotPermitted, ReadOnly, StatementFailed
 from hitless.adapters.postgres.hold import Stopped
 from hitless.adapters.postgres.indexes import DuplicateRows, IndexInTheWay
-from hitless.adapters.postgres.migrator import DiffersFromBegun, Migrator, NotItsTurn
+from hitless.adapters.postgres.keeping import DiffersFromBegun
+from hitless.adapters.postgres.migrator import Migrator, NotItsTurn, NoWayBack
 from hitless.adapters.postgres.patience import LocksNotHad
 from hitless.adapters.postgres.taking import ChangeHeld, UnknownChange, taken
 from hitless.errors import Fenced
@@ -331,4 +332,30 @@ def test_the_last_change_that_goes_takes_the_schema_with_it(shop: Stage) -> None
     assert [one.change for one in migrator.states()] == ["other"]
     migrator.undo("other")
     assert shop.value("SELECT to_regnamespace('hitless')") is None
+    assert migrator.states() == ()
+
+
+def test_a_house_that_keeps_roles_of_versions_stays_until_they_are_gone(shop: Stage) -> None:
+    migrator = begun(shop, part_of(STEPS[0]))
+    with shop.connect() as connection:
+        connection.execute("INSERT INTO hitless.role VALUES ('app_v1', 'shop', '1')")
+    migrator.undo(CHANGE)
+    assert shop.value("SELECT count(*) FROM hitless.role") == 1
+
+
+def test_a_change_is_not_taken_forward_by_taking_it_back(shop: Stage) -> None:
+    migrator = begun(shop)
+    migrator.carry_out(CHANGE, Verb.EXPAND)
+    state = migrator.undo(CHANGE, Standing.SWITCHED)
+    assert state is not None
+    assert (state.standing, state.wanted) == (Standing.EXPANDED, Standing.EXPANDED)
+
+
+def test_a_change_that_has_done_something_is_not_forgotten(shop: Stage) -> None:
+    migrator = begun(shop)
+    migrator.carry_out(CHANGE, Verb.EXPAND)
+    with pytest.raises(NoWayBack):
+        migrator.forget(CHANGE)
+    migrator.undo(CHANGE, Standing.PLANNED)
+    begun(shop).forget(CHANGE)
     assert migrator.states() == ()

@@ -17,6 +17,7 @@ import pytest
 from migrator_stage import CHANGE, PLAN, SPEC, Stage, stage
 from postgres_support import START_S, programs, running
 
+from hitless.adapters.postgres.faults import ReadOnly
 from hitless.adapters.postgres.leftovers import find_leftovers, take_away
 from hitless.errors import EnvironmentFault
 from hitless.schema.change.standing import Standing, Verb
@@ -208,3 +209,27 @@ def test_a_server_that_takes_no_more_sessions_is_said_plainly(shop: Stage) -> No
     finally:
         for one in sessions:
             one.close()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_standby_is_looked_at_and_never_written_to(version: int) -> None:
+    servers: list[subprocess.Popen[bytes]] = []
+    with running(version) as directory:
+        try:
+            with stage(version, directory, "shop") as shop:
+                shop.migrator().register(SPEC, PLAN)
+                signal_file = directory / "data/standby.signal"
+                signal_file.touch()
+                servers.append(restart(directory))
+                wait_for(shop)
+                assert shop.migrator().state(CHANGE).standing is Standing.PLANNED
+                for act in (lambda: shop.migrator().register(SPEC, PLAN), lambda: shop.migrator().undo(CHANGE)):
+                    with pytest.raises(ReadOnly):
+                        act()
+                signal_file.unlink()
+                servers.append(restart(directory))
+                wait_for(shop)
+        finally:
+            servers[-1].send_signal(signal.SIGINT)
+            for one in servers:
+                one.wait(START_S)

@@ -100,13 +100,14 @@ and its place when a file is wrong, 4 when a change cannot be made without downt
 
 GUARD_DETAILS = """\
 Asks every version that runs or that a rollback could bring back, every role that is connected and every registered \
-consumer: what has it sent? Each statement is prepared on a copy of the schema on which the contract has been applied. \
-CLEAR, REFERENCES or UNKNOWN; anything but CLEAR blocks. Changes nothing. Exits 0 when clear, 4 when blocked."""
+consumer: what has it sent? Each statement is prepared on a copy of the schema on which the contract has been \
+applied. CLEAR, \
+REFERENCES or UNKNOWN; anything but CLEAR blocks. Changes nothing. Exits 0 when clear, 4 when blocked."""
 
 CONTRACT_DETAILS = """\
-Each stop asks the guard anew: brownout takes privileges, hide renames, drop comes after --retention and cannot be taken \
-back. --watch looks afterwards, and gives back by itself (exit 3). Exits 0 when done, 4 when the guard blocks, 130 when \
-stopped."""
+Each stop asks the guard anew: brownout takes privileges, hide renames, drop comes after --retention and cannot be \
+taken back. --watch looks afterwards, and gives back by itself (exit 3). Exits 0 when done, 4 when the \
+guard blocks, 130 when stopped."""
 
 EXPORT_DETAILS = (
     "Each line is a record in the form that was hashed, so that the export proves itself; without an envelope."

@@ -47,7 +47,7 @@ def carry_out(word: str, verb: Verb, target: Target, allowed: Allowed, common: C
     """Carry out a verb; return the exit code."""
     output = common.output
     with stoppable(output) as stopping:
-        migrator = migrator_of(target, output, stopping, allowed)
+        migrator = migrator_of(target, output, stopping, allowed, project=common.project)
         try:
             state = migrator.carry_out(begin(migrator, word), verb)
         except Stopped as stopped:

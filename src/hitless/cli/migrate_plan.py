@@ -73,10 +73,12 @@ def _known(schema: Path | None, database: str | None, common: Common) -> _Known:
 
 def _of_database(conninfo: str) -> _Known:
     from hitless.adapters.postgres.database import Database  # noqa: PLC0415 - the driver loads only where it is used
-    from hitless.adapters.postgres.live import read_live  # noqa: PLC0415 - as above
+    from hitless.adapters.postgres.live import dump_of, read_live  # noqa: PLC0415 - as above
 
-    live = read_live(Database(conninfo))
-    return _Known(catalog=live.catalog, dependents=dependents_of(live.text), postgres=live.postgres)
+    asked = Database(conninfo)
+    live = read_live(asked)
+    dependents = dependents_of(dump_of(asked, postgres=live.postgres))
+    return _Known(catalog=live.catalog, dependents=dependents, postgres=live.postgres)
 
 
 def _of_dump(path: Path, common: Common) -> _Known:

@@ -6,8 +6,9 @@ import hashlib
 from pathlib import Path
 
 from hitless.adapters.postgres.hold import Stopped
+from hitless.adapters.postgres.keeping import FILE, require_same
 from hitless.adapters.postgres.live import Live, read_live
-from hitless.adapters.postgres.migrator import FILE, Migrator, require_same
+from hitless.adapters.postgres.migrator import Migrator
 from hitless.cli.faults import MigrationsRefused, MigrationsUnread
 from hitless.cli.migrate_target import TARGET, Target, migrator_of, say_where_it_stands, show_outcome, stoppable
 from hitless.cli.migrations import read_paths
@@ -45,7 +46,7 @@ def run(*paths: str, target: Target = TARGET, common: Common = DEFAULTS) -> int:
     output = common.output
     sources = _read(paths)
     with stoppable(output) as stopping:
-        migrator = migrator_of(target, output, stopping)
+        migrator = migrator_of(target, output, stopping, project=common.project)
         try:
             for source in sources:
                 _run(migrator, source, output)

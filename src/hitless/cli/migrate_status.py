@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -49,7 +52,7 @@ def status(
         target: Which database.
         common: Options of every command.
     """
-    output, database = common.output, database_of(target)
+    output, database = common.output, database_of(target, common.project)
     if watch:
         return _watch(output, database, change)
     view = look(database, change, fixes=fix)
@@ -78,22 +81,36 @@ def look(database: Database, change: str | None = None, *, fixes: bool = False) 
 
 
 def _watch(output: Output, database: Database, change: str | None) -> int:
-    clock, last = WallClock(), None
+    clock = WallClock()
     try:
-        with Live(console=output.console, auto_refresh=False) as live:
+        with _shower(output, clock) as show:
             while True:
                 view = _seen(database, change)
                 if view is None:
                     output.narrate(f"{database.shown} does not answer; this watch tries again")
-                elif output.redraws:
-                    live.update(picture(view, output.glyphs, clock), refresh=True)
-                elif view != last:
-                    _print(output, view)
-                    last = view
+                else:
+                    show(view)
                 clock.pause(PAUSE_S)
     except KeyboardInterrupt:
         output.narrate("detached; what goes on goes on")
         return DETACHED
+
+
+@contextmanager
+def _shower(output: Output, clock: WallClock) -> Iterator[Callable[[MigrationsView], None]]:
+    """Redraw in a terminal; elsewhere print what has changed."""
+    if output.redraws:
+        with Live(console=output.console, auto_refresh=False) as live:
+            yield lambda view: live.update(picture(view, output.glyphs, clock), refresh=True)
+        return
+    shown: list[MigrationsView] = []
+
+    def show(view: MigrationsView) -> None:
+        if shown[-1:] != [view]:
+            shown[:] = [view]
+            _print(output, view)
+
+    yield show
 
 
 def _seen(database: Database, change: str | None) -> MigrationsView | None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from threading import Event
 from types import FrameType
 from typing import Annotated
 
 from cyclopts import Group, Parameter
 
+from hitless.adapters.postgres.addresses import resolve
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.hold import Patience, Stopped, Told
 from hitless.adapters.postgres.migrator import Migrator
-from hitless.cli.faults import Usage
+from hitless.cli.faults import PROJECT_FILE, ProjectNotFound, Usage
 from hitless.cli.outcome import DETACHED
 from hitless.cli.output import Output
+from hitless.cli.place import project_directory
 from hitless.cli.waiting import actor
+from hitless.config.project import load
 from hitless.schema.change.state import ChangeState
 from hitless.view.migration import migration_view
 
@@ -33,7 +38,7 @@ class Target:
     """Which database, and how long to try.
 
     Attributes:
-        database: URL or key=value pairs, as psql takes them; the role must own the tables.
+        database: URL or key=value pairs, of a role that owns the tables; without it, the one of hitless.yaml.
         patience: How long to try to get locks (90s, 10m, 2h); each try waits 100 ms at most.
     """
 
@@ -44,18 +49,39 @@ class Target:
 TARGET = Target()
 
 
-def database_of(target: Target) -> Database:
-    """Return the database that is meant.
+def database_of(target: Target, project: Path | None = None) -> Database:
+    """Return the database that is meant: the one that is named, or the only one of the project's services.
 
     Raises:
-        Usage: none is named.
+        Usage: none is named, and the project has none, or several.
+        InvalidProject: hitless.yaml breaks the rules.
+        UserError: its `database.url` cannot be read here.
     """
-    if not target.database:
+    if target.database:
+        return Database(target.database)
+    urls = _urls(project)
+    if len(urls) != 1:
         raise Usage(
-            "which database?",
-            hints=("--database postgresql://localhost/shop", f"or {VARIABLE} in the environment"),
+            "which database?" if not urls else f"which of the {len(urls)} databases of hitless.yaml?",
+            hints=(
+                "--database postgresql://localhost/shop",
+                f"or {VARIABLE} in the environment, or `database.url` of a service in hitless.yaml",
+            ),
         )
-    return Database(target.database)
+    return Database(resolve(urls.pop(), os.environ))
+
+
+def _urls(project: Path | None) -> set[str]:
+    """Return what the services of the project say of their databases."""
+    given = os.environ.get("HITLESS_PROJECT")
+    try:
+        directory = project_directory(project or (Path(given) if given else None), start=Path.cwd())
+    except ProjectNotFound:
+        return set()
+    if not (directory / PROJECT_FILE).is_file():
+        return set()
+    services = load(directory / PROJECT_FILE).services.values()
+    return {one.database.url for one in services if one.database is not None}
 
 
 @dataclass(slots=True)
@@ -99,10 +125,12 @@ class Allowed:
 ALLOWED = Allowed()
 
 
-def migrator_of(target: Target, output: Output, stopping: Event, allowed: Allowed = ALLOWED) -> Migrator:
+def migrator_of(
+    target: Target, output: Output, stopping: Event, allowed: Allowed = ALLOWED, *, project: Path | None = None
+) -> Migrator:
     """Return who carries changes out in the database that is meant."""
     return Migrator(
-        database=database_of(target),
+        database=database_of(target, project),
         actor=actor(),
         tell=Teller(output).tell,
         stopping=stopping,

@@ -40,7 +40,7 @@ def undo(
     """
     output = common.output
     with stoppable(output) as stopping:
-        migrator = migrator_of(target, output, stopping)
+        migrator = migrator_of(target, output, stopping, project=common.project)
         name = begin(migrator, change) if Path(change).suffix in SUFFIXES else change
         state = migrator.state(name)
         wanted = Standing(to)

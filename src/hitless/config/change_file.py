@@ -180,7 +180,8 @@ def _twice(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Find columns that two intents are about: which comes first would be a matter of luck."""
     seen: dict[str, str] = {}
     for key in ("rename", "type", "not_null", "drop", "add", "primary_key"):
-        for column in raw.get(key) or ():
+        columns = raw.get(key)
+        for column in columns if isinstance(columns, dict | list) else ():
             if isinstance(column, str) and column in seen and key != seen[column]:
                 hint = "one change after the other; a new name and a new type go together: type: {c: {to: T, as: NAME}}"
                 message = f"`{column}` stands under `{seen[column]}` and under `{key}`"

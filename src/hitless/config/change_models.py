@@ -208,7 +208,7 @@ class EnumSection(Section):
     Either values are added to the type, or a column gets another list of them.
     """
 
-    add: list[Identifier] = setting("Values that it gets.", default=[])
+    add: list[Identifier] = setting("Values that it gets; PostgreSQL takes none away again.", default=[])
     before: Identifier | None = setting("The value that they stand before.", default=None)
     after: Identifier | None = setting("The value that they stand after.", default=None)
     column: Identifier | None = setting("The column that gets the list of `values`.", default=None)

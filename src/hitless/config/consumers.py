@@ -38,9 +38,9 @@ class ConsumerSection(Section):
     name: str = Field(min_length=1)
     owner: str = Field(min_length=1)
     expires: date
-    roles: list[str] = []
-    slots: list[str] = []
-    standbys: list[str] = []
+    roles: list[str] = Field(default_factory=list)
+    slots: list[str] = Field(default_factory=list)
+    standbys: list[str] = Field(default_factory=list)
     uses: dict[str, list[str] | Literal["all"]]
 
     @field_validator("expires", mode="before")

@@ -160,8 +160,9 @@ def _await_builder(connection: psycopg.Connection, index: Name, hold: Hold) -> N
 def _run_watched(statement: str, hold: Hold, look: Callable[[psycopg.Connection, int], None]) -> None:
     hold.stop_if_asked()
     wait_ms = round(hold.patience.deadline_s * 1_000)
-    with hold.database.connect() as connection, in_words(hold.database):
-        connection.execute(f"SET lock_timeout = '{wait_ms}ms'".encode())
+    with hold.database.connect() as connection:
+        with in_words(hold.database):
+            connection.execute(f"SET lock_timeout = '{wait_ms}ms'".encode())
         try:
             with _watched(hold, connection, look), in_words_but_unique(hold, statement):
                 connection.execute(statement.encode())

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hitless.adapters.postgres.hold import Told
+from hitless.adapters.postgres.keeping import require_same
 from hitless.adapters.postgres.live import dump_of, read_live
-from hitless.adapters.postgres.migrator import Migrator, require_same
+from hitless.adapters.postgres.migrator import Migrator
 from hitless.adapters.postgres.taking import unknown
 from hitless.config.change_file import read_change
 from hitless.schema.change.dependents import dependents_of

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from hitless.adapters.postgres.build import drop_index
-from hitless.adapters.postgres.records import HOUSE_LOCK, is_ours_alone, is_there, pull_down
+from hitless.adapters.postgres.records import HOUSE_LOCK, is_needed, is_ours_alone, is_there, pull_down
 from hitless.adapters.postgres.scratch import PREFIX, abandoned, sweep
 from hitless.adapters.postgres.taking import LOCK_CLASS
 from hitless.schema.change.state import Leftover
@@ -65,7 +65,8 @@ def find_leftovers(connection: psycopg.Connection) -> tuple[Leftover, ...]:
     plans, names = _kept(connection)
     found = [*_indexes(connection, plans), *_objects(connection, plans), *_locks(connection, names)]
     found += [_scratch(name) for name in abandoned(connection)]
-    if not plans and connection.execute("SELECT to_regnamespace('hitless')").fetchone() != (None,):
+    is_there = connection.execute("SELECT to_regnamespace('hitless')").fetchone() != (None,)
+    if not plans and is_there and not is_needed(connection):
         found.append(_house(connection))
     return tuple(found)
 

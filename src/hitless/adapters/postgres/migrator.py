@@ -17,14 +17,12 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-import psycopg
-from psycopg.types.json import Jsonb
-
 from hitless.adapters.postgres import records
 from hitless.adapters.postgres.checks import check
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.faults import in_words
 from hitless.adapters.postgres.hold import Hold, Patience, Told
+from hitless.adapters.postgres.keeping import FILE, keep
 from hitless.adapters.postgres.patience import Try, patiently
 from hitless.adapters.postgres.runners import GUARDED, guard, runner_of
 from hitless.adapters.postgres.states import read_states
@@ -33,16 +31,6 @@ from hitless.errors import Refused
 from hitless.schema.change.standing import FORWARD, LEADS_TO, ORDER, Part, Standing, Verb, before, is_at_least
 from hitless.schema.change.state import ChangeState
 from hitless.schema.change.steps import Plan, Step
-from hitless.schema.change.stored import document_of
-
-_KEEP = "INSERT INTO hitless.change (id, spec, plan) VALUES (%s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id"
-_KEEP_ANEW = "UPDATE hitless.change SET spec = %s, plan = %s, changed_at = clock_timestamp() WHERE id = %s"
-_HAS_BEGUN = (
-    "SELECT 1 FROM hitless.event WHERE change = %s AND type IN ('step.began', 'step.done', 'part.began') LIMIT 1"
-)
-
-FILE = "file"
-"""Stands in the spec of what is no change but a file of statements."""
 
 
 class NotItsTurn(Refused):
@@ -58,12 +46,6 @@ class NotItsTurn(Refused):
             evidence=(f"it is {standing.value.replace('_', ' ')}",),
             hints=(f"hitless migrate {verb.value} {change}",),
         )
-
-
-class DiffersFromBegun(Refused):
-    """What was begun under this name has another content."""
-
-    code = "HL4524"
 
 
 class NoWayBack(Refused):
@@ -130,24 +112,10 @@ class Migrator:
         def act(one: Try) -> None:
             with in_words(self.database):
                 records.make(one.connection)
-                self._keep(one.connection, spec, plan)
+                keep(one.connection, spec, plan, actor=self.actor)
 
         patiently(hold, act, is_fenced=False)
         return self.state(plan.change)
-
-    def _keep(self, connection: psycopg.Connection, spec: Mapping[str, Any], plan: Plan) -> None:
-        change, document = plan.change, document_of(plan)
-        if connection.execute(_KEEP, (change, Jsonb(dict(spec)), Jsonb(document))).fetchone() is not None:
-            records.tell(connection, change, self.actor, "change.registered")
-            return
-        row = connection.execute("SELECT spec, plan FROM hitless.change WHERE id = %s FOR UPDATE", (change,)).fetchone()
-        if row is None or (row[0] == _plain(spec) and row[1] == _plain(document)):
-            return
-        if connection.execute(_HAS_BEGUN, (change,)).fetchone() is None:
-            connection.execute(_KEEP_ANEW, (Jsonb(dict(spec)), Jsonb(document), change))
-            records.tell(connection, change, self.actor, "change.replanned")
-        else:
-            require_same(change, row[0], spec)
 
     def states(self) -> tuple[ChangeState, ...]:
         """Return where each change stands, in the order in which they began."""
@@ -295,33 +263,6 @@ def _not_to_be_forgotten(change: str) -> NoWayBack:
     )
 
 
-def require_same(change: str, begun: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Return where the content is the one that a change began with.
-
-    Raises:
-        DiffersFromBegun: it is not.
-    """
-    if begun == _plain(given):
-        return
-    if FILE in begun:
-        raise DiffersFromBegun(
-            f"{change} has been changed since it was begun",
-            evidence=_differences(begun, _plain(given)),
-            hints=(
-                "put the content back, and write what is new into a file of its own",
-                f"or, to run all of it anew: hitless migrate undo {change} --forget",
-            ),
-        )
-    raise DiffersFromBegun(
-        f"{change} has begun with another content",
-        evidence=_differences(begun, _plain(given)),
-        hints=(
-            f"hitless migrate undo {change}   # then begin anew with the new content",
-            "or give the new content a name of its own",
-        ),
-    )
-
-
 def _begin_part(one: Try, part: Part, evidence: Mapping[str, Any]) -> None:
     records.want(one.connection, one.hold, LEADS_TO[part])
     records.tell(
@@ -340,9 +281,9 @@ def _beyond(plan: Plan, to: Standing) -> tuple[Step, ...]:
 
 def _begin_way_back(one: Try, state: ChangeState, to: Standing) -> None:
     """From the first step on it stands no further than where it shall end: who goes forward again does all of it."""
-    records.want(one.connection, one.hold, to)
-    if is_at_least(state.standing, to):
-        records.stand(one.connection, one.hold, to)
+    lower = min(state.standing, to, key=ORDER.index)
+    records.want(one.connection, one.hold, lower)
+    records.stand(one.connection, one.hold, lower)
     records.tell(one.connection, one.hold.change, one.hold.actor, "undo.began", to=to.value)
 
 
@@ -362,17 +303,3 @@ def _leave(one: Try) -> None:
 
 def _step_data(step: Step) -> dict[str, Any]:
     return {"step": step.id, "kind": step.kind, "part": step.part.value, "title": step.title}
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON makes of a value."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value
-
-
-def _differences(there: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
-    keys = sorted(key for key in {*there, *given} if there.get(key) != given.get(key))
-    return tuple(f"{key}: begun with {there.get(key)!r}, now {given.get(key)!r}" for key in keys)

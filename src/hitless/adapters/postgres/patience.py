@@ -259,7 +259,10 @@ def _wraparound(one: Blocker) -> WraparoundAhead:
 
 
 def _not_had(hold: Hold, found: Sequence[Blocker], tries: int, passed_s: float) -> LocksNotHad:
-    hints = tuple(f"SELECT pg_terminate_backend({one.pid})   # ends it; hitless never does" for one in found if one.pid)
+    people = [one for one in found if one.kind == "session"]
+    hints = tuple(f"SELECT pg_terminate_backend({one.pid})   # ends it; hitless never does" for one in people)
+    if any(one.kind == "autovacuum" for one in found):
+        hints += ("GRANT SET ON PARAMETER deadlock_timeout TO our role: then autovacuum gives way to us",)
     prepared = tuple(
         f"ROLLBACK PREPARED '{one.gid}'   -- or COMMIT PREPARED" for one in found if one.kind == "prepared"
     )

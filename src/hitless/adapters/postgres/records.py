@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from hitless.adapters.postgres.hold import Hold
@@ -27,6 +28,9 @@ SELECT EXISTS (SELECT FROM pg_class c WHERE relnamespace = 'hitless'::regnamespa
     OR EXISTS (SELECT FROM pg_type WHERE typnamespace = 'hitless'::regnamespace AND typtype IN ('d', 'e', 'r'))
 """
 _OURS = [found[1] for one in TABLES if (found := re.match(r"CREATE TABLE IF NOT EXISTS hitless\.(\w+)", one))]
+
+
+_OF_CHANGES = frozenset({"change", "step", "backfill", "event"})
 
 
 def is_there(connection: psycopg.Connection) -> bool:
@@ -52,9 +56,21 @@ def is_ours_alone(connection: psycopg.Connection) -> bool:
     return row is not None and not row[0]
 
 
+def is_needed(connection: psycopg.Connection) -> bool:
+    """Tell whether something is kept in the schema beside what belongs to changes, such as roles of versions."""
+    return any(_has_rows(connection, one) for one in _OURS if one not in _OF_CHANGES)
+
+
+def _has_rows(connection: psycopg.Connection, table: str) -> bool:
+    if connection.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.{table}",)).fetchone() == (None,):
+        return False
+    query = sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(SCHEMA, table))
+    return connection.execute(query).fetchone() is not None
+
+
 def pull_down(connection: psycopg.Connection) -> bool:
     """Drop the schema in the open transaction, where nothing else is in it; tell whether it was dropped."""
-    if not is_ours_alone(connection):
+    if not is_ours_alone(connection) or is_needed(connection):
         return False
     for table in reversed(_OURS):
         connection.execute(f"DROP TABLE IF EXISTS {SCHEMA}.{table}".encode())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg
+from psycopg.errors import UndefinedTable
 from psycopg.rows import dict_row
 
 from hitless.adapters.postgres.blockers import Blocker
@@ -38,6 +39,13 @@ def read_states(connection: psycopg.Connection) -> tuple[ChangeState, ...]:
     """Return all changes, in the order in which they began; none where the schema `hitless` is not there."""
     if not is_there(connection):
         return ()
+    try:
+        return _read(connection)
+    except UndefinedTable:  # the last change went meanwhile, and took the schema with it
+        return ()
+
+
+def _read(connection: psycopg.Connection) -> tuple[ChangeState, ...]:
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '5s'")  # behind the last change that goes; nobody else waits here
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")  # one moment for all of it

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from hitless.schema.names import Name
+from hitless.schema.names import Name, derived
 from hitless.schema.parser import Message, SyntaxProblemError, parse_statement, pg
 from hitless.schema.reading.cutting import cut
 from hitless.schema.translation.names import name_of, object_name, relation, relations_in, whole, words
@@ -121,7 +121,9 @@ def _made(kind: Kind, node: Message, text: str, name: Name, *relations: Name, al
 
 def _index(node: pg.IndexStmt, text: str) -> Iterator[Definition]:
     table = relation(node.relation)
-    yield _made(Kind.INDEX, node, text, Name(node.idxname, table.schema), table)
+    keys = (one.index_elem.name or "expr" for one in node.index_params)
+    name = node.idxname or derived(table.name, *keys, "idx")  # as PostgreSQL does (ChooseIndexName)
+    yield _made(Kind.INDEX, node, text, Name(name, table.schema), table)
 
 
 def _view(node: pg.ViewStmt, text: str) -> Iterator[Definition]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from hitless.schema.actions.data import Block
 from hitless.schema.catalog.catalog import Catalog
 from hitless.schema.catalog.changes import apply
 from hitless.schema.change.steps import Build, Compare, Ddl, Fill, Plan, Revoke, Step, Validate
+from hitless.schema.change.triggers import HOUSE
 from hitless.schema.effects.classify import effect_of
 from hitless.schema.effects.effect import Effect, Lock, merged
 from hitless.schema.effects.ground import Ground
@@ -37,8 +39,13 @@ def footprints(plan: Plan, catalog: Catalog, postgres: int) -> Mapping[str, Effe
             for effect, known in _effects(statement, catalog, postgres):
                 effects.append(effect)
                 catalog = known
-        found[step.id] = merged((*effects, *_of_rows(step, catalog)))
+        found[step.id] = _of_users(merged((*effects, *_of_rows(step, catalog))))
     return found
+
+
+def _of_users(effect: Effect) -> Effect:
+    """Leave out what is ours: nobody else waits for it."""
+    return replace(effect, locks=tuple(one for one in effect.locks if one.relation.schema != HOUSE))
 
 
 def _effects(statement: str, catalog: Catalog, postgres: int) -> Iterator[tuple[Effect, Catalog]]:

@@ -61,6 +61,8 @@ class Pair:
         forward: each new column, over old ones.
         backward: each old column, over new ones.
         as_text: columns that are compared as text.
+        casts: types that values of new columns are cast to where PostgreSQL does not by itself: outside of triggers.
+        values: of a column of an enum, the old ones and what they become.
         is_swapped: the new columns take the names of the old ones in the end, and no release knows the shadows.
     """
 
@@ -68,6 +70,8 @@ class Pair:
     backward: Mapping[str, RowExpression]
     as_text: frozenset[str] = field(default_factory=frozenset)
     is_swapped: bool = False
+    casts: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def old(self) -> tuple[str, ...]:
@@ -130,6 +134,11 @@ class Pair:
     def is_torn(self) -> str:
         """Write the condition that an UPDATE has changed one side, and the other must follow."""
         return f"{self.changed(self.columns)} AND {self.is_not_forward('NEW')} AND {self.is_not_backward('NEW')}"
+
+
+def cast(pair: Pair, column: str, value: RowExpression) -> RowExpression:
+    """Return a value of a new column as a statement must write it."""
+    return value.cast(pair.casts[column]) if column in pair.casts else value
 
 
 def _any(conditions: list[str]) -> str:

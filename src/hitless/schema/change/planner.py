@@ -7,10 +7,11 @@ possible, is refused with names and a remedy; a plan is never silently unsafe.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from hitless.schema.catalog.catalog import Catalog
-from hitless.schema.change.dependents import Dependents
+from hitless.schema.change.dependents import Dependents, Kind
 from hitless.schema.change.intent import (
     Add,
     Change,
@@ -21,25 +22,30 @@ from hitless.schema.change.intent import (
     Intent,
     MakeIndex,
     MakeUnique,
+    Move,
     Reference,
     Rename,
+    ReplaceEnum,
     Require,
     Retype,
     Split,
     WidenKey,
 )
 from hitless.schema.change.planning.additions import plan_add, plan_not_null
+from hitless.schema.change.planning.apart import hold_apart
 from hitless.schema.change.planning.assembly import assembled
 from hitless.schema.change.planning.constraints import plan_check, plan_foreign_key, plan_index, plan_unique
-from hitless.schema.change.planning.enums import plan_enum
+from hitless.schema.change.planning.enums import plan_enum, plan_enum_values
 from hitless.schema.change.planning.ground import Ground, Pieces, joined
 from hitless.schema.change.planning.keys import plan_key
+from hitless.schema.change.planning.moves import plan_move
 from hitless.schema.change.planning.renames import plan_rename
 from hitless.schema.change.planning.retiring import plan_drop, plan_drop_table
 from hitless.schema.change.planning.splits import plan_split
 from hitless.schema.change.planning.types import plan_type
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.steps import Plan
+from hitless.schema.names import quoted
 
 OLDEST = 15
 
@@ -56,7 +62,9 @@ PLANNERS: Mapping[type[Intent], Callable[[Any, Ground], Pieces]] = {
     Reference: plan_foreign_key,
     Demand: plan_check,
     ExtendEnum: plan_enum,
+    ReplaceEnum: plan_enum_values,
     WidenKey: plan_key,
+    Move: plan_move,
 }
 """How each intent is planned; the table is total."""
 
@@ -75,8 +83,19 @@ def plan_change(
     Raises:
         CannotPlan: it cannot be done without downtime as it is written.
     """
+    hold_apart(change)
     ground = ground_of(change, catalog, postgres, dependents)
-    return assembled(ground, joined(PLANNERS[type(one)](one, ground) for one in change.intents))
+    pieces = joined(PLANNERS[type(one)](one, ground) for one in change.intents)
+    return assembled(ground, replace(pieces, notes=(*pieces.notes, *_of_subscribers(ground, pieces))))
+
+
+def _of_subscribers(ground: Ground, pieces: Pieces) -> tuple[str, ...]:
+    """Say that a table is published: who subscribes gets rows with columns that it must have."""
+    if ground.dependents is None or not pieces.columns:
+        return ()
+    names = dict.fromkeys(quoted(one.name.name) for one in ground.dependents.on(ground.table, Kind.PUBLICATION))
+    said = "add the new columns, without triggers, to what subscribes to {} before the expansion"
+    return (said.format(", ".join(names)),) if names else ()
 
 
 def ground_of(change: Change, catalog: Catalog | None, postgres: int, dependents: Dependents | None) -> Ground:

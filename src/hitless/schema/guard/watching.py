@@ -37,8 +37,8 @@ def trouble_of(usual: tuple[Look, Look], looks: Sequence[Look]) -> str | None:
     expected = TIMES * _rate(usual) * (last.at_s - begin.at_s) + MORE
     if last.rollbacks - begin.rollbacks > expected:
         return (
-            f"{last.rollbacks - begin.rollbacks:,} transactions were rolled back within {last.at_s - begin.at_s:.0f} s; "
-            f"{_rate(usual):.1f} a second were usual before"
+            f"{last.rollbacks - begin.rollbacks:,} transactions were rolled back within"
+            f" {last.at_s - begin.at_s:.0f} s; {_rate(usual):.1f} a second were usual before"
         )
     return None
 

@@ -21,7 +21,7 @@ def plan_not_null(intent: Require, ground: Ground) -> Pieces:
     hold_table(ground)
     known = ground.column(intent.column)
     if known is not None and known.is_not_null:
-        raise CannotPlan(f"{ground.table.shown}.{quoted(intent.column)} is NOT NULL already")
+        raise CannotPlan(f"{ground.table.shown}.{quoted(intent.column)} is NOT NULL already", "leave it out")
     fill = read_expression(intent.fill, may_vary=True)
     _hold_columns(ground, fill, intent.column)
     return Pieces(

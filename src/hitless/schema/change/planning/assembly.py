@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hitless.schema.change.pairs import Pair
+from hitless.schema.change.pairs import Pair, cast
 from hitless.schema.change.planning.ground import Ground, Pieces, contracting, done, undone
 from hitless.schema.change.standing import Part
 from hitless.schema.change.steps import Compare, Ddl, Fill, Plan, Revoke, Step, Watch
@@ -61,7 +61,7 @@ def _expand(ground: Ground, pieces: Pieces, sync: Sync) -> Iterator[Step]:
             do=(*sync.counter_created(), *done(pieces.columns), *sync.created()),
             undo=(*sync.dropped(), *undone(pieces.columns), *sync.counter_dropped()),
             checks=pieces.checks,
-            caveats=pieces.caveats,
+            caveats=(*pieces.caveats, *((STARRED,) if pieces.columns else ())),
         )
     yield from pieces.expands
 
@@ -89,7 +89,7 @@ def _backfill(ground: Ground, pieces: Pieces) -> Iterator[Step]:
 
 
 def _forward(pair: Pair) -> Iterator[tuple[str, str]]:
-    return ((name, one.text) for name, one in pair.forward.items())
+    return ((name, cast(pair, name, one).text) for name, one in pair.forward.items())
 
 
 def _compared(ground: Ground, pieces: Pieces) -> Iterator[Step]:
@@ -123,6 +123,12 @@ PREPARED = (
     "sessions that keep a prepared statement whose result holds the column get one error each (SQLSTATE 0A000, cached"
     " plan must not change result type); Django prepares none; with psycopg and SQLAlchemy set prepare_threshold=None"
     " before, or say `as: NEW_NAME` in the change"
+)
+
+
+STARRED = (
+    "sessions that keep a prepared SELECT * or RETURNING * of the table get one error each (SQLSTATE 0A000), as with"
+    " any new column"
 )
 
 

@@ -46,9 +46,10 @@ def carried(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Pieces:
         switches=tuple(step for one in objects for step in one.steps),
         notes=() if ground.dependents is not None else (UNDEFINED,),
     )
-    ends = [default_swapped, views_remade] if pair.is_swapped else [default_moved]
-    swaps = Pieces(swap=tuple(turn for one in objects for turn in one.exchange)) if pair.is_swapped else Pieces()
-    return joined((own, swaps, *(end(ground, pair, names) for end in ends)))
+    if not pair.is_swapped:
+        return joined((own, default_moved(ground, pair, names)))
+    exchanged = Pieces(swap=tuple(turn for one in objects for turn in one.exchange))
+    return joined((own, exchanged, default_swapped(ground, pair, names), views_remade(ground, tuple(names))))
 
 
 UNKNOWN = (

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from hitless.schema.actions.values import Column
 from hitless.schema.change.dependents import Definition, Kind
 from hitless.schema.change.expressions import read_trusted
-from hitless.schema.change.pairs import Pair
+from hitless.schema.change.pairs import Pair, cast
 from hitless.schema.change.planning.ground import FORMER, Ground, Pieces, Turn, allowing
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.names import Name, derived, literal, quoted
 
 _SEQUENCE = re.compile(r"SEQUENCE\s+NAME\s+((?:\"[^\"]+\"|\w+)(?:\.(?:\"[^\"]+\"|\w+))?)", re.IGNORECASE)
+_LITERAL = re.compile(r"'([^']*)'(?:::.*)?", re.DOTALL)
 _OPTIONS = re.compile(r"GENERATED\s+(ALWAYS|BY\s+DEFAULT)\s+AS\s+IDENTITY\s*(\(.*\))?", re.IGNORECASE | re.DOTALL)
 
 
@@ -32,7 +33,7 @@ def default_moved(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Piece
             continue
         text = _default_of(ground, column)
         if text is not None:
-            value = pair.forward[new].over({old: read_trusted(text)}).text
+            value = cast(pair, new, pair.forward[new].over({old: read_trusted(text)})).text
             statements.append(f"ALTER TABLE {ground.table} ALTER COLUMN {quoted(new)} SET DEFAULT {value}")
         owner = f"{ground.table}.{quoted(new)}"
         statements += [f"ALTER SEQUENCE {one} OWNED BY {owner}" for one in _owned(ground, column)]
@@ -56,7 +57,7 @@ def _handed_over(ground: Ground, pair: Pair, column: Column, shadow: str) -> Ite
         yield _identity(ground, name, former)
     text = _default_of(ground, column)
     if text is not None:
-        value = pair.forward[shadow].over({name: read_trusted(text)}).text
+        value = _value(ground, pair, name, shadow, text)
         alter = f"ALTER TABLE {ground.table} ALTER COLUMN"
         yield Turn(
             f"{allowing('default-dropped', 'the column that takes its name has it now')}\n"
@@ -68,6 +69,19 @@ def _handed_over(ground: Ground, pair: Pair, column: Column, shadow: str) -> Ite
             f"ALTER SEQUENCE {sequence} OWNED BY {ground.table}.{quoted(name)}",
             f"ALTER SEQUENCE {sequence} OWNED BY {ground.table}.{quoted(former)}",
         )
+
+
+def _value(ground: Ground, pair: Pair, column: str, shadow: str, default: str) -> str:
+    """Return the default of the new column: what the old one's gives."""
+    if not pair.values:
+        return cast(pair, shadow, pair.forward[shadow].over({column: read_trusted(default)})).text
+    said = _LITERAL.fullmatch(default)
+    if said is None or said[1] not in pair.values:
+        raise CannotPlan(
+            f"the default of {ground.table.shown}.{quoted(column)} is {default}: no value of the enum",
+            f"ALTER TABLE {ground.table} ALTER COLUMN {quoted(column)} DROP DEFAULT   # first",
+        )
+    return f"{literal(pair.values[said[1]])}::{pair.casts[shadow]}"
 
 
 def sequence_widened(ground: Ground, column: Column) -> tuple[Turn, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from hitless.schema.actions.values import Constraint
-from hitless.schema.change.planning.ground import Ground
+from hitless.schema.change.planning.ground import SHADOW, Ground
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.rewriting import index_like
 from hitless.schema.change.standing import Part
@@ -105,7 +105,7 @@ def _built_in_parts(
                 f"{one.name.shown} is a part of {ground.table.shown} and has parts itself: its indexes are not planned",
                 f"build {quoted(name)} by hand, from the innermost parts outwards",
             )
-        own = derived(one.name.name, name)
+        own = _name_in_part(ground, one.name, name)
         attached.append(f"ALTER INDEX {whole} ATTACH PARTITION {one.name.sibling(own)}")
         yield _build(one.name, own, definition, f"{title}: of {one.name.shown}")
     if attached:
@@ -116,6 +116,12 @@ def _built_in_parts(
             do=tuple(attached),
             undo=(f"DROP INDEX {whole}",),  # with those of the parts: what is attached is not dropped by itself
         )
+
+
+def _name_in_part(ground: Ground, part: Name, name: str) -> str:
+    """Name the index of a part, which keeps its name when that of the whole gets another one in a swap."""
+    own = derived(part.name, name.removeprefix(f"{SHADOW}_"))
+    return own if part.sibling(own) not in ground.catalog.indexes else derived(own, ground.change.name)
 
 
 def unique(

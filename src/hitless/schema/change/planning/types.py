@@ -13,9 +13,20 @@ from hitless.schema.change.planning.carrying import carried
 from hitless.schema.change.planning.casts import Cast, cast_of
 from hitless.schema.change.planning.checks import lossless
 from hitless.schema.change.planning.columns import adding, renaming
-from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, allowing, joined, type_text
+from hitless.schema.change.planning.ground import (
+    FORMER,
+    SHADOW,
+    Ground,
+    Pieces,
+    allowing,
+    done,
+    joined,
+    type_text,
+    undone,
+)
 from hitless.schema.change.planning.obstacles import Fate, hold_free
 from hitless.schema.change.planning.retiring import dropping, retired
+from hitless.schema.change.planning.views import views_remade
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.standing import Part
 from hitless.schema.change.steps import Ddl
@@ -34,7 +45,8 @@ def plan_type(intent: Retype, ground: Ground) -> Pieces:
     old_type, assumed = _old_type(intent, ground)
     new_type = read_type(intent.to)
     if old_type == new_type:
-        raise CannotPlan(f"{ground.table.shown}.{quoted(intent.column)} is {type_text(new_type)} already")
+        column = f"{ground.table.shown}.{quoted(intent.column)}"
+        raise CannotPlan(f"{column} is {type_text(new_type)} already", "leave it out")
     if intent.using is None and intent.new_name is None and _is_catalogue_alone(intent, new_type, ground):
         return _direct(intent, old_type, new_type, ground)
     hold_free(ground, intent.column, Fate.RENAMED if intent.new_name else Fate.SWAPPED)
@@ -78,13 +90,21 @@ def _is_catalogue_alone(intent: Retype, new_type: SqlType, ground: Ground) -> bo
 
 def _direct(intent: Retype, old_type: SqlType, new_type: SqlType, ground: Ground) -> Pieces:
     """Rows stay as they are. The way back may write them anew, and is done on small tables only."""
+    is_key = ground.known is not None and intent.column in getattr(ground.known.primary_key, "columns", ())
+    is_referenced = any(intent.column in one.referenced for _, one in ground.catalog.foreign_keys_to(ground.table))
+    hold_free(ground, intent.column, Fate.KEY if is_key and not is_referenced else Fate.SWAPPED)
+    views = views_remade(ground, (intent.column,))
     alter = f"ALTER TABLE {ground.table} ALTER COLUMN {quoted(intent.column)} TYPE"
     step = Ddl(
         id="",
         part=Part.EXPAND,
         title=f"Make {quoted(intent.column)} {type_text(new_type)}; no row is touched",
-        do=(f"{alter} {type_text(new_type)}",),
-        undo=_way_back(f"{alter} {type_text(old_type)}", intent, old_type, new_type, ground),
+        do=(*done(views.unswapped), f"{alter} {type_text(new_type)}", *done(views.swap)),
+        undo=(
+            *undone(views.swap),
+            *_way_back(f"{alter} {type_text(old_type)}", intent, old_type, new_type, ground),
+            *undone(views.unswapped),
+        ),
         caveats=("sessions that keep a prepared statement whose result holds the column get one error each (0A000)",),
     )
     return Pieces(expands=(step,))

@@ -5,10 +5,9 @@ A view follows a column by number, not by name: after the swap it would read the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 
 from hitless.schema.change.dependents import Definition, Dependents, Kind
-from hitless.schema.change.pairs import Pair
 from hitless.schema.change.planning.ground import Ground, Pieces, Turn
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.names import Name, quoted
@@ -16,26 +15,25 @@ from hitless.schema.names import Name, quoted
 _BELONGS = (Kind.OWNER, Kind.DEFAULT, Kind.COMMENT, Kind.TRIGGER, Kind.GRANT)
 
 
-def views_remade(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Pieces:
-    """Plan it. Statements come last in the swap; the drops come first, in `before`.
+def views_remade(ground: Ground, columns: Collection[str]) -> Pieces:
+    """Plan it: the drops come before anything else of the swap, the rest last.
 
     Raises:
         CannotPlan: there are views, and nobody has told how they are defined; or one of them holds rows.
     """
-    del pair
     if ground.dependents is None:
-        found = [one for one in ground.catalog.views_on(ground.table) if one.takes_all or one.columns & names.keys()]
+        found = [one for one in ground.catalog.views_on(ground.table) if one.takes_all or one.columns & set(columns)]
         if found:
             raise CannotPlan(
                 f"the view {found[0].name.shown} reads {ground.table.shown}, and its definition is not known",
                 "show the schema as pg_dump writes it: --schema dump.sql, or --database URL",
             )
         return Pieces()
-    views = tuple(_reading(ground.dependents, ground.table, names))
+    views = tuple(_reading(ground.dependents, ground.table, columns))
     for one in views:
         if one.kind is Kind.MATERIALIZED_VIEW:
             raise CannotPlan(
-                f"the materialized view {one.name.shown} reads {ground.table.shown}.{quoted(next(iter(names)))}",
+                f"the materialized view {one.name.shown} reads {ground.table.shown}.{quoted(next(iter(columns)))}",
                 "drop it first, and make it anew afterwards",
             )
     dropped = tuple(turn for one in reversed(views) for turn in _dropped(ground.dependents, one))
@@ -43,13 +41,13 @@ def views_remade(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Pieces
     return Pieces(unswapped=dropped, swap=made)
 
 
-def _reading(dependents: Dependents, table: Name, names: Mapping[str, str]) -> Iterator[Definition]:
+def _reading(dependents: Dependents, table: Name, columns: Collection[str]) -> Iterator[Definition]:
     """Return the views that read one of the columns, and views that read those, in the order in which they are made."""
     found: set[Name] = set()
     for one in dependents.definitions:
         if one.kind not in {Kind.VIEW, Kind.MATERIALIZED_VIEW}:
             continue
-        is_direct = table in one.relations and bool((one.columns & names.keys()) or "*" in one.columns)
+        is_direct = table in one.relations and bool((one.columns & set(columns)) or "*" in one.columns)
         if is_direct or found & set(one.relations):
             found.add(one.name)
             yield one
