@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import psycopg
@@ -61,7 +62,7 @@ class _Count:
         while upper is not None and after != upper:
             self.hold.stop_if_asked()
             began_s, rows = time.monotonic(), pace.rows
-            found = self._patiently(lambda after=after, rows=rows: self._next(after, upper, rows))
+            found = self._patiently(partial(self._next, after, upper, rows))
             if found is None:
                 break
             after, looked_at, wrong = found
