@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,10 +20,11 @@ from hitless.adapters.envoy.router import EnvoyRouter
 from hitless.adapters.envoy.standing import newest_fence, read_standing
 from hitless.adapters.envoy.traffic import EnvoyTraffic
 from hitless.adapters.machine.surroundings import LOOK_S, ProjectFile, Surroundings
-from hitless.adapters.metrics.local import LocalMetrics
+from hitless.adapters.metrics.local import LocalMetrics, no_sessions
 from hitless.adapters.metrics.prometheus import Asked
 from hitless.adapters.metrics.scrape import Target
 from hitless.adapters.postgres.schemas import DatabaseSchemas
+from hitless.adapters.postgres.sessions import RoleSessions
 from hitless.adapters.processes.checker import HttpChecker
 from hitless.adapters.processes.fleet import ProcessFleet
 from hitless.adapters.processes.free_ports import usual_ports
@@ -33,18 +34,18 @@ from hitless.adapters.processes.preflight.preflighter import ProcessPreflighter
 from hitless.adapters.recordings.recorder import FileRecorder
 from hitless.adapters.store_sql.faults import StoreFault
 from hitless.adapters.store_sql.store import FILE_NAME, SqlStore, open_store
+from hitless.analysis.counts import PoolReading
 from hitless.api.server import serve as serve_api
 from hitless.cli.place import STATE_DIRECTORY, socket_path
 from hitless.config import load
 from hitless.engine.controller import CONTROL_PLANE, Controller
+from hitless.engine.databases import compared_by_role
 from hitless.engine.keeper import LEASE_S, RENEW_S, Keeper, told_only
 from hitless.engine.outside import Outside
 from hitless.engine.service import ServiceLoop
 from hitless.engine.taking_up import standing_line
 from hitless.errors import HitlessError, LeaseHeld
 from hitless.ports import Clock, Lease
-from hitless.rollout.spec import MetricsSpec
-from hitless.rollout.state import ServiceState
 from hitless.rollout.world import Phase
 from hitless.system_faults import in_words
 from hitless.view.models import ControlPlaneView, EarlierEnvoyView, EnvoyView
@@ -254,7 +255,12 @@ async def _run(
         may_write=keeper.is_sure,
         dress=schemas.dress,
     )
-    metrics = local_metrics(directory, keeper.clock, router, fleet, loops=lambda: control.loops if control else {})
+
+    def loops() -> Loops:
+        return control.loops if control else {}
+
+    sessions = RoleSessions(schemas, lambda: compared_by_role(loops()))
+    metrics = local_metrics(directory, keeper.clock, router, fleet, loops=loops, sessions=sessions.readings)
     control = LocalControlPlane(
         settings=file.services,
         surroundings=lambda: surroundings.problems,
@@ -281,19 +287,27 @@ async def _run(
     await preflighter.start()
     await metrics.start()
     looking = asyncio.create_task(look_around(surroundings))
+    counting = asyncio.create_task(sessions.run())
     try:
         await control.open()
         await _run_until_stopped(control, renewing, on_ready)
     finally:
         await preflighter.close()
         looking.cancel()
+        counting.cancel()
         await metrics.close()
         await fleet.close()
         await router.close()
 
 
 def local_metrics(
-    directory: Path, clock: Clock, router: EnvoyRouter, fleet: ProcessFleet, *, loops: Callable[[], Loops]
+    directory: Path,
+    clock: Clock,
+    router: EnvoyRouter,
+    fleet: ProcessFleet,
+    *,
+    loops: Callable[[], Loops],
+    sessions: Callable[[], Mapping[str, Sequence[PoolReading]]] = no_sessions,
 ) -> LocalMetrics:
     """Make what tells users' requests, instances' usage and applications' figures by second; to be started and closed.
 
@@ -303,6 +317,7 @@ def local_metrics(
         router: whose log tells requests.
         fleet: whose instances are looked at, and asked.
         loops: of all services, as they are at the moment.
+        sessions: what databases tell of their sessions, by service.
     """
     traffic = EnvoyTraffic(directory / ENVOY, clock, state=lambda: router.state, names=router.names)
     return LocalMetrics(
@@ -311,6 +326,7 @@ def local_metrics(
         usage=fleet.usage,
         targets=lambda: _targets(fleet, loops()),
         asked=lambda: _asked(loops()),
+        sessions=sessions,
     )
 
 
@@ -319,7 +335,7 @@ async def _targets(fleet: ProcessFleet, loops: Loops) -> list[Target]:
     found: list[Target] = []
     for service, loop in tuple(loops.items()):  # a deploy may add one meanwhile
         specs = {version: spec.metrics for version, spec in loop.state.specs.items() if spec.metrics is not None}
-        wanted = _wanted(loop.state)
+        wanted = loop.state.figures_wanted
         found += [
             Target(
                 service=service,
@@ -340,19 +356,12 @@ async def _asked(loops: Loops) -> list[Asked]:
     """List services whose ratios a Prometheus tells."""
     found: list[Asked] = []
     for service, loop in tuple(loops.items()):
-        wanted = _wanted(loop.state)
+        wanted = loop.state.figures_wanted
         ratios = tuple(one for one in wanted.ratios if one.is_query) if wanted is not None else ()
         if wanted is not None and wanted.prometheus is not None and ratios:
             versions = frozenset(loop.state.specs)
             found.append(Asked(service=service, prometheus=wanted.prometheus, ratios=ratios, versions=versions))
     return found
-
-
-def _wanted(state: ServiceState) -> MetricsSpec | None:
-    """Return what is read of all versions' figures: what the newest settings say, as its judge compares that."""
-    versions = [state.rollout.candidate] if state.rollout is not None and state.rollout.outcome is None else []
-    found = (state.specs.get(version) for version in (*versions, state.stable) if version is not None)
-    return next((spec.metrics for spec in found if spec is not None), None)
 
 
 def _surroundings(directory: Path, file: ProjectFile, keeper: Keeper) -> Surroundings:

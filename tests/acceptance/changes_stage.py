@@ -60,7 +60,7 @@ class Trial:
 
     def parity(self) -> int:
         """How many rows say one thing in the old columns and another in the new ones, at this moment."""
-        with self.server.connect(stage.DATABASE) as connection:
+        with self.server.connect(stage.DATABASE, role=stage.OWNER) as connection:  # the guard asks who reads what
             return stage.parity(connection)
 
     def expand_to_verified(self) -> None:

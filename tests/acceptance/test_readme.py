@@ -33,6 +33,7 @@ UP = """\
 : >up.txt; hitless up >>up.txt 2>&1 & up=$!
 until grep --quiet '^Ctrl-C' up.txt || ! kill -0 $up; do sleep 0.1; done; cat up.txt
 """
+TUTORIAL_S = 280
 MATCH = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -96,7 +97,7 @@ def play(script: str, folder: Path) -> list[tuple[str, int]]:
             stdout=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=120,
+            timeout=TUTORIAL_S,
         )
     finally:
         subprocess.run(["hitless", "down", "--yes"], cwd=folder, env=environment, capture_output=True, check=False)
@@ -114,7 +115,7 @@ def end_what_is_left(folder: Path) -> None:
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize("name", ["README.md", "docs/tutorial/canary.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial/canary.md", "docs/tutorial/schema-change.md"])
 def test_everything_happens_as_written(name: str, tmp_path: Path) -> None:
     document = with_free_ports((ROOT / name).read_text("utf-8"))
     folder = tmp_path / "project"

@@ -37,7 +37,8 @@ def bring_changes(run: Trial) -> None:
 
 
 def evidence(run: Trial) -> tuple[str, ...]:
-    return (*AT_ONCE, "--scratch", run.server.url())
+    superuser_looks = ("--override", "bypass postgres", "--reason", "made the extension", "--expires", "1h")
+    return (*AT_ONCE, *superuser_looks, "--scratch", run.server.url())
 
 
 def contract(run: Trial) -> None:

@@ -1,3 +1,4 @@
+
 """Statements with the true answer: does it use `users.full_name`, which the contract removes?
 
 Written for this project. `USES` break, or read another thing, without the column. `FREE` do not: what flags one of them

@@ -47,9 +47,9 @@ def server_of(version: int) -> Path:
 
 
 @contextmanager
-def running(version: int, **settings: str) -> Iterator[Path]:
+def running(version: int, *, programs_in: Path | None = None, **settings: str) -> Iterator[Path]:
     """Run a server, with settings beside the usual ones; yields the folder of its socket."""
-    folder = server_of(version)
+    folder = programs_in or server_of(version)
     user = NOBODY if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     with TemporaryDirectory(prefix="hitless-pg-") as name:  # short: a socket's path has 107 bytes at most
         directory = Path(name)

@@ -24,6 +24,7 @@ from hitless.adapters.postgres.roles import (
     roles_of,
     take_limits_back,
 )
+from hitless.adapters.postgres.sessions import read_sessions
 from hitless.schema.roles import VersionRole
 
 ROLE = VersionRole(service="shop", version="1.4", key="k1", connections=3)
@@ -255,3 +256,14 @@ def test_sessions_of_a_shared_role_are_the_services_up_to_what_it_takes(
 def test_a_migration_looks_whether_there_is_room_for_its_workers(connection: psycopg.Connection) -> None:
     assert room_for_migration(connection).fits
     assert not room_for_migration(connection, workers=20).fits
+
+
+def test_the_sessions_of_each_version_are_read_over_its_limit(server: Path, connection: psycopg.Connection) -> None:
+    make(connection)
+    make(connection, replace(ROLE, version="1.5", connections=None), "shop_v1.5")
+    make(connection, replace(ROLE, service="cart"), "cart_v1.4")
+    with as_role(server), as_role(server):
+        (found,) = read_sessions(connection, "shop")
+    assert (found.version, found.pool, found.used, found.size) == ("1.4", "database_role", 2.0, 3.0)
+    assert raise_limits(connection, "shop", times=(4, 2)) == (NAME,)
+    assert read_sessions(connection, "shop")[0].size == 6.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import cast
 
-from hitless.bootstrap import Loops, _asked, _wanted
+from hitless.bootstrap import Loops, _asked
 from hitless.rollout.spec import (
     Address,
     MetricsSpec,
@@ -55,9 +55,9 @@ def state(new: MetricsSpec | None, *, outcome: Outcome | None = None, stable: Ve
 
 
 def test_a_version_that_comes_in_says_what_is_read_and_one_that_was_taken_back_does_not() -> None:
-    assert _wanted(state(NEW)) == NEW
-    assert _wanted(state(NEW, outcome=Outcome.ROLLED_BACK)) == OLD
-    assert _wanted(state(NEW, outcome=Outcome.COMPLETED, stable=V2)) == NEW
+    assert state(NEW).figures_wanted == NEW
+    assert state(NEW, outcome=Outcome.ROLLED_BACK).figures_wanted == OLD
+    assert state(NEW, outcome=Outcome.COMPLETED, stable=V2).figures_wanted == NEW
 
 
 async def test_a_prometheus_is_asked_for_the_ratios_that_are_queries_and_for_every_version() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -77,9 +76,12 @@ def test_records_that_cannot_be_compared_are_an_error(spec: RecordSpec) -> None:
         LoadPlan(target=Address(host="127.0.0.1", port=1), kinds={Kind.RECORDS: spec}, duration_s=1)
 
 
-def test_a_mix_says_what_each_kind_asks(tmp_path: Path) -> None:
-    mix = tmp_path / "mix.json"
-    mix.write_text(json.dumps({"keepalive": {"rate_rps": 5, "path": "/basket"}}))
+@pytest.mark.parametrize(
+    "text", ['{"keepalive": {"rate_rps": 5, "path": "/basket"}}', "keepalive:\n  rate_rps: 5\n  path: /basket\n"]
+)
+def test_a_mix_says_what_each_kind_asks(text: str, tmp_path: Path) -> None:
+    mix = tmp_path / "mix.yaml"
+    mix.write_text(text)
     plan = LoadOptions(target="127.0.0.1:80", mix=str(mix)).plan()
     assert plan.kinds == {Kind.KEEPALIVE: RequestSpec(rate_rps=5, path="/basket")}
 
@@ -88,7 +90,7 @@ def test_a_mix_says_what_each_kind_asks(tmp_path: Path) -> None:
     ("text", "named"),
     [
         ("{", "cannot be read"),
-        ("[]", "no JSON object of kinds"),
+        ("[]", "does not map kinds"),
         ('{"fast": {}}', "unknown kind of client: fast"),
         ('{"post": {"rate": 1}}', "post has no rate"),
         ('{"post": {}}', "rate_rps"),

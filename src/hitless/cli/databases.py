@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from rich.text import Text
 
 from hitless.view.models import ConnectionsView, DatabaseView, PlanView, RolloutView, TakerView
+
+_SHARE = re.compile(r"\b(\d{1,3}) ?%")
 
 
 def planned_database_lines(plan: PlanView) -> Iterator[Text]:
@@ -48,6 +51,12 @@ def database_notes(rollout: RolloutView) -> Iterator[str]:
         yield from found["returns"]
 
 
+def _tenth(detail: str) -> int:
+    """Read how many tenths of a backfill are done; what says no share is at its beginning."""
+    share = _SHARE.search(detail)
+    return int(share[1]) // 10 if share is not None else 0
+
+
 def database_lines(before: RolloutView | None, after: RolloutView) -> Iterator[str]:
     """Tell what has become of what the database was asked for, and how a change gets on."""
     known = before.get("database") if before is not None else None
@@ -59,6 +68,8 @@ def database_lines(before: RolloutView | None, after: RolloutView) -> Iterator[s
         standing = earlier[one["change"]]["standing"] if one["change"] in earlier else None
         if one["standing"] is not None and one["standing"] != standing:
             yield f"{one['change']} stands at {one['standing']}"
+        if _tenth(one["detail"]) > _tenth(earlier[one["change"]]["detail"] if one["change"] in earlier else ""):
+            yield f"{one['change']}: {one['detail']}"
     if found["verdict"] is not None and (known is None or known["verdict"] is None):
         yield from (line for fit in found["connections"][:1] for line in fit_lines(fit) if not fit["fits"])
         if found["verdict"] != "ready":

@@ -41,7 +41,7 @@ def load(
         duration: How long, e.g. 30s or 5m.
         kinds: Only these kinds of clients.
         streams: Open streams of each kind of stream.
-        mix: A JSON file that says what each kind of client asks; instead of --rate, --kinds and --streams.
+        mix: A YAML file that says what each kind of client asks; instead of --rate, --kinds and --streams.
         max_requests: End after so many.
         version_header: Response header that names the version.
         host: Host header to send.

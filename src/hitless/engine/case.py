@@ -22,7 +22,7 @@ from hitless.engine.outside import Outside
 from hitless.engine.shares import Shares
 from hitless.errors import HitlessError
 from hitless.ports import Judge, Metrics, Recorded
-from hitless.rollout.spec import ALL_TRAFFIC_BP, AnalysisSpec, ServiceSpec
+from hitless.rollout.spec import ALL_TRAFFIC_BP, ROLE_POOL, AnalysisSpec, ServiceSpec
 from hitless.rollout.state import Rollout
 from hitless.system_faults import in_words
 
@@ -181,7 +181,7 @@ class Case:
             background=background,
             salt=rollout.id,
             ratios=ratio_rules(self.spec.metrics),
-            pools=tuple(pool.name for pool in self.spec.metrics.pools) if self.spec.metrics is not None else (),
+            pools=_watched_pools(self.spec),
         )
 
     async def _seconds_before(self) -> tuple[Second, ...]:
@@ -258,6 +258,14 @@ class Case:
 
 
 _WHERE = {"metrics": "requests are not measured", "recording": "what the judge sees is not recorded"}
+
+
+def _watched_pools(spec: ServiceSpec) -> tuple[str, ...]:
+    """Name the pools that instances tell of, and the one that the database tells of where versions have roles."""
+    told = tuple(pool.name for pool in spec.metrics.pools) if spec.metrics is not None else ()
+    wish = spec.database
+    has_limits = wish is not None and wish.roles is not None and wish.connections is not None
+    return (*told, ROLE_POOL) if has_limits else told
 
 
 def _show(judge: Judge, seconds: Sequence[Recorded]) -> None:

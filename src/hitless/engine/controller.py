@@ -11,10 +11,11 @@ from typing import Any
 from hitless.analysis.counts import Second
 from hitless.engine.archive import Archive, service_of
 from hitless.engine.codec import subject_of
-from hitless.engine.databases import Asking
+from hitless.engine.databases import make_role_to_examine
 from hitless.engine.keeper import Keeper, told_only
 from hitless.engine.objectives import Objectives
 from hitless.engine.outside import Outside
+from hitless.engine.planning import planned
 from hitless.engine.service import ServiceLoop
 from hitless.engine.taking_up import (
     at_address_of,
@@ -34,14 +35,10 @@ from hitless.errors import (
 from hitless.journal.record import Entry
 from hitless.ports import Standing
 from hitless.preflight.rules import judge
-from hitless.rollout.connections import EXAMINED, peak
 from hitless.rollout.inputs import Abort, Deploy
 from hitless.rollout.spec import PreflightSpec, ServiceSpec, SloSpec, StrategyName, Version
-from hitless.rollout.stage import Plan
 from hitless.rollout.state import Rollout, RolloutPhase, ServiceState
-from hitless.rollout.strategy import compile_rollout, stable_world
 from hitless.system_faults import in_words
-from hitless.view.database import Asked, Room
 from hitless.view.models import (
     JournalRecordView,
     PlanView,
@@ -51,14 +48,10 @@ from hitless.view.models import (
     ServiceView,
     VerifyView,
 )
-from hitless.view.plan import plan_view
 from hitless.view.preflight import preflight_view
 from hitless.view.service import rollout_row, rollout_view, service_view
 
 MEND_S = 5.0
-PLAN_ASKS_S = 8.0
-"""So long a plan waits for a database; connecting alone may take five."""
-
 CONTROL_PLANE = "control_plane"
 """Subject of what the journal says of the control plane itself."""
 
@@ -343,7 +336,9 @@ class Controller:
 
     async def _examine(self, spec: ServiceSpec, version: Version, *, actor: str, reason: str | None) -> PreflightView:
         spec = replace(spec, preflight=spec.preflight or PreflightSpec())
-        await self._make_role(spec, version)
+        await make_role_to_examine(spec, version, outside=self.outside)
+        if (loop := self.loops.get(spec.name)) is not None:
+            loop.roles.forget()
         report = judge(await self.outside.preflighter.examine(spec=spec, version=version))
         view = preflight_view(report, service=spec.name, version=version)
         entry = Entry(
@@ -355,16 +350,6 @@ class Controller:
         )
         await self.keeper.commit(entries=[entry])
         return view
-
-    async def _make_role(self, spec: ServiceSpec, version: Version) -> None:
-        """Make the login role that the instances to be examined connect as; what nobody needs is dropped later."""
-        wish, schemas = spec.database, self.outside.schemas
-        if wish is None or wish.roles is None or schemas is None:
-            return
-        opened = wish.connections.per_instance * EXAMINED if wish.connections is not None else None
-        await schemas.make_role(spec=spec, version=version, connections=opened)
-        if (loop := self.loops.get(spec.name)) is not None:
-            loop.roles.forget()
 
     async def give_up(self, *, actor: str) -> None:
         """Decide nothing more; the next start begins with what served before a rollout that is going on now."""
@@ -409,28 +394,9 @@ class Controller:
 
     async def plan(self, *, service: str, version: str, strategy: str | None) -> PlanView:
         """Show what a deploy would do now."""
-        spec = self._settings_of(service)
-        chosen = StrategyName(strategy) if strategy else spec.strategy.default
         loop = self.loops.get(service)
-        baseline, candidate = loop.state.stable if loop else None, Version(version)
-        plan = compile_rollout(
-            spec, strategy=chosen, baseline=baseline, candidate=candidate, standing=stable_world(spec, baseline)
-        )
-        room = await self._room(spec, plan, loop.state.specs if loop else {}, candidate)
-        return plan_view(plan, spec=spec, strategy=chosen, baseline=baseline, candidate=candidate, room=room)
-
-    async def _room(
-        self, spec: ServiceSpec, plan: Plan, specs: Mapping[Version, ServiceSpec], candidate: Version
-    ) -> Room | None:
-        """Look whether the pools would fit now; a plan is shown all the same where nobody knows."""
-        found, schemas = peak(plan, spec=spec, specs=specs, candidate=candidate), self.outside.schemas
-        if found is None or schemas is None:
-            return None
-        try:
-            fits = await self.outside.within(PLAN_ASKS_S, schemas.fits(spec=spec, takers=found.takers))
-        except HitlessError as error:
-            return Room(takers=found.takers, problem=error.in_words)
-        return Room(takers=found.takers, fits=fits)
+        state = loop.state if loop is not None else ServiceState(service=service)
+        return await planned(self._settings_of(service), version, strategy, state=state, outside=self.outside)
 
     async def changed(self, after_seq: int, timeout_s: float) -> int:
         """Wait until anything has changed since `after_seq`, at most `timeout_s`."""
@@ -496,7 +462,7 @@ class Controller:
             spec=self.specs[loop.name],
             observed=loop.observed,
             judgement=loop.judgement,
-            asked=_as_known(loop.asking),
+            asked=loop.asking.known if loop.asking is not None else None,
             objectives=self.objectives.of(loop.name),
             problems=dict.fromkeys([*self._problems_of(loop), *self.problems()]),
             seq=self.keeper.seq,
@@ -513,22 +479,14 @@ class Controller:
         return rollout_row(rollout, service=service_of(rollout), state=loop.state if loop else None)
 
     def _rollout_view(self, loop: ServiceLoop, rollout: Rollout) -> RolloutView:
-        asked = loop.asking if loop.asking is not None and loop.asking.rollout.id == rollout.id else None
-        return rollout_view(
-            rollout, state=loop.state, observed=loop.observed, judgement=loop.judgement, asked=_as_known(asked)
-        )
+        known = loop.asking.known if loop.asking is not None and loop.asking.rollout.id == rollout.id else None
+        return rollout_view(rollout, state=loop.state, observed=loop.observed, judgement=loop.judgement, asked=known)
 
     def _any_rollout_view(self, rollout: Rollout) -> RolloutView:
         loop = self._present(rollout)
         if loop is not None:
             return self._rollout_view(loop, loop.state.running)
         return rollout_view(rollout, service=service_of(rollout), observed=None)
-
-
-def _as_known(asking: Asking | None) -> Asked | None:
-    if asking is None:
-        return None
-    return Asked(changes=asking.changes, trouble=asking.trouble)
 
 
 async def _wait(event: asyncio.Event) -> None:

@@ -9,19 +9,21 @@ answer a person is needed. What a rule refuses is not asked again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Protocol
 
 from hitless.engine.outside import Outside
 from hitless.errors import EnvironmentFault, HitlessError, Refused
 from hitless.ports import Schemas
-from hitless.rollout.connections import Peak, peak
+from hitless.rollout.connections import EXAMINED, Peak, peak
 from hitless.rollout.spec import ChangeSpec, DatabaseSpec, ServiceSpec, Version
 from hitless.rollout.stage import OfDatabase, PoolsFit, RoleMade, SchemaAt
 from hitless.rollout.state import Rollout, ServiceState
 from hitless.schema.headroom import Fit, remedies, too_many
 from hitless.schema.release import DatabaseReport, NeededChange, Verdict
+from hitless.view.database import Asked
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 15.0
 """Between two attempts at a database that cannot be asked: each is twice as long as the one before."""
@@ -52,6 +54,12 @@ class NoWayToDatabase(Refused):
     code = "HL4551"
 
 
+class HasState(Protocol):
+    """A service's loop, as far as it is looked at here."""
+
+    state: ServiceState
+
+
 @dataclass(slots=True, kw_only=True)
 class Asking:
     """One stage's questions to the database.
@@ -78,6 +86,11 @@ class Asking:
         """Begin with what is asked: nothing is known of it."""
         asked = self.rollout.current_stage.changes
         self.changes = {one.change: NeededChange(change=one.change, wanted=one.standing) for one in asked}
+
+    @property
+    def known(self) -> Asked:
+        """What people are shown of it now."""
+        return Asked(changes=self.changes, trouble=self.trouble)
 
     @property
     def spec(self) -> ServiceSpec:
@@ -195,6 +208,31 @@ class Asking:
         if trouble != self.trouble:
             self.trouble = trouble
             self.on_news()
+
+
+async def make_role_to_examine(spec: ServiceSpec, version: Version, *, outside: Outside) -> None:
+    """Make the login role that instances to be examined connect as; once nobody needs it, it is dropped."""
+    wish = spec.database
+    if wish is None or wish.roles is None or outside.schemas is None:
+        return
+    opened = wish.connections.per_instance * EXAMINED if wish.connections is not None else None
+    await outside.schemas.make_role(spec=spec, version=version, connections=opened)
+
+
+def role_limited(state: ServiceState) -> ServiceSpec | None:
+    """Return the settings of a rollout that compares versions which have roles with a limit; None = there is none."""
+    rollout = state.rollout
+    if rollout is None or rollout.outcome is not None or not rollout.compares:
+        return None
+    wish = state.specs[rollout.candidate].database
+    is_limited = wish is not None and wish.roles is not None and wish.connections is not None
+    return state.specs[rollout.candidate] if is_limited else None
+
+
+def compared_by_role(loops: Mapping[str, HasState]) -> Mapping[str, ServiceSpec]:
+    """List services of which two versions with limited roles are compared now."""
+    found = {service: role_limited(loop.state) for service, loop in tuple(loops.items())}
+    return {service: spec for service, spec in found.items() if spec is not None}
 
 
 def refuse_too_many(fits: tuple[Fit, ...], *, spec: ServiceSpec, found: Peak) -> None:

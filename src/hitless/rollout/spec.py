@@ -20,6 +20,8 @@ InstanceId = NewType("InstanceId", str)
 
 ALL_TRAFFIC_BP = 10_000
 LOCAL = Region("local")
+ROLE_POOL = "database_role"
+"""The pool whose use the database itself tells: sessions of a version's role, over the role's limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

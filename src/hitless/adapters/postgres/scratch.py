@@ -9,6 +9,7 @@ that nobody is connected to.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from hitless.schema.reading.cutting import cut
 
 PREFIX = "hitless_scratch_"
 _OPTIONS = ("--no-owner", "--no-privileges", "--no-subscriptions", "--no-security-labels", "--no-tablespaces")
+
+_EXTENSION = re.compile(r"\s*(?:CREATE|COMMENT ON) EXTENSION\b", re.IGNORECASE)
+"""Many need a superuser: pg_stat_statements does, and hardly a schema needs it."""
 
 _LOCALE = """
 SELECT pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider::text,
@@ -147,10 +151,13 @@ def _fill(copy: Database, schema: SchemaText) -> None:
             try:
                 connection.execute(piece.text.encode())
             except psycopg.errors.UndefinedObject as error:
-                if not piece.text[:4].upper() == "SET ":
+                if not (piece.text[:4].upper() == "SET " or _EXTENSION.match(piece.text)):
                     raise _failed(schema, piece.text, error) from error
             except psycopg.errors.DuplicateSchema:  # `public` is there already
                 continue
+            except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFile) as error:
+                if _EXTENSION.match(piece.text) is None:  # what needs the extension fails, and is said
+                    raise _failed(schema, piece.text, error) from error
             except psycopg.Error as error:
                 raise _failed(schema, piece.text, error) from error
 

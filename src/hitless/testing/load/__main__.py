@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--duration", dest="duration_s", type=float, default=30.0, help="seconds")
     parser.add_argument("--kinds", nargs="+", choices=[kind.value for kind in Kind], default=(), help="default: all")
     parser.add_argument("--streams", type=int, default=10, help="open streams of each kind of stream")
-    parser.add_argument("--mix", metavar="FILE", help="JSON: what each kind of client asks, instead of the usual")
+    parser.add_argument("--mix", metavar="FILE", help="YAML: what each kind of client asks, instead of the usual")
     parser.add_argument("--max-requests", type=int, default=10_000_000)
     parser.add_argument("--version-header", default="x-version")
     parser.add_argument("--host", help="Host header")

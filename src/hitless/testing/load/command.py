@@ -35,7 +35,7 @@ class LoadOptions:
         rate_rps: of all single requests together.
         kinds: empty = all.
         streams: of each kind of stream.
-        mix: a JSON file that says what each kind of client asks, instead of the usual; see `mix.read_mix`.
+        mix: a file that says what each kind of client asks, instead of the usual; see `mix.read_mix`.
         executions: POSTs are checked with the application afterwards.
         tls, insecure: speak TLS; do not verify the certificate.
         json: JSON lines instead of a table.

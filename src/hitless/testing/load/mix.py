@@ -1,12 +1,14 @@
-"""A file that says what each kind of client asks: `{"keepalive": {"rate_rps": 50, "path": "/basket?id={id}"}, ...}`."""
+"""A file that says what each kind of client asks, in YAML or JSON: `keepalive: {rate_rps: 50, path: /basket}`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from hitless.testing.load.errors import BadLoadPlan
 from hitless.testing.load.plan import SPEC_OF, Kind, KindSpec
@@ -19,11 +21,11 @@ def read_mix(path: Path) -> Mapping[Kind, KindSpec]:
         BadLoadPlan: it cannot be read, or names what is not known.
     """
     try:
-        told = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as problem:
+        told = YAML(typ="safe").load(path.read_text("utf-8"))
+    except (OSError, ValueError, YAMLError) as problem:
         raise BadLoadPlan(f"{path} cannot be read: {problem}") from problem
     if not isinstance(told, dict) or not all(isinstance(one, dict) for one in told.values()):
-        raise BadLoadPlan(f"{path} is no JSON object of kinds", hints=(f"kinds: {', '.join(Kind)}",))
+        raise BadLoadPlan(f"{path} does not map kinds to what they ask", hints=(f"kinds: {', '.join(Kind)}",))
     return {_kind(path, name): _spec(path, name, given) for name, given in told.items()}
 
 

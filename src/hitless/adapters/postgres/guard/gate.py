@@ -192,7 +192,8 @@ def _of_troubles(inquiry: Inquiry) -> Iterator[Block]:
 def _of_bypass(bypass: Mapping[str, str], demands: Sequence[Demand], seen: Seen) -> Iterator[Block]:
     for demand in demands:
         for role in demand.roles:
-            if role in bypass and role != seen.primary.me:
+            is_application = demand.is_version or bool(demand.sessions)
+            if role in bypass and role != seen.primary.me and is_application:
                 yield Block(
                     subject=f"bypass {role}",
                     sentence=f"a brownout proves nothing for {demand.name}: {role} {bypass[role]}",

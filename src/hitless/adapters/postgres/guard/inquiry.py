@@ -12,6 +12,7 @@ from hitless.adapters.postgres.guard.dependents import dependents_of
 from hitless.adapters.postgres.guard.doomed import Doomed, find
 from hitless.adapters.postgres.guard.functions import taint_functions
 from hitless.adapters.postgres.guard.probe import Prober
+from hitless.adapters.postgres.guard.stubs import stand_in
 from hitless.adapters.postgres.scratch import copied
 from hitless.schema.change.steps import Removal
 from hitless.schema.guard.dependents import Dependent
@@ -79,6 +80,8 @@ def inquire(
     with copied(database, server=server) as copy, copy.connect() as connection:
         connection.execute("SET check_function_bodies = off")
         _drop_ours(connection)
+        with database.connect() as original:
+            stand_in(connection, original)
         troubles = [trouble for one in undone if (trouble := _run(connection, one)) is not None]
         found = [find(connection, one) for one in removals]
         doomed = [one for one in found if one is not None]

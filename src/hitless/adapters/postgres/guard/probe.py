@@ -35,6 +35,7 @@ _MANY = 3
 _UNTYPED = frozenset({"42P18", "42P08", "42725", "42883", "42804", "42846", "22P02", "42P38"})
 """States of errors that other types of parameters may mend: ambiguous or unknown function, no type found ..."""
 
+_PARAMETER = "SELECT oid::regtype::text FROM pg_type WHERE oid = %s AND typtype <> 'p'"
 _VARIABLES = 50
 _MARK = re.compile(r"\$(\d+)")
 
@@ -69,6 +70,7 @@ class Prober:
     doomed: Sequence[Doomed]
     path: str
     _types: dict[str, int] = field(default_factory=dict)
+    _parameters: dict[int, str | None] = field(default_factory=dict)
     _first: dict[Statement, list[_Prepared | Answer]] = field(default_factory=dict)
 
     def take(self, statements: Sequence[Statement]) -> None:
@@ -234,7 +236,8 @@ class Prober:
 
     def _parts(self, text: str, types: tuple[int, ...]) -> Parts:
         """Make it the body of a function, and read what PostgreSQL records of that."""
-        named = ", ".join(self._name(one) for one in types)
+        named = ", ".join(self._parameter(one) or "text" for one in types)
+        text = _MARK.sub(lambda one: one[0] if self._parameter(types[int(one[1]) - 1]) else "NULL", text)
         body = f"CREATE FUNCTION pg_temp.hitless_probe({named}) RETURNS integer LANGUAGE sql BEGIN ATOMIC\n{text}\n;"
         with self.connection.transaction(force_rollback=True):
             try:
@@ -302,10 +305,12 @@ class Prober:
             self._types[name] = row[0] if row is not None else INFERRED
         return self._types[name]
 
-    def _name(self, oid: int) -> str:
-        row = self.connection.execute("SELECT %s::oid::regtype::text", (oid,)).fetchone()
-        assert row is not None, "one row"
-        return str(row[0])
+    def _parameter(self, oid: int) -> str | None:
+        """Name a type; None where no function takes one as it is: any array, any row. NULL stands for its values."""
+        if oid not in self._parameters:
+            row = self.connection.execute(_PARAMETER, (oid,)).fetchone()
+            self._parameters[oid] = str(row[0]) if row is not None else None
+        return self._parameters[oid]
 
 
 def _worst(answers: Sequence[Answer]) -> Answer:

@@ -1,0 +1,189 @@
+"""What every `Schemas` does, the fake as well as PostgreSQL's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from examples.accounts import stage
+from psycopg.conninfo import conninfo_to_dict
+
+from hitless.adapters.clock import SteadyClock
+from hitless.adapters.postgres.addresses import UrlMissing
+from hitless.adapters.postgres.database import DatabaseUnreachable
+from hitless.adapters.postgres.schemas import DatabaseSchemas
+from hitless.errors import EnvironmentFault
+from hitless.ports import Schemas
+from hitless.rollout.spec import (
+    Address,
+    Amount,
+    ChangeSpec,
+    ConnectionsSpec,
+    DatabaseSpec,
+    RolesSpec,
+    RunSpec,
+    ServiceSpec,
+    TrafficSpec,
+    Version,
+)
+from hitless.schema.change.standing import Standing
+from hitless.schema.headroom import Limit, Taker
+from hitless.testing import FakeSchemas
+from hitless.testing.postgres import PostgresServer, programs, running_postgres
+
+CHANGE = ChangeSpec(name="split-full-name", file=str(stage.CHANGES / "split.yaml"))
+SPEC = ServiceSpec(
+    name="shop",
+    instances=2,
+    run=RunSpec(command=("shop",)),
+    traffic=TrafficSpec(listen=Address(host="127.0.0.1", port=1)),
+    database=DatabaseSpec(
+        url="env:OWNER_URL",
+        changes=(CHANGE,),
+        connections=ConnectionsSpec(per_instance=5, reserve=Amount(count=2), during_migration=10),
+        roles=RolesSpec(group="accounts_app", prefix="shop"),
+    ),
+)
+V1, V2 = Version("1"), Version("2")
+ROWS = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    schemas: Schemas
+    server: PostgresServer | None
+
+    def go_away(self) -> None:
+        if self.server is not None:
+            self.server.stop()
+        else:
+            assert isinstance(self.schemas, FakeSchemas)
+            self.schemas.go_away(DatabaseUnreachable("away"))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    if not programs():
+        pytest.skip("no PostgreSQL here")
+    with running_postgres(**{**stage.SERVER_SETTINGS, "fsync": "off", "max_connections": "30"}) as server:
+        yield server
+
+
+@pytest.fixture(params=["fake", "postgres"])
+async def scene(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
+    if request.param == "fake":
+        fake = FakeSchemas(SteadyClock(tmp_path), takes_s=0.5)
+        fake.limits = (Limit(what="server", connections=30, kept_back=3, is_server=True),)
+        yield Scene(schemas=fake, server=None)
+        return
+    server: PostgresServer = request.getfixturevalue("server")
+    if server.process is None:
+        server.start()
+    stage.seed(server, ROWS)
+    schemas = DatabaseSchemas(tmp_path, actor="test", environment={"OWNER_URL": stage.urls(server)[1]})
+    yield Scene(schemas=schemas, server=server)
+    if server.process is None:
+        server.start()
+    with server.connect() as connection:
+        connection.execute("DROP DATABASE accounts WITH (FORCE)")
+        for name, _ in connection.execute("SELECT rolname, 1 FROM pg_roles WHERE rolname LIKE 'shop%'").fetchall():
+            connection.execute(f'DROP ROLE "{name}"'.encode())
+
+
+async def bring(scene: Scene, told: list[str], standing: Standing = Standing.VERIFIED) -> Standing | None:
+    found = await scene.schemas.bring(spec=SPEC, change=CHANGE, standing=standing, tell=told.append)
+    assert found.change == CHANGE.name
+    return found.standing
+
+
+async def test_a_change_is_brought_where_it_is_needed_and_that_is_told(scene: Scene) -> None:
+    told: list[str] = []
+    assert [one.standing for one in await scene.schemas.states(SPEC)] == [Standing.PLANNED]
+    assert await bring(scene, told) is Standing.VERIFIED
+    assert told
+    (state,) = await scene.schemas.states(SPEC)
+    assert (state.standing, state.is_reached) == (Standing.VERIFIED, True)
+
+
+async def test_what_is_there_already_is_not_done_again(scene: Scene) -> None:
+    await bring(scene, [])
+    told: list[str] = []
+    assert await bring(scene, told, Standing.EXPANDED) is Standing.VERIFIED
+    assert told == []
+
+
+async def test_whoever_is_stopped_leaves_the_rest_to_the_next(scene: Scene) -> None:
+    heard = asyncio.Event()
+    begun = scene.schemas.bring(spec=SPEC, change=CHANGE, standing=Standing.VERIFIED, tell=lambda _: heard.set())
+    first = asyncio.ensure_future(begun)
+    await asyncio.wait_for(heard.wait(), 30)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await bring(scene, []) is Standing.VERIFIED
+
+
+async def test_pools_are_held_against_the_limits(scene: Scene) -> None:
+    fits = await scene.schemas.fits(spec=SPEC, takers=[Taker(who="1", connections=5, is_of_instances=True)])
+    assert fits[0].what == "server"
+    assert fits[0].fits
+    fits = await scene.schemas.fits(spec=SPEC, takers=[Taker(who="1", connections=40, is_of_instances=True)])
+    assert not fits[0].fits
+
+
+async def test_roles_come_and_go_with_their_versions(scene: Scene) -> None:
+    assert await scene.schemas.make_role(spec=SPEC, version=V1, connections=10) == "shop_v1"
+    assert await scene.schemas.make_role(spec=SPEC, version=V1, connections=12) == "shop_v1"
+    await scene.schemas.make_role(spec=SPEC, version=V2, connections=None)
+    assert await scene.schemas.keep_roles(spec=SPEC, versions=frozenset({V2})) == ()
+    if scene.server is not None:
+        with scene.server.connect() as connection:
+            roles = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'shop%'").fetchall()
+        assert roles == [("shop_v2",)]
+
+
+async def test_a_database_that_is_away_answers_nothing(scene: Scene) -> None:
+    scene.go_away()
+    for asked in (
+        scene.schemas.fits(spec=SPEC, takers=[]),
+        scene.schemas.make_role(spec=SPEC, version=V1, connections=1),
+        bring(scene, []),
+        scene.schemas.states(SPEC),
+        scene.schemas.keep_roles(spec=SPEC, versions=frozenset()),
+    ):
+        with pytest.raises(EnvironmentFault) as raised:
+            await asked
+        assert raised.value.temporary
+
+
+async def test_an_instance_gets_the_url_of_its_own_role_and_keeps_it_without_the_variable(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    if server.process is None:
+        server.start()
+    stage.seed(server, 1)
+    try:
+        schemas = DatabaseSchemas(tmp_path, actor="test", environment={"OWNER_URL": stage.urls(server)[1]})
+        await schemas.make_role(spec=SPEC, version=V1, connections=10)
+        url = schemas.dress(SPEC, V1).environment["DATABASE_URL"]
+        with psycopg.connect(url) as session:
+            assert session.execute("SELECT current_user, count(*) FROM users GROUP BY 1").fetchone() == ("shop_v1", 1)
+        bare = DatabaseSchemas(tmp_path, actor="test", environment={})
+        assert conninfo_to_dict(bare.dress(SPEC, V1).environment["DATABASE_URL"]) == conninfo_to_dict(url)
+        assert "owner" not in (tmp_path / "databases.json").read_text()
+        with pytest.raises(UrlMissing):
+            bare.dress(replace(SPEC, name="cart"), V1)
+    finally:
+        with server.connect() as connection:
+            connection.execute("DROP DATABASE accounts WITH (FORCE)")
+            connection.execute("DROP ROLE shop_v1")
+
+
+def test_without_roles_an_instance_gets_what_is_set(tmp_path: Path) -> None:
+    schemas = DatabaseSchemas(tmp_path, actor="test", environment={})
+    bare = replace(SPEC, database=None)
+    assert schemas.dress(bare, V1) is bare.run
