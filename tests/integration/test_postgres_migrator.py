@@ -12,6 +12,7 @@ import pytest
 from migrator_stage import CHANGE, PLAN, SPEC, STEPS, Stage, Writer, stage, transaction
 from postgres_support import programs, running
 
+from hitless.adapters.postgres import database
 from hitless.adapters.postgres.checks import DataSpeakAgainst
 from hitless.adapters.postgres.faults import NotPermitted, ReadOnly, StatementFailed
 from hitless.adapters.postgres.hold import Stopped
@@ -142,6 +143,29 @@ def test_no_writer_waits_for_long_behind_a_statement_that_waits(shop: Stage) -> 
     assert "report" in named.sentence
     assert named.data["query"] == "SELECT count(*) FROM users"
     assert shop.kinds().count("waits_for_lock") <= 1  # once it was seen to be old, no lock was asked for
+
+
+def test_usual_traffic_of_short_transactions_starves_nobody(shop: Stage) -> None:
+    """At every look somebody is there who is older than the wait; it is somebody else each time."""
+    over = threading.Event()
+
+    def read() -> None:
+        with shop.connect() as connection:
+            while not over.is_set():
+                with connection.transaction():
+                    connection.execute("SELECT count(*) FROM users")
+                    over.wait(0.25)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for one in readers:
+        one.start()
+    try:
+        state = begun(shop, part_of(STEPS[0]), deadline_s=120.0).carry_out(CHANGE, Verb.EXPAND)
+    finally:
+        over.set()
+        for one in readers:
+            one.join()
+    assert state.standing is Standing.EXPANDED
 
 
 def test_who_is_in_the_way_at_the_deadline_is_named_and_nothing_was_changed(shop: Stage) -> None:
@@ -359,3 +383,22 @@ def test_a_change_that_has_done_something_is_not_forgotten(shop: Stage) -> None:
     migrator.undo(CHANGE, Standing.PLANNED)
     begun(shop).forget(CHANGE)
     assert migrator.states() == ()
+
+
+def test_behind_a_pooler_nothing_is_set_in_its_sessions_and_the_fence_alone_holds(
+    shop: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "is_pooled", lambda _: True)
+    before = shop.dump()
+    migrator = begun(shop)
+    with transaction(shop, "SELECT count(*) FROM users", for_s=1.0):
+        assert migrator.carry_out(CHANGE, Verb.EXPAND).standing is Standing.EXPANDED
+    assert "pooled" in shop.kinds()
+    with migrator.database.connect() as connection:
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
+    with taken(migrator._hold(CHANGE)) as first, taken(migrator._hold(CHANGE)) as second:
+        assert second.fence == first.fence + 1
+        with pytest.raises(Fenced):
+            migrator._carry_part(first, Part.BACKFILL)
+    migrator.undo(CHANGE)
+    assert shop.dump() == before
