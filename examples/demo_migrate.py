@@ -51,10 +51,10 @@ SCENES = (
     Scene(name="expand", command=("migrate", "expand", str(CHANGE))),
     Scene(name="backfill", command=("migrate", "backfill", str(CHANGE)), fills=True),
     Scene(name="verify", command=("migrate", "verify", str(CHANGE)), fills=True),
+    Scene(name="switch", command=("migrate", "switch", str(CHANGE))),
     Scene(name="canary to 2", command=("deploy", "--version", NEW, "--strategy", "canary")),
     Scene(name="back to 1", command=("rollout", "undo")),
     Scene(name="2 again", command=("deploy", "--version", NEW, "--strategy", "rolling")),
-    Scene(name="switch", command=("migrate", "switch", str(CHANGE))),
     Scene(name="contract", command=("migrate", "contract", str(CHANGE), "--yes"), expected=REFUSED),
 )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from accounts_support import accounts
 from examples.accounts import stage
 
 from hitless.testing.live import LiveLoad, LiveProject, free_ports, live_load
-from hitless.testing.load import Report, as_text
+from hitless.testing.load import KindReport, Report, as_text
 from hitless.testing.postgres import PostgresServer
 
 ROWS = int(os.environ.get("HITLESS_MIGRATE_ROWS", "20000"))
@@ -41,32 +43,38 @@ class Trial:
     def release(self, number: int) -> str:
         return f"{number}-{self.change.replace('_', '-')}"
 
-    def migrate(self, verb: str, *options: str, expect: int = 0) -> str:
-        self.load.mark(verb)
-        done = self.project.run("migrate", verb, self.file, *options, timeout_s=900)
+    @contextmanager
+    def window(self, name: str) -> Iterator[None]:
+        """Count what users meet meanwhile under a name of its own."""
+        self.load.mark(name)
+        began = time.monotonic()
+        yield
+        self.took_s[name] = time.monotonic() - began
         self.load.mark(CALM)
+
+    def migrate(self, verb: str, *options: str, expect: int = 0) -> str:
+        with self.window(verb):
+            done = self.project.run("migrate", verb, self.file, *options, timeout_s=900)
         assert done.returncode == expect, f"{verb}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
     def deploy(self, version: str, strategy: str = "rolling") -> None:
-        self.load.mark(f"deploy {version}")
-        self.project.check("deploy", "--version", version, "--strategy", strategy)
-        self.load.mark(CALM)
+        with self.window(f"deploy {version} {strategy}"):
+            self.project.check("deploy", "--version", version, "--strategy", strategy)
 
     def back(self) -> None:
-        self.load.mark("back")
-        self.project.check("rollout", "undo")
-        self.load.mark(CALM)
+        with self.window("back"):
+            self.project.check("rollout", "undo")
 
     def parity(self) -> int:
         """How many rows say one thing in the old columns and another in the new ones, at this moment."""
         with self.server.connect(stage.DATABASE, role=stage.OWNER) as connection:  # the guard asks who reads what
             return stage.parity(connection)
 
-    def expand_to_verified(self) -> None:
-        self.migrate("expand")
-        self.migrate("backfill")
-        self.migrate("verify")
+    def make_ready(self) -> None:
+        """Bring the database to where the new release needs it; the old one goes on."""
+        for verb in ("expand", "backfill", "verify", "switch"):
+            self.migrate(verb)
         assert self.parity() == 0
 
     def roll_and_return(self) -> None:
@@ -74,6 +82,12 @@ class Trial:
         self.deploy(self.release(2), "canary")
         self.back()
         self.deploy(self.release(2))
+
+    def _windows(self, report: Report) -> Iterator[str]:
+        for name, took_s in self.took_s.items():
+            total = sum(report.by_mark.get(name, {}).values(), KindReport())
+            p99, longest = total.latency.quantile_ms(0.99) or math.nan, total.latency.max_ms
+            yield f"{name}: {took_s:.1f} s, {total.sent:,} requests, p99 {p99:.0f} ms, longest {longest:.0f} ms"
 
     def finish(self) -> tuple[Report, dict[str, Any], stage.Audit]:
         """End the load; return what became of every request and every value."""
@@ -83,6 +97,7 @@ class Trial:
             found = stage.audit(connection, rows=ROWS, log=told)
         print(f"\n{self.change}: {as_text(report)}\nvalues: {told['writes']:,} written, {told['values_read']:,} read,")
         print(f"{told['wrong']:,} wrong, shown by another release: {told['crossings']}\naudit: {found}")
+        print("\n".join(self._windows(report)))
         return report, told, found
 
 
