@@ -5,6 +5,7 @@ Apart from `bootstrap`, so that an examination needs no web framework and takes 
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from hitless.doctor.measures import (
     Certificate,
     Complaint,
     Configuration,
+    DatabaseState,
     EphemeralPorts,
     Inotify,
     LeaseState,
@@ -46,6 +48,9 @@ from hitless.errors import HitlessError
 from hitless.ports import Clock
 from hitless.rollout.spec import Address, RunSpec, ServiceSpec, TrafficSpec
 from hitless.rollout.state import ServiceState
+
+DATABASES = "hitless.adapters.postgres.examining"
+"""Loaded where a service names a database: its driver would cost every examination 0.1 s."""
 
 _SMALL_SERVICE = ServiceSpec(
     name="app", instances=2, run=RunSpec(command=()), traffic=TrafficSpec(listen=Address(host="127.0.0.1", port=8080))
@@ -104,6 +109,7 @@ class Patient:
             "lease": self._lease,
             "leftovers": self._leftovers,
             "run": self._run,
+            "databases": self._databases,
         }
 
     # The project
@@ -269,6 +275,13 @@ class Patient:
             for state in self._states
             for version, spec in state.specs.items()
         )
+
+    def _databases(self) -> tuple[DatabaseState, ...]:
+        named = [spec for spec in self._specs if spec.database is not None]
+        if not named:
+            return ()
+        look_at = importlib.import_module(DATABASES).look_at
+        return tuple(look_at(spec) for spec in named)
 
 
 def _complaints(error: HitlessError) -> list[Complaint]:

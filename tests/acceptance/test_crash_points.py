@@ -170,7 +170,7 @@ def dealt() -> dict[StrategyName, set[CrashPoint]]:
 def test_every_move_of_the_table_is_died_at_in_some_strategy() -> None:
     died_at = {point.move for points in dealt().values() for point in points}
     left = {move.event for move in set(all_moves()) - died_at}
-    assert left == {"preflight.finished", "ruling.given", "version.adopted"}
+    assert left == {"database.answered", "preflight.finished", "ruling.given", "version.adopted"}
 
 
 @pytest.mark.acceptance

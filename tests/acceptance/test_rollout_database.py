@@ -43,7 +43,7 @@ class Run:
 
     def write(self, *, changes: bool = True, per_instance: int = 10) -> None:
         """Say what the next release needs."""
-        text = stage.configuration(port=self.port, url="-", hold="1s").replace('DATABASE_URL: "-", ', "")
+        text = stage.configuration(port=self.port, url=None, hold="1s").partition("database:")[0]
         file = stage.CHANGES / "split.yaml"
         wanted = DATABASE.format(
             per_instance=per_instance, during=2 * per_instance, changes=[str(file)] if changes else []

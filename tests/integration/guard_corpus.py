@@ -47,6 +47,11 @@ CREATE PROCEDURE rename_all() LANGUAGE sql AS 'UPDATE users SET full_name = trim
 """
 
 USES = """
+SELECT EXISTS (SELECT full_name FROM users WHERE id = $1)
+SELECT EXISTS (SELECT * FROM users WHERE full_name = $1)
+SELECT EXISTS (SELECT * FROM users INTERSECT SELECT * FROM users WHERE id = $1)
+SELECT EXISTS (SELECT 1 FROM users u WHERE to_jsonb(u) @> $1)
+INSERT INTO archive (id, full_name) SELECT id, email FROM archive a WHERE NOT EXISTS (SELECT * FROM users u WHERE u.full_name = a.full_name)
 SELECT * FROM users
 SELECT u.* FROM users u WHERE u.id = $1
 SELECT full_name FROM users
@@ -231,6 +236,9 @@ SELECT full_name FROM users WHERE created BETWEEN timestamp $1 AND timestamp $2
 """
 
 FREE = """
+SELECT o.id FROM orders o WHERE NOT EXISTS (SELECT * FROM users u WHERE u.id = o.user_id AND u.active)
+SELECT EXISTS (SELECT * FROM users WHERE email = $1)
+SELECT id FROM orders o WHERE EXISTS (SELECT u FROM users u WHERE u.id = o.user_id)
 SELECT 1
 SELECT now()
 SELECT id FROM users
@@ -381,7 +389,6 @@ CREATE INDEX ON users (email)
 """
 
 ALARMS = """
-SELECT o.id FROM orders o WHERE NOT EXISTS (SELECT * FROM users u WHERE u.id = o.user_id AND u.active)
 SELECT id FROM (SELECT * FROM users) x
 WITH x AS (SELECT * FROM users) SELECT count(*) FROM x
 SELECT id FROM users WHERE id IN (SELECT id FROM (SELECT * FROM users) x)

@@ -26,6 +26,18 @@ from hitless.schema.names import Name
 USERS = Name("users", "public")
 COUNTER = Name("split_old_writes", "hitless")
 REMOVAL = Removal(table=USERS, columns=("full_name",), statements=("ALTER TABLE public.users DROP COLUMN full_name",))
+UNBOUND = "DROP TRIGGER zzz_hitless_split_ins ON public.users"
+SYNC = "CREATE FUNCTION hitless.split_sync() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
+
+
+def bound(column: str) -> str:
+    """Write the trigger of a change, which needs the column too."""
+    return (
+        f"CREATE TRIGGER zzz_hitless_split_ins BEFORE INSERT ON public.users FOR EACH ROW "
+        f"WHEN (NEW.{column} <> '') EXECUTE FUNCTION hitless.split_sync()"
+    )
+
+
 PLAN = Plan(
     change="split",
     steps=(
@@ -41,14 +53,22 @@ PLAN = Plan(
             id="hide.1",
             part=Part.HIDE,
             title="hide it",
-            do=("ALTER TABLE public.users RENAME COLUMN full_name TO hitless_gone_full_name",),
-            undo=("ALTER TABLE public.users RENAME COLUMN hitless_gone_full_name TO full_name",),
+            do=(
+                UNBOUND,
+                "ALTER TABLE public.users RENAME COLUMN full_name TO hitless_gone_full_name",
+                bound("hitless_gone_full_name"),
+            ),
+            undo=(
+                UNBOUND,
+                "ALTER TABLE public.users RENAME COLUMN hitless_gone_full_name TO full_name",
+                bound("full_name"),
+            ),
         ),
         Ddl(
             id="drop.1",
             part=Part.DROP,
             title="drop it",
-            do=("ALTER TABLE public.users DROP COLUMN hitless_gone_full_name",),
+            do=(UNBOUND, "ALTER TABLE public.users DROP COLUMN hitless_gone_full_name"),
         ),
     ),
     removals=(REMOVAL,),
@@ -136,7 +156,7 @@ def shop(directory: Path, name: str, schema: str = BARE) -> Iterator[Shop]:
         )
         migrator = made.migrator()
         migrator.register({"change": "split"}, PLAN)
-        made.run(f"CREATE SEQUENCE {COUNTER}", user=OWNER)
+        made.run(f"CREATE SEQUENCE {COUNTER}", SYNC, bound("full_name"), user=OWNER)
         made.run(
             f"UPDATE hitless.change SET standing = '{Standing.SWITCHED}'",
             "INSERT INTO hitless.step (change, id) VALUES ('split', 'expand.1')",

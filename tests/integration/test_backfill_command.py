@@ -107,6 +107,16 @@ def test_a_wrong_row_is_shown_and_keeps_the_switch_shut(migrate: Command) -> Non
     assert migrate("verify", NAME, "--heedless") == 0
 
 
+def test_a_sample_says_what_it_rules_out_and_finds_what_is_wrong(migrate: Command) -> None:
+    assert migrate("backfill", NAME, "--heedless") == 0
+    assert migrate("verify", NAME, "--sample") == 0
+    assert "4,000 rows of " in migrate.err
+    assert "0 wrong, the whole table" in migrate.err
+    migrate.do("SET session_replication_role = replica; UPDATE users SET last_name = 'x' WHERE id = 7")
+    assert migrate("verify", NAME, "--sample", "--json") == 4
+    assert json.loads(migrate.out)["data"]["data"]["wrong"] == 1
+
+
 def test_a_row_that_cannot_be_filled_is_named(migrate: Command) -> None:
     migrate.do("ALTER TABLE users ADD CONSTRAINT short CHECK (first_name <> 'First2222')")
     assert migrate("backfill", NAME, "--heedless") == 4

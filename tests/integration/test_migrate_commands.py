@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from migrator_stage import Stage, stage, transaction
+from migrator_stage import PLAN, Stage, stage, transaction
 from postgres_support import running
 
 from hitless.cli.shell import run
+from hitless.schema.change.standing import Verb
 
 NUMBERS = count()
 FILE = """\
@@ -93,6 +94,22 @@ def test_status_says_what_is_next_and_what_is_left_over(shop: Stage, capsys: pyt
     assert run(["migrate", "status", "--fix"]) == 0
     assert run(["migrate", "status"]) == 0
     assert run(["migrate", "status", "unknown"]) == 2
+
+
+def test_status_names_who_is_in_the_way_of_a_worker(shop: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    migrator = shop.migrator()
+    migrator.register({"change": "contact"}, PLAN)
+    worker = threading.Thread(target=migrator.carry_out, args=("contact", Verb.EXPAND))
+    with transaction(shop, "SELECT count(*) FROM users"):
+        worker.start()
+        while not (seen := document(capsys, "status")["changes"][0])["blocked_by"]:
+            assert worker.is_alive()
+        assert run(["migrate", "status", "--plain"]) == 0
+    worker.join()
+    assert "(report)" in seen["blocked_by"][0]
+    assert "(hitless migrate)" in seen["held_by"][0]
+    assert "waits for pid" in capsys.readouterr().out
+    assert document(capsys, "status")["changes"][0]["blocked_by"] == []
 
 
 def test_a_watch_prints_what_has_changed_and_detaches(shop: Stage, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from migrator_stage import CHANGE, PLAN, SPEC, STEPS, Stage, Writer, stage, transaction
 from postgres_support import programs, running
 
+from hitless.adapters.postgres import database
 from hitless.adapters.postgres.checks import DataSpeakAgainst
 from hitless.adapters.postgres.faults import NotPermitted, ReadOnly, StatementFailed
 from hitless.adapters.postgres.hold import Stopped
@@ -19,6 +20,7 @@ from hitless.adapters.postgres.indexes import DuplicateRows, IndexInTheWay
 from hitless.adapters.postgres.keeping import DiffersFromBegun
 from hitless.adapters.postgres.migrator import Migrator, NotItsTurn, NoWayBack
 from hitless.adapters.postgres.patience import LocksNotHad
+from hitless.adapters.postgres.runners import runner_of
 from hitless.adapters.postgres.taking import ChangeHeld, UnknownChange, taken
 from hitless.errors import Fenced
 from hitless.schema.change.standing import Part, Standing, Verb
@@ -144,6 +146,29 @@ def test_no_writer_waits_for_long_behind_a_statement_that_waits(shop: Stage) -> 
     assert shop.kinds().count("waits_for_lock") <= 1  # once it was seen to be old, no lock was asked for
 
 
+def test_usual_traffic_of_short_transactions_starves_nobody(shop: Stage) -> None:
+    """At every look somebody is there who is older than the wait; it is somebody else each time."""
+    over = threading.Event()
+
+    def read() -> None:
+        with shop.connect() as connection:
+            while not over.is_set():
+                with connection.transaction():
+                    connection.execute("SELECT count(*) FROM users")
+                    over.wait(0.25)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for one in readers:
+        one.start()
+    try:
+        state = begun(shop, part_of(STEPS[0]), deadline_s=120.0).carry_out(CHANGE, Verb.EXPAND)
+    finally:
+        over.set()
+        for one in readers:
+            one.join()
+    assert state.standing is Standing.EXPANDED
+
+
 def test_who_is_in_the_way_at_the_deadline_is_named_and_nothing_was_changed(shop: Stage) -> None:
     migrator = begun(shop, deadline_s=0.5)
     before = shop.dump()
@@ -255,20 +280,44 @@ def test_another_index_of_the_same_name_is_in_the_way(shop: Stage) -> None:
         begun(shop, part_of(INDEX)).carry_out(CHANGE, Verb.EXPAND)
 
 
+DROPPED = Build(
+    id="expand.1",
+    part=Part.EXPAND,
+    title="drops an index",
+    index=Name("users_name_idx", "public"),
+    do="DROP INDEX CONCURRENTLY users_name_idx",
+    undo="CREATE INDEX CONCURRENTLY users_name_idx ON public.users (name)",
+    is_drop=True,
+)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_index_whose_drop_was_never_recorded_is_built_again_when_undone(shop: Stage, goes_on: bool) -> None:
+    with shop.connect() as connection:
+        connection.execute("CREATE INDEX users_name_idx ON users (name)")
+        before = shop.dump()
+        migrator = begun(shop, part_of(DROPPED))
+        with taken(migrator._hold(CHANGE)) as hold:
+            runner_of(DROPPED).run(DROPPED, hold)  # and the worker dies before it records that
+        if goes_on:
+            migrator.carry_out(CHANGE, Verb.EXPAND)
+    migrator.undo(CHANGE)
+    assert shop.dump() == before
+
+
+def test_an_index_that_was_not_there_to_be_dropped_is_not_built_when_undone(shop: Stage) -> None:
+    before = shop.dump()
+    migrator = begun(shop, part_of(DROPPED))
+    migrator.carry_out(CHANGE, Verb.EXPAND)
+    migrator.undo(CHANGE)
+    assert shop.dump() == before
+
+
 def test_an_index_is_dropped_concurrently_and_built_again_when_undone(shop: Stage) -> None:
     with shop.connect() as connection:
         connection.execute("CREATE INDEX users_name_idx ON users (name)")
     before = shop.dump()
-    step = Build(
-        id="expand.1",
-        part=Part.EXPAND,
-        title="drops an index",
-        index=Name("users_name_idx", "public"),
-        do="DROP INDEX CONCURRENTLY users_name_idx",
-        undo="CREATE INDEX CONCURRENTLY users_name_idx ON public.users (name)",
-        is_drop=True,
-    )
-    migrator = begun(shop, part_of(step))
+    migrator = begun(shop, part_of(DROPPED))
     migrator.carry_out(CHANGE, Verb.EXPAND)
     assert shop.value("SELECT to_regclass('users_name_idx')") is None
     migrator.undo(CHANGE)
@@ -359,3 +408,22 @@ def test_a_change_that_has_done_something_is_not_forgotten(shop: Stage) -> None:
     migrator.undo(CHANGE, Standing.PLANNED)
     begun(shop).forget(CHANGE)
     assert migrator.states() == ()
+
+
+def test_behind_a_pooler_nothing_is_set_in_its_sessions_and_the_fence_alone_holds(
+    shop: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "is_pooled", lambda _: True)
+    before = shop.dump()
+    migrator = begun(shop)
+    with transaction(shop, "SELECT count(*) FROM users", for_s=1.0):
+        assert migrator.carry_out(CHANGE, Verb.EXPAND).standing is Standing.EXPANDED
+    assert "pooled" in shop.kinds()
+    with migrator.database.connect() as connection:
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
+    with taken(migrator._hold(CHANGE)) as first, taken(migrator._hold(CHANGE)) as second:
+        assert second.fence == first.fence + 1
+        with pytest.raises(Fenced):
+            migrator._carry_part(first, Part.BACKFILL)
+    migrator.undo(CHANGE)
+    assert shop.dump() == before

@@ -13,6 +13,7 @@ from postgres_support import connect, running
 from psycopg import sql
 
 from hitless.adapters.postgres.connections import limits_of, room_for_migration
+from hitless.adapters.postgres.examining import look_at
 from hitless.adapters.postgres.roles import (
     GroupMissing,
     RoleNotAllowed,
@@ -25,6 +26,16 @@ from hitless.adapters.postgres.roles import (
     take_limits_back,
 )
 from hitless.adapters.postgres.sessions import read_sessions
+from hitless.doctor.measures import DatabaseState
+from hitless.rollout.spec import (
+    Address,
+    ConnectionsSpec,
+    DatabaseSpec,
+    RolesSpec,
+    RunSpec,
+    ServiceSpec,
+    TrafficSpec,
+)
 from hitless.schema.roles import VersionRole
 
 ROLE = VersionRole(service="shop", version="1.4", key="k1", connections=3)
@@ -267,3 +278,52 @@ def test_the_sessions_of_each_version_are_read_over_its_limit(server: Path, conn
     assert (found.version, found.pool, found.used, found.size) == ("1.4", "database_role", 2.0, 3.0)
     assert raise_limits(connection, "shop", times=(4, 2)) == (NAME,)
     assert read_sessions(connection, "shop")[0].size == 6.0
+
+
+def test_a_doctor_sees_room_and_privileges(server: Path, connection: psycopg.Connection) -> None:
+    connection.execute("CREATE ROLE keeper LOGIN")
+    try:
+        seen = examined(server, "keeper")
+        assert (seen.problem, seen.opens, seen.has_statements) == (None, 6, None)
+        assert seen.room <= 17
+        assert examined(server, "postgres").has_statements is False  # the setting is shown to few
+        assert seen.in_use >= 1
+        assert seen.group is not None
+        assert (seen.group.exists, seen.group.may_make, seen.group.may_give) == (True, False, False)
+        connection.execute("ALTER ROLE keeper CREATEROLE")
+        connection.execute("CREATE ROLE theirs NOLOGIN; GRANT theirs TO keeper WITH ADMIN OPTION")
+        seen = examined(server, "keeper", group="theirs")
+        assert seen.group is not None
+        assert (seen.group.may_make, seen.group.may_give) == (True, True)
+        nobody = examined(server, "keeper", group="nobody").group
+        assert nobody is not None
+        assert not nobody.exists
+    finally:
+        connection.execute("DROP ROLE IF EXISTS theirs; DROP ROLE keeper")
+
+
+def test_a_doctor_says_why_a_database_cannot_be_asked() -> None:
+    unset, gone = look_at(spec_of("app"), {}), look_at(spec_of("app"), {"DB": "host=/nowhere"})
+    assert unset is not None
+    assert gone is not None
+    assert "has no such variable" in (unset.missing or "")
+    assert "cannot be reached" in (gone.problem or "")
+    assert look_at(replace(spec_of("app"), database=None)) is None
+
+
+def examined(server: Path, user: str, group: str = "app") -> DatabaseState:
+    found = look_at(spec_of(group), {"DB": f"host={server} user={user} dbname=postgres"})
+    assert found is not None
+    return found
+
+
+def spec_of(group: str) -> ServiceSpec:
+    return ServiceSpec(
+        name="shop",
+        instances=2,
+        run=RunSpec(command=("shop",)),
+        traffic=TrafficSpec(listen=Address(host="127.0.0.1", port=1)),
+        database=DatabaseSpec(
+            url="env:DB", connections=ConnectionsSpec(per_instance=3), roles=RolesSpec(group=group, prefix="shop")
+        ),
+    )

@@ -14,8 +14,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from hitless.adapters.clock import SteadyClock
 from hitless.adapters.postgres.addresses import UrlMissing
-from hitless.adapters.postgres.database import DatabaseUnreachable
+from hitless.adapters.postgres.database import Database, DatabaseUnreachable
+from hitless.adapters.postgres.hold import Hold
 from hitless.adapters.postgres.schemas import DatabaseSchemas
+from hitless.adapters.postgres.taking import taken
 from hitless.errors import EnvironmentFault
 from hitless.ports import Schemas
 from hitless.rollout.spec import (
@@ -181,6 +183,35 @@ async def test_an_instance_gets_the_url_of_its_own_role_and_keeps_it_without_the
         with server.connect() as connection:
             connection.execute("DROP DATABASE accounts WITH (FORCE)")
             connection.execute("DROP ROLE shop_v1")
+
+
+@pytest.fixture
+def seeded(server: PostgresServer) -> Iterator[PostgresServer]:
+    if server.process is None:
+        server.start()
+    stage.seed(server, 1_000)
+    yield server
+    with server.connect() as connection:
+        connection.execute("DROP DATABASE accounts WITH (FORCE)")
+
+
+async def test_a_change_that_somebody_else_carries_out_is_waited_for(seeded: PostgresServer, tmp_path: Path) -> None:
+    owner = stage.urls(seeded)[1]
+    schemas = DatabaseSchemas(tmp_path, actor="test", environment={"OWNER_URL": owner})
+    spec = replace(SPEC, database=DatabaseSpec(url="env:OWNER_URL", changes=(CHANGE,)))
+    await schemas.bring(spec=spec, change=CHANGE, standing=Standing.EXPANDED, tell=lambda _: None)
+    heard, told = asyncio.Event(), list[str]()
+
+    def tell(words: str) -> None:
+        told.append(words)
+        heard.set()
+
+    hold = Hold(database=Database(owner), change=CHANGE.name, fence=0, actor="ann", tell=lambda _: None)
+    with taken(hold):
+        bringing = asyncio.ensure_future(schemas.bring(spec=spec, change=CHANGE, standing=Standing.VERIFIED, tell=tell))
+        await asyncio.wait_for(heard.wait(), 30)
+        assert "somebody else carries it out, it stands at expanded" in told[0]
+    assert (await bringing).standing is Standing.VERIFIED
 
 
 def test_without_roles_an_instance_gets_what_is_set(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from postgres_support import running
 
 from hitless.adapters.postgres.backfill.faults import NotAlike, NotFillable
 from hitless.adapters.postgres.hold import Stopped
+from hitless.adapters.postgres.verification.asking import count_rows
 from hitless.adapters.postgres.verification.run import run as compare
 from hitless.adapters.postgres.verification.run import take_back
 from hitless.adapters.postgres.verification.sampling import watch_parity
@@ -141,3 +142,22 @@ def test_a_sample_of_a_small_table_is_the_whole_and_of_an_empty_one_is_nothing(u
         assert watch_parity(connection, COMPARE).rows == 0
         with pytest.raises(NotFillable):
             watch_parity(connection, replace(COMPARE, table=Name("nowhere")))
+
+
+def test_rows_that_speak_against_a_step_are_counted_range_by_range(users: Stage) -> None:
+    users.do("INSERT INTO users SELECT n, 'Cher' FROM generate_series(5001, 20000, 3) AS n")
+    users.do("CREATE TABLE keyless (full_name text); CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+    users.do("CREATE TABLE low PARTITION OF parts FOR VALUES FROM (0) TO (50)")
+    users.do("CREATE TABLE high PARTITION OF parts DEFAULT; INSERT INTO parts SELECT generate_series(1, 100)")
+    with users.database.connect() as connection:
+        assert count_rows(connection, Name("users"), "strpos(full_name, ' ') = 0", users.hold()) == 5_000
+        assert count_rows(connection, Name("users"), "full_name IS NULL OR users.id < 0", users.hold()) == 0
+        assert count_rows(connection, Name("parts"), "id % 2 = 0", users.hold()) == 50
+        assert count_rows(connection, Name("keyless"), "true", users.hold()) is None
+
+
+def test_counting_stops_when_it_is_told_to(users: Stage) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    with users.database.connect() as connection, pytest.raises(Stopped):
+        count_rows(connection, Name("users"), "true", users.hold(stopping=stopping))

@@ -38,9 +38,12 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
 MEASURED = {"docs/reference/soak.md", "docs/reference/judge.md"}
 
 
-def test_every_page_of_the_reference_is_generated_but_for_the_faults_and_what_was_measured() -> None:
+FORMATS = {"docs/reference/sqlmanifest.md"}  # held against what is written by test_lifecycle_sql.py
+
+
+def test_every_page_of_the_reference_is_generated_but_for_faults_formats_and_what_was_measured() -> None:
     pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/reference").iterdir()}
-    others = pages - MEASURED - {"docs/reference/faults.md"}
+    others = pages - MEASURED - FORMATS - {"docs/reference/faults.md"}
     assert others == {name for name in generate.PAGES if name.startswith("docs/")}
 
 

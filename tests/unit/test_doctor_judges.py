@@ -17,10 +17,12 @@ from hitless.doctor.measures import (
     ClockSync,
     Complaint,
     Configuration,
+    DatabaseState,
     DiskSpace,
     EnvoyBinary,
     EphemeralPorts,
     FileSystem,
+    GroupState,
     Inotify,
     Kernel,
     LeaseState,
@@ -49,6 +51,16 @@ WEB, SECURE = ListenPort(use="web", host="::", port=8080), ListenPort(use="shop"
 def envoy(**known: Any) -> EnvoyBinary:
     usual = {"path": "/e", "is_executable": True, "architecture": "x86_64", "machine": "x86_64", "glibc": "2.36"}
     return EnvoyBinary(**{**usual, "version": "1.40.0", **known})
+
+
+def database(**known: Any) -> tuple[DatabaseState, ...]:
+    usual = {"service": "shop", "place": "env:DB", "version": "16.4", "opens": 40, "in_use": 10, "room": 97}
+    return (DatabaseState(**{**usual, "has_statements": True, **known}),)
+
+
+def group(**known: Any) -> GroupState:
+    usual = {"group": "app", "user": "owner", "exists": True, "may_make": True, "may_give": True}
+    return GroupState(**{**usual, **known})
 
 
 def inotify(limit: int | None = 128, in_use: int = 20, needed: int = 10) -> Inotify:
@@ -293,6 +305,19 @@ CASES: Mapping[str, list[tuple[Any, Verdict, str]]] = {
         (deployed(), OK, "web v1"),
         (deployed("directory missing: /x"), FAILED, "directory missing: /x"),
         (deployed("directory missing: /x", is_wanted=False), WARNING, "could not return to v1"),
+    ],
+    "databases": [
+        ((), OK, "no service names a database"),
+        (database(), OK, "shop: PostgreSQL 16.4 answers, 10 of 97 connections are open, its instances open 40"),
+        (database(missing="env:DB is not set"), UNKNOWN, "the control plane may have it"),
+        (database(problem="cannot be reached"), FAILED, "shop: cannot be reached"),
+        (database(in_use=90), WARNING, "little room"),
+        (database(opens=98), FAILED, "not even one version fits"),
+        (database(group=group(exists=False)), FAILED, "there is no role app"),
+        (database(group=group(may_make=False)), FAILED, "owner may not make roles"),
+        (database(group=group(may_give=False)), FAILED, "owner may not give app to another role"),
+        (database(group=group(), has_statements=False), WARNING, "pg_stat_statements is not loaded"),
+        (database(group=group(), has_statements=None), OK, "answers"),
     ],
 }
 

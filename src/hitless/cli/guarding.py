@@ -18,6 +18,7 @@ from hitless.adapters.postgres.guard.asked import Asked, Known
 from hitless.cli.client import Client
 from hitless.cli.clock import WallClock
 from hitless.cli.faults import ProjectNotFound, Usage
+from hitless.cli.figures import count
 from hitless.cli.output import Output
 from hitless.cli.place import project_directory, socket_path
 from hitless.cli.session import Common
@@ -127,8 +128,7 @@ def known_of(service: ServiceView, rollouts: Sequence[RolloutRowView], now: date
     """
     completed = [one for one in rollouts if one["state"] == "completed"]
     for one in service["versions"]:
-        count = one["ready_instances"]
-        because = f"{one['role']}, {count} ready {'instance' if count == 1 else 'instances'}"
+        because = f"{one['role']}, {count(one['ready_instances'], 'ready instance')}"
         served = _served(one["version"], completed, now) if one["role"] == "stable" else None
         yield Known(service=service["name"], version=one["version"], because=because, served=served)
     running = next((one for one in rollouts if one["state"] in {"running", "paused"}), None)
@@ -193,7 +193,7 @@ def show(view: GuardView, output: Output) -> None:
 
 def _lines(one: GuardVersionView) -> Iterator[str]:
     for use in one["uses"][:SHOWN]:
-        calls = f", {use['calls']:,} calls" if use["calls"] is not None else ""
+        calls = f", {count(use['calls'], 'call')}" if use["calls"] is not None else ""
         seen = f", last seen {use['last_seen']}" if use["last_seen"] else ""
         yield f"uses: {use['way']} ({use['origin']}{calls}{seen}{', ' + use['place'] if use['place'] else ''})"
         if use["statement"]:

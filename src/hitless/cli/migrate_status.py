@@ -14,6 +14,7 @@ from hitless.adapters.postgres.faults import in_words
 from hitless.adapters.postgres.leftovers import find_leftovers, take_away
 from hitless.adapters.postgres.states import read_states
 from hitless.adapters.postgres.taking import unknown
+from hitless.adapters.postgres.waiting import blockers_of
 from hitless.cli.clock import WallClock
 from hitless.cli.figures import UNKNOWN, since
 from hitless.cli.migrate_target import TARGET, Target, database_of
@@ -69,13 +70,14 @@ def look(database: Database, change: str | None = None, *, fixes: bool = False) 
     """
     with database.connect() as connection, in_words(database):
         states = read_states(connection)
+        blocked = {one.change: blockers_of(connection, one) for one in states}
         found = find_leftovers(connection)
         fixed = take_away(connection, found) if fixes else ()
     if change is not None and all(one.change != change for one in states):
         raise unknown(change, tuple(one.change for one in states))
     return {
         "database": database.shown,
-        "changes": [migration_view(one) for one in states if change in {None, one.change}],
+        "changes": [migration_view(one, blocked[one.change]) for one in states if change in {None, one.change}],
         "leftovers": [leftover_view(one, fixed=one in fixed) for one in found],
     }
 
@@ -141,6 +143,7 @@ def _change(view: MigrationView, glyphs: Glyphs, clock: WallClock) -> Renderable
     if view["goes_back"]:
         head.append(f", on its way back to {view['wanted'].replace('_', ' ')}", "yellow")
     held = [Text(f"  worked on by {one}") for one in view["held_by"]]
+    held += [Text(f"  waits for {one}", "yellow") for one in view["blocked_by"]]
     lanes = [line for lane in view["lanes"] if lane["steps"] for line in _lane(lane, view, glyphs)]
     last = view["events"][-1:]
     events = [

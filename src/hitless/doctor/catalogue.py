@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hitless.doctor import limits, network, program, project, storage
+from hitless.doctor import databases, limits, network, program, project, storage
 from hitless.doctor.finding import Findings, NotMeasured, unknown
 
 Scope = Literal["machine", "project"]
@@ -216,6 +216,15 @@ CHECKS: Mapping[str, Check] = {
         limit="directory and program of each deployed version exist; warning for the version before",
         reason="An instance that dies is started again from them, and `undo` needs those of the version before.",
         judge=project.run,
+    ),
+    "databases": Check(
+        title="databases",
+        scope="project",
+        limit="reachable, PostgreSQL 15 or later, at most 80 % of the connections open; with `roles`: the group is "
+        "there, and may be given to new roles",
+        reason="A rollout asks its database first, and lets nothing pass that is not known. `pg_stat_statements` tells "
+        "statements apart by role: without it nobody knows which version needs a column.",
+        judge=databases.databases,
     ),
 }
 

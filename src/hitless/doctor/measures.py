@@ -343,3 +343,49 @@ class Configuration:
     looked_in: str
     services: tuple[str, ...] = ()
     complaints: tuple[Complaint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupState:
+    """The role that versions' login roles are to be members of.
+
+    Attributes:
+        user: whose privileges are looked at: the one in the URL.
+        exists: there is such a role.
+        may_make: `user` may make roles.
+        may_give: `user` may give the group to another role.
+    """
+
+    group: str
+    user: str
+    exists: bool
+    may_make: bool
+    may_give: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseState:
+    """The database of a service.
+
+    Attributes:
+        place: where its URL is to be had.
+        missing: why there is no URL; None: there is one.
+        problem: why it cannot be asked; None: it answers.
+        version: of the server.
+        opens: connections that all instances of the service open at full strength; None: nobody has said.
+        in_use: connections that are open now.
+        room: connections that users may have.
+        has_statements: `pg_stat_statements` is loaded; None: not to be seen.
+        group: None: versions have no roles of their own.
+    """
+
+    service: str
+    place: str
+    missing: str | None = None
+    problem: str | None = None
+    version: str = ""
+    opens: int | None = None
+    in_use: int = 0
+    room: int = 0
+    has_statements: bool | None = None
+    group: GroupState | None = None

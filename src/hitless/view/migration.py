@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from hitless.schema.change.standing import FORWARD, LEADS_TO, Part, Standing, before, is_at_least
@@ -18,8 +19,8 @@ from hitless.view.models import (
 )
 
 
-def migration_view(state: ChangeState) -> MigrationView:
-    """Render a change."""
+def migration_view(state: ChangeState, blocked_by: Sequence[str] = ()) -> MigrationView:
+    """Render a change, and whose locks its next step waits for, where somebody has looked."""
     return {
         "change": state.change,
         "standing": state.standing.value,
@@ -27,6 +28,7 @@ def migration_view(state: ChangeState) -> MigrationView:
         "goes_back": state.goes_back,
         "worker": state.worker,
         "held_by": [_holder(one.pid, one.user, one.application, one.client) for one in state.held_by],
+        "blocked_by": list(blocked_by),
         "begun_at": _moment(state.begun_at),
         "changed_at": _moment(state.changed_at),
         "lanes": [_lane(state, part) for part in Part],

@@ -634,7 +634,11 @@ class MigrationEventView(TypedDict):
 
 
 class MigrationView(TypedDict):
-    """A change of the schema. `held_by`: who works on it now; `next`: the command that goes on, None = all is done."""
+    """A change of the schema.
+
+    `held_by`: who works on it now; `blocked_by`: whose locks its next step waits for; `next`: the command that goes on,
+    None = all is done.
+    """
 
     change: str
     standing: str
@@ -642,6 +646,7 @@ class MigrationView(TypedDict):
     goes_back: bool
     worker: str | None
     held_by: list[str]
+    blocked_by: list[str]
     begun_at: str
     changed_at: str
     lanes: list[MigrationPartView]

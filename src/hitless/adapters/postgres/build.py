@@ -28,6 +28,7 @@ from psycopg import sql
 from psycopg.errors import LockNotAvailable, QueryCanceled, UniqueViolation
 
 from hitless.adapters.postgres.blockers import sessions
+from hitless.adapters.postgres.database import set_in_session
 from hitless.adapters.postgres.faults import StatementFailed, in_words
 from hitless.adapters.postgres.hold import Hold, Stopped, Told
 from hitless.adapters.postgres.indexes import (
@@ -65,11 +66,11 @@ def run(step: Build, hold: Hold) -> Mapping[str, Any]:
 def take_back(step: Build, hold: Hold) -> None:
     """Take a step back; same errors. An index that was there before stays."""
     with hold.database.connect() as connection, in_words(hold.database):
-        evidence = done(connection, hold.change).get(step.id)
-        ours = has_begun(connection, hold.change, step.id) and not (evidence or {}).get("was_there")
-    if step.is_drop and evidence is not None:
+        evidence = done(connection, hold.change).get(step.id, {})
+        has_acted = has_begun(connection, hold.change, step.id) and not evidence.get("was_there")
+    if has_acted and step.is_drop:
         _build(step.index, step.undo, step.id, hold)
-    elif ours and not step.is_drop:
+    elif has_acted:
         _drop(step.index, hold)
     patiently(hold, lambda one: _forgotten(one, step))
 
@@ -138,7 +139,7 @@ def _drop(index: Name, hold: Hold) -> None:
 
 def drop_index(connection: psycopg.Connection, index: Name, wait_s: float) -> None:
     """Drop an index concurrently, outside of any change; raises what psycopg raises."""
-    connection.execute(f"SET lock_timeout = '{round(wait_s * 1_000)}ms'".encode())
+    set_in_session(connection, f"SET lock_timeout = '{round(wait_s * 1_000)}ms'")
     names = [sql.Identifier(*(part for part in (index.schema, index.name) if part is not None))]
     connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(*names))
 
@@ -162,7 +163,7 @@ def _run_watched(statement: str, hold: Hold, look: Callable[[psycopg.Connection,
     wait_ms = round(hold.patience.deadline_s * 1_000)
     with hold.database.connect() as connection:
         with in_words(hold.database):
-            connection.execute(f"SET lock_timeout = '{wait_ms}ms'".encode())
+            set_in_session(connection, f"SET lock_timeout = '{wait_ms}ms'")
         try:
             with _watched(hold, connection, look), in_words_but_unique(hold, statement):
                 connection.execute(statement.encode())

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import psycopg
+
 from hitless.adapters.postgres import records
 from hitless.adapters.postgres.faults import in_words
 from hitless.adapters.postgres.hold import Hold, Told
 from hitless.adapters.postgres.patience import patiently
 from hitless.adapters.postgres.validate import until_stopped
+from hitless.adapters.postgres.verification.asking import count_rows
 from hitless.errors import Refused
 from hitless.schema.change.steps import Check, Step
+
+SHOWN = 20
+"""Rows that are shown."""
 
 
 class DataSpeakAgainst(Refused):
@@ -37,18 +43,26 @@ def check(step: Step, hold: Hold) -> None:
 
 def _ask(one: Check, hold: Hold) -> tuple[int, tuple[str, ...]]:
     with hold.database.connect() as connection, until_stopped(hold, connection):
-        with in_words(hold.database, one.counted):
-            row = connection.execute(one.counted.encode()).fetchone()
-        found = int(row[0]) if row else 0
+        found = _count(connection, one, hold)
         if not found:
             return 0, ()
         with in_words(hold.database, one.query):
             cursor = connection.execute(one.query.encode())
             names = [column.name for column in cursor.description or ()]
-            rows = cursor.fetchmany(5)
+            rows = cursor.fetchmany(SHOWN)
     return found, tuple(
         ", ".join(f"{name} = {value!r}" for name, value in zip(names, row, strict=True)) for row in rows
     )
+
+
+def _count(connection: psycopg.Connection, one: Check, hold: Hold) -> int:
+    """Count the rows that speak against it: in ranges, where each row speaks for itself and there is a key."""
+    with in_words(hold.database, one.counted):
+        counted = count_rows(connection, one.rows_of, one.wrong, hold) if one.rows_of else None
+        if counted is not None:
+            return counted
+        row = connection.execute(one.counted.encode()).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _refusal(step: Step, one: Check, found: int, rows: tuple[str, ...], change: str) -> DataSpeakAgainst:

@@ -75,7 +75,7 @@ class Database:
             connection.close()
             raise DatabaseTooOld(f"{self.shown} is PostgreSQL {version}; {OLDEST} is the oldest that is supported")
         try:
-            connection.execute(_SESSION)
+            set_in_session(connection, _SESSION)
         except psycopg.OperationalError as error:
             raise self._unreachable(error) from error
         return connection
@@ -85,3 +85,24 @@ class Database:
             f"{self.shown} cannot be reached: {' '.join(str(error).split())}",
             hints=("psql the same address, to see whether it is the network, the password or the server",),
         )
+
+
+def is_pooled(connection: psycopg.Connection) -> bool:
+    """Tell whether a pooler stands between us and the server.
+
+    A pooler invents the process number that a client is told for cancelling (BackendKeyData in the protocol); a server
+    tells its own.
+    """
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row is None or row[0] != connection.info.backend_pid
+
+
+def set_in_session(connection: psycopg.Connection, statements: str) -> bool:
+    """Set something for the session, but not behind a pooler: it would stay with a session that applications get next.
+
+    Whatever holds up others is set with SET LOCAL in its transaction as well, so it holds there too.
+    """
+    if is_pooled(connection):
+        return False
+    connection.execute(statements.encode())
+    return True

@@ -160,9 +160,10 @@ def duplicates(connection: psycopg.Connection, statement: str, most: int = 5) ->
         listed, _identifier(create.table), where, known, sql.Literal(most)
     )
     shown = ", ".join(columns)
-    connection.execute(f"SET statement_timeout = '{LOOK_FOR_S}s'".encode())
     try:
-        rows = connection.execute(query).fetchall()
+        with connection.transaction():
+            connection.execute(f"SET LOCAL statement_timeout = '{LOOK_FOR_S}s'".encode())
+            rows = connection.execute(query).fetchall()
     except QueryCanceled:  # a large table: the server has named one such row already
         return ()
     return tuple(f"{shown} = {', '.join(map(str, row[:-1]))}: {row[-1]} rows" for row in rows)

@@ -5,7 +5,8 @@ Rules.
   since writers wait behind the first lock while we wait for the last one. There is no try without a limit, at the end
   neither, and taking back is no exception.
 * Before each try we look who holds conflicting locks. Is one of them older than we would wait, we do not ask at all:
-  nobody queues behind us. We name it and look again.
+  nobody queues behind us. We name it and look again. Are they others each time, all of them short, it is usual traffic,
+  and we try: each try lets no new ones in for as long as it waits.
 * Between tries we sleep longer than we waited, with full jitter, so that at most half of the time anybody queues.
 * A try that fails leaves nothing. What is recorded of it is in the same transaction, with the fence.
 * Nobody is ever ended. Who is in the way is told to people, who may.
@@ -43,6 +44,8 @@ SLOW_TRIES = 3
 """A machine may be slow once; a statement that is slow thrice is not what it should be."""
 
 LONGEST_PAUSE_S = 2.0
+FLEETING_S = 1.0
+"""Transactions younger than this that are others at each look are usual traffic: there is never a time without."""
 
 Result = TypeVar("Result")
 Act = Callable[["Try"], Result]
@@ -102,6 +105,7 @@ class _Wait(Generic[Result]):
     longest_ms: int
     is_fenced: bool
     began_s: float = field(default_factory=time.monotonic)
+    looks: int = 0
     tries: int = 0
     slow: int = 0
     seen: frozenset[str] = frozenset()
@@ -131,7 +135,11 @@ class _Wait(Generic[Result]):
         """Return those who will not be gone within our wait; tell of them when they change."""
         limit_s = self.hold.patience.lock_ms / 1_000
         old = tuple(one for one in found if (one.age_s or 0) > limit_s or one.transaction in self.seen)
+        is_traffic = self.looks > 0 and all(_is_fleeting(one, self.seen) for one in found)
         self.seen = frozenset(one.transaction for one in found)
+        self.looks += 1
+        if is_traffic:
+            return ()
         self._tell(old)
         return tuple(one for one in old if not (one.kind == "autovacuum" and self._may_hurry))
 
@@ -191,6 +199,11 @@ class _Wait(Generic[Result]):
         longest_s = min(LONGEST_PAUSE_S, lock_s * 2 ** min(self.tries + 1, 8))
         # Jitter is no secret.
         self.hold.stopping.wait(1.5 * lock_s + random.uniform(0, longest_s))  # noqa: S311
+
+
+def _is_fleeting(one: Blocker, seen: frozenset[str]) -> bool:
+    """Tell whether it is usual traffic: others each time we look, and each soon over."""
+    return one.transaction not in seen and (one.age_s or 0) < FLEETING_S
 
 
 _MAY_HURRY: dict[str, bool] = {}

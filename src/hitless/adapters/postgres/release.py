@@ -10,6 +10,7 @@ from hitless.adapters.postgres.hold import Told
 from hitless.adapters.postgres.intents import begin
 from hitless.adapters.postgres.migrator import Migrator
 from hitless.adapters.postgres.taking import ChangeHeld
+from hitless.errors import Fenced
 from hitless.rollout.spec import ChangeSpec
 from hitless.schema.change.standing import FORWARD, LEADS_TO, Standing, Verb, is_at_least
 from hitless.schema.change.state import ChangeState
@@ -49,7 +50,7 @@ def carry_out(
         at[:] = [verb]
         try:
             migrator.carry_out(name, verb)
-        except ChangeHeld as held:
+        except (ChangeHeld, Fenced) as held:
             tell(f"somebody else carries it out, it stands at {state.standing}: {held.message}")
             stopping.wait(LOOKS_AGAIN_S)
             if stopping.is_set():

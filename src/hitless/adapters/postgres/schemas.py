@@ -128,8 +128,9 @@ class DatabaseSchemas:
             loop.call_soon_threadsafe(tell, words)
 
         async with self._working[database.conninfo]:
-            bringing = partial(carry_out, database, change, standing, actor=self._actor, tell=told, stopping=stopping)
-            work = partial(self._with_wider_pools, spec, database, bringing)
+            wanted = replace(change, standing=standing)
+            bringing = partial(carry_out, database, wanted, standing, actor=self._actor, tell=told, stopping=stopping)
+            work = partial(self._with_wider_pools, spec, wanted, bringing, told)
             answer = asyncio.ensure_future(in_thread(work))
             try:
                 return await asyncio.shield(answer)
@@ -139,14 +140,16 @@ class DatabaseSchemas:
                 raise
 
     def _with_wider_pools(
-        self, spec: ServiceSpec, database: Database, bringing: Callable[[], NeededChange]
+        self, spec: ServiceSpec, change: ChangeSpec, bringing: Callable[[], NeededChange], tell: Callable[[str], None]
     ) -> NeededChange:
         """Let versions open more connections while a change is carried out, where that is set."""
-        pool = _wish(spec).connections
-        if pool is None or pool.during_migration is None:
+        pool, database = _wish(spec).connections, self._database(_wish(spec))
+        if pool is None or pool.during_migration is None or states_of(database, (change,))[0].is_reached:
             return bringing()
         with database.connect() as connection, in_words(database):
-            raise_limits(connection, spec.name, times=(pool.during_migration, pool.per_instance))
+            raised = raise_limits(connection, spec.name, times=(pool.during_migration, pool.per_instance))
+        if raised:
+            tell(f"until {change.name} is {change.standing}, an instance may open {pool.during_migration} connections")
         try:
             return bringing()
         finally:

@@ -5,8 +5,8 @@ the change, and goes by itself when that worker dies; but a session can be lost 
 number in the change's row that each new hold raises, and that every transaction of a worker confirms: whoever was
 overtaken writes nothing more.
 
-Behind a pooler that hands transactions to different sessions the lock may stay with a session of the pooler; the fence
-holds all the same. Connect to the server itself where that is possible.
+Behind a pooler the lock would stay with a session that applications get next, and nobody could give it back. So there
+is none there, and the fence alone tells workers apart: the later one goes on, the earlier one is told.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ import psycopg
 from psycopg.errors import LockNotAvailable
 
 from hitless.adapters.postgres.blockers import Blocker, sessions
+from hitless.adapters.postgres.database import set_in_session
 from hitless.adapters.postgres.faults import in_words, read_only
-from hitless.adapters.postgres.hold import Hold
+from hitless.adapters.postgres.hold import Hold, Told
 from hitless.adapters.postgres.records import is_there
 from hitless.errors import Conflict, UserError
 
 LOCK_CLASS = 1_751_742_580
 """First number of our advisory locks ("hitt" in ASCII); the second is a hash of the change's name."""
+
+POOLED = "a pooler stands before the server: nobody is told who holds the change; connect to the server where you can"
 
 LINGER_S = 3.0
 """How long the session of a killed worker may need to end."""
@@ -78,15 +81,19 @@ def taken(unfenced: Hold) -> Iterator[Hold]:
     """
     with unfenced.database.connect() as connection:
         with in_words(unfenced.database):
-            connection.execute("SET idle_session_timeout = 0")  # it waits in this session for hours
+            is_own = set_in_session(connection, "SET idle_session_timeout = 0")  # it waits in this session for hours
             must_write(unfenced, connection)
             if not is_there(connection):
                 raise unknown(unfenced.change, ())
-            _lock(unfenced, connection)
+            if is_own:
+                _lock(unfenced, connection)
+            else:
+                unfenced.tell(Told(kind="pooled", sentence=POOLED))
         try:
             yield _fenced(unfenced, connection)
         finally:
-            _let_go(unfenced, connection)
+            if is_own:
+                _let_go(unfenced, connection)
 
 
 def must_write(hold: Hold, connection: psycopg.Connection) -> None:
@@ -132,7 +139,8 @@ def _fenced(hold: Hold, connection: psycopg.Connection) -> Hold:
     while True:
         hold.stop_if_asked()
         try:
-            with in_words(hold.database):
+            with in_words(hold.database), connection.transaction():
+                connection.execute("SET LOCAL lock_timeout = '100ms'")
                 row = connection.execute(_RAISE, (worker(), hold.change)).fetchone()
         except LockNotAvailable:
             if time.monotonic() > deadline_s:

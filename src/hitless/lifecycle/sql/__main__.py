@@ -31,10 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DifferError, OSError, ImportError, AttributeError) as error:
         sys.stderr.write(f"{error}\n")
         return USAGE
-    lost = document["lost"] + document["failed"]
+    lost = document["lost"] + document["failed"] + document.get("unended", 0)
     sys.stdout.write(
         f"{asked.path}: {len(document['statements'])} statements, {len(document.get('models', []))} models"
-        f"{f', {lost} lost: it is incomplete' if lost else ''}\n"
+        f"{', incomplete: something was lost' if lost else ''}\n"
     )
     return 0
 

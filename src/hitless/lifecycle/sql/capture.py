@@ -14,7 +14,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -88,12 +88,15 @@ class Capture:
         self._lost = 0
         self._failed = 0
         self._dirty = False
+        self._is_open = False  # the file on disk says that more may come
         self._began = time.time()  # noqa: TID251 - applications have no clock of ours
         self._written = time.monotonic()
         self._pid = os.getpid()
         self._name = f"{self._pid}-{secrets.token_hex(4)}"
 
-    def record(self, text: str | bytes, parameters: Any = None, *, marks: Literal["$", "%"] = "%") -> None:
+    def record(
+        self, text: str | bytes, parameters: Any = None, *, marks: Literal["$", "%"] = "%", many: bool = False
+    ) -> None:
         """Write one statement down; never raises.
 
         Args:
@@ -101,9 +104,10 @@ class Capture:
             parameters: as the driver gets them; only the names of their types are kept. None = the driver replaces
                 nothing in the text.
             marks: how the text writes its parameters: `%s` and `%(name)s`, or `$1`.
+            many: there may be several sets of parameters; the first one tells the types.
         """
         try:
-            self._record(text, parameters, marks)
+            self._record(text, _first(parameters) if many else parameters, marks)
         except Exception:  # noqa: BLE001 - the application's statement must go its way; it is counted
             self._failed += 1
 
@@ -121,8 +125,8 @@ class Capture:
         if seen is not None:
             seen.calls += 1
             seen.last = now
-        if self._dirty and time.monotonic() - self._written > WRITE_EVERY_S:
-            self.write()
+        if self._dirty and (not self._is_open or time.monotonic() - self._written > WRITE_EVERY_S):
+            self._write(ended=False)
 
     def _add(self, key: tuple[Any, ...], seen: _Seen) -> _Seen | None:
         with self._lock:
@@ -133,9 +137,14 @@ class Capture:
             return self._seen.setdefault(key, seen)
 
     def write(self) -> Path:
-        """Write this process's file, whole or not at all; return its path."""
+        """Write this process's file, whole or not at all, as one that has all of it; return its path."""
+        return self._write(ended=True)
+
+    def _write(self, *, ended: bool) -> Path:
+        """Write the file; one that has not ended is incomplete: its process may be killed with news in memory."""
         with self._lock:
             self._dirty = False
+            self._is_open = not ended
             self._written = time.monotonic()
             rows = list(self._seen.values())
         document = {
@@ -145,6 +154,7 @@ class Capture:
             "until": _moment(time.time()),  # noqa: TID251 - as above
             "lost": self._lost,
             "failed": self._failed,
+            "unended": 0 if ended else 1,
             "statements": [_row(one) for one in rows],
         }
         target = self._path.with_name(f"{self._path.name}.{self._name}")
@@ -164,7 +174,7 @@ class Capture:
         marks: Literal["$", "%"] = "$" if "numeric" in engine.dialect.paramstyle else "%"
 
         def before(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:  # noqa: FBT001 - the event's arguments
-            self.record(statement, parameters[0] if many and parameters else parameters, marks=marks)
+            self.record(statement, parameters, marks=marks, many=many)
 
         listen(engine, "before_cursor_execute", before)
 
@@ -172,8 +182,7 @@ class Capture:
         """Write down what a connection of Django sends, from now on."""
 
         def wrap(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001 - Django's arguments
-            first = next(iter(params), None) if many and isinstance(params, Sequence) else params
-            self.record(sql, first)
+            self.record(sql, params, many=many)
             return execute(sql, params, many, context)
 
         connection.execute_wrappers.append(wrap)
@@ -215,6 +224,14 @@ class Capture:
             self._failed += 1
             return
         self.record(text, params)
+
+
+def _first(parameters: Any) -> Any:
+    """Return the first set of several; SQLAlchemy hands over one where it has put many rows into one statement."""
+    is_several = (
+        isinstance(parameters, list | tuple) and parameters and isinstance(parameters[0], list | tuple | Mapping)
+    )
+    return parameters[0] if is_several else parameters
 
 
 def _types(parameters: Any) -> tuple[str, ...]:

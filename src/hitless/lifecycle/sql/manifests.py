@@ -89,6 +89,7 @@ def _merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "until": max(until) if until else None,
         "lost": sum(one["lost"] for one in documents),
         "failed": sum(one["failed"] for one in documents),
+        "unended": sum(one.get("unended", 0) for one in documents),
         "models": next((one["models"] for one in documents if one.get("models")), []),
         "statements": sorted(rows.values(), key=lambda row: (row["sql"], row["where"] or "")),
     }

@@ -29,6 +29,8 @@ class Check:
         trouble: what such rows mean, one sentence.
         remedy: what to do about them.
         may_be_allowed: a person may go on all the same, by name and with a reason.
+        rows_of, wrong: where each row speaks for itself, whose rows, and the condition that speaks against one: then
+            they are counted in ranges, and not by `counted`.
     """
 
     query: str
@@ -36,6 +38,8 @@ class Check:
     trouble: str
     remedy: str
     may_be_allowed: bool = False
+    rows_of: Name | None = None
+    wrong: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

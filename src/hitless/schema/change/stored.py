@@ -92,6 +92,10 @@ def _name(document: Mapping[str, Any]) -> Name:
     return Name(document["name"], document["schema"])
 
 
+def _name_or_none(document: Mapping[str, Any] | None) -> Name | None:
+    return _name(document) if document else None
+
+
 def _checks(documents: list[Mapping[str, Any]]) -> tuple[Check, ...]:
     return tuple(Check(**_given(Check, one)) for one in documents)
 
@@ -100,6 +104,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "part": Part,
     "table": _name,
     "index": _name,
+    "rows_of": _name_or_none,
     "counter": _name,
     "checks": _checks,
 }

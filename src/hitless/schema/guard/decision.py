@@ -125,7 +125,7 @@ def block_of(one: Judged) -> Block | None:
 
 def _uses(one: Judged) -> Iterator[str]:
     for use in one.uses[:SHOWN]:
-        calls = f", {use.calls:,} calls" if use.calls is not None else ""
+        calls = f", {use.calls:,} {'call' if use.calls == 1 else 'calls'}" if use.calls is not None else ""
         seen = f", last seen {use.last_seen:%Y-%m-%d %H:%M}" if use.last_seen is not None else ""
         place = f" at {use.place}" if use.place is not None else ""
         text = f": {shortened(use.statement)}" if use.statement is not None else ""
@@ -174,9 +174,9 @@ def _of_counter(one: Counter, quiet: timedelta, now: datetime) -> Block | None:
     if one.value is None:
         why = "it cannot be read"
     elif one.quiet_since is None:
-        why = f"{one.value:,} such writes; nobody has looked before, so nobody knows when the last one was"
+        why = f"{one.value:,} of them; nobody has looked before, so nobody knows when the last one was"
     elif now - one.quiet_since < quiet:
-        why = f"{one.value:,} such writes; the last one may have been {_ago(now - one.quiet_since)} ago"
+        why = f"{one.value:,} of them; the last one may have been {_ago(now - one.quiet_since)} ago"
     else:
         return None
     return Block(

@@ -86,6 +86,8 @@ def _lacks(document: Mapping[str, Any], statements: Sequence[Statement], window:
         lacks.append("no statement was captured")
     if lost := int(document["lost"]) + int(document["failed"]):
         lacks.append(f"{lost:,} statements were lost")
+    if unended := int(document.get("unended", 0)):
+        lacks.append(f"{unended:,} processes ended without writing their last statements")
     scope, coverage = document.get("scope"), document.get("coverage")
     if scope == "tests":
         if coverage is None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 _WORD = re.compile(r"[(){}]|(?:\\.|[^\s(){}\\])+", re.DOTALL)
 _JOIN = 2
+_EXISTS = "0"
 _WRITES = frozenset({"2", "3"})
 """CmdType of UPDATE and INSERT (nodes.h): entries of their target lists are columns of the table by number."""
 
@@ -36,6 +37,8 @@ class _Node:
     under: str
     label: str = ""
     waits: bool = False
+    is_exists: bool = False
+    is_skipped: bool = False
     fields: dict[str, str] = field(default_factory=dict)
 
 
@@ -45,7 +48,7 @@ class _Found:
 
     variables: list[tuple[_Query, int, int, int]] = field(default_factory=list)
     written: list[tuple[_Query, int]] = field(default_factory=list)
-    has_excluded: bool = False
+    has_skipped: bool = False
 
 
 def whole_rows(tree: str) -> frozenset[int]:
@@ -54,14 +57,15 @@ def whole_rows(tree: str) -> frozenset[int]:
     return frozenset(relation for query, levels, varno, _ in taken for relation in _relations(query, levels, varno))
 
 
-def columns_beside_excluded(tree: str) -> frozenset[tuple[int, int]] | None:
-    """Return the columns, as `(oid, attribute)`, that a tree with ON CONFLICT DO UPDATE really has; None without one.
+def columns_that_count(tree: str) -> frozenset[tuple[int, int]] | None:
+    """Return the columns, as `(oid, attribute)`, that a tree really uses, where it lists more; None where it does not.
 
-    Such a tree holds a list of all columns of the table, as what `excluded` could give, and PostgreSQL records them all
-    as needed. The statement needs those that stand outside of that list.
+    Two lists hold every column of a table, and PostgreSQL records them all as needed: what `excluded` could give in ON
+    CONFLICT DO UPDATE, and what EXISTS (SELECT * ...) selects and nobody takes. Who names a column in one of them fails
+    where it is gone: that is seen by preparing it.
     """
     found = _found(tree)
-    if not found.has_excluded:
+    if not found.has_skipped:
         return None
     read = {
         (relation, attribute)
@@ -74,11 +78,11 @@ def columns_beside_excluded(tree: str) -> frozenset[tuple[int, int]] | None:
 
 def _found(tree: str) -> _Found:
     found = _Found()
-    skipped = 0  # within the list of what `excluded` could give
+    skipped = 0  # how deep within such a list
     for node, is_begin in _nodes(tree):
-        if node.under == "exclRelTlist" and node.parent == "ONCONFLICTEXPR":
+        if node.is_skipped:
             skipped += 1 if is_begin else -1
-            found.has_excluded = True
+            found.has_skipped = True
         elif not is_begin and not skipped and node.query is not None:
             _take(found, node, node.query)
     return found
@@ -147,8 +151,14 @@ def _give(node: _Node, value: str) -> None:
 
 
 def _begun(name: str, parent: _Node | None) -> _Node:
-    outer = parent.query if parent is not None else None
-    query = _Query(outer) if name == "QUERY" else outer
-    if parent is not None:
-        parent.waits = False
-    return _Node(name, query, parent.name if parent is not None else "", parent.label if parent is not None else "")
+    if parent is None:
+        return _Node(name, _Query(None) if name == "QUERY" else None, "", "")
+    parent.waits = False
+    return _Node(
+        name,
+        _Query(parent.query) if name == "QUERY" else parent.query,
+        parent.name,
+        parent.label,
+        is_exists=name == "QUERY" and parent.name == "SUBLINK" and parent.fields.get("subLinkType") == _EXISTS,
+        is_skipped=(parent.is_exists and parent.label == "targetList") or parent.label == "exclRelTlist",
+    )

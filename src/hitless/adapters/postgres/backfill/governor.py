@@ -39,11 +39,13 @@ class Governor:
         self.rested_s: dict[str, float] = {}
         self.present: Rest | None = None
 
-    def start(self, limits: Limits) -> None:
-        """Begin to look, and see how it is without us."""
+    def start(self, limits: Limits, *, is_short: bool) -> None:
+        """Begin to look, and see how it is without us, unless all is done before that is known."""
         if not limits.is_heedful:
             return
         self._probe.start()
+        if is_short:
+            return
         until_s = time.monotonic() + FIRST_REST_S
         while not self._probe.knows_the_usual and time.monotonic() < until_s and not self._hold.stopping.is_set():
             self._hold.stopping.wait(0.05)

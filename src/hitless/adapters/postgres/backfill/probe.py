@@ -48,6 +48,7 @@ SELECT
   (SELECT json_build_object('name', slot_name, 'mb', (pg_current_wal_lsn() - restart_lsn)::float8 / 1e6)
    FROM pg_replication_slots WHERE restart_lsn IS NOT NULL ORDER BY restart_lsn LIMIT 1) AS slot,
   EXISTS (SELECT FROM pg_locks WHERE relation = ANY(%(tables)s) AND mode = 'ShareUpdateExclusiveLock' AND granted
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND pid <> %(pid)s) AS vacuumed,
   (SELECT sum(numbackends) FROM pg_stat_database)::int AS connections,
   current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int

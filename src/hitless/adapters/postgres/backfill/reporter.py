@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hitless.adapters.postgres.backfill.checkpoint import Advance, Checkpoint
 from hitless.adapters.postgres.backfill.key import Part
@@ -23,6 +24,10 @@ class Reporter:
         self._hold = hold
         self._progress = Progress(rows=begun.rows, total=total, at_s=time.monotonic())
         self._changed, self._batches, self._told_s = begun.changed, begun.batches, 0.0
+
+    def begin(self) -> None:
+        """Begin to measure: what was rested before the first batch says nothing of the speed."""
+        self._progress = replace(self._progress, at_s=time.monotonic())
 
     def tell(self, gain: Advance, sight: Sight, rest: Rest | None) -> None:
         """Count a batch, and tell where it is time."""

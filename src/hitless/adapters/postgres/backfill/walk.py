@@ -32,6 +32,8 @@ from hitless.adapters.postgres.hold import Hold, Told
 from hitless.schema.backfill.throttle import Batch, Limits
 
 LOOKS_WHILE_PAUSED_S = 0.5
+SHORT_ROWS = 20_000
+"""Less than a second of work."""
 
 
 class Work(Protocol):
@@ -101,13 +103,18 @@ class Walk:
             DatabaseUnreachable: the server stayed away.
         """
         try:
-            self._governor.start(self._word.limits)
             self._reporter = Reporter(self._hold, begun=self.row(), parts=self._parts)
+            self._governor.start(self._word.limits, is_short=self._is_short)
+            self._reporter.begin()
             for part in self._parts:
                 if self._at is None or part.label >= self._at.part:
                     self._walk_through(part)
         finally:
             self._governor.close()
+
+    @property
+    def _is_short(self) -> bool:
+        return sum(SHORT_ROWS if one.estimate is None else one.estimate for one in self._parts) < SHORT_ROWS
 
     def row(self) -> Checkpoint:
         """Return the row of the walk, new where there is none."""

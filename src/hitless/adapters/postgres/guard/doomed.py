@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from hitless.schema.change.steps import Removal
-from hitless.schema.guard.nodetree import columns_beside_excluded, whole_rows
+from hitless.schema.guard.nodetree import columns_that_count, whole_rows
 from hitless.schema.names import Name
 
 Object = tuple[str, int]
@@ -93,7 +93,7 @@ class Doomed:
     def ways(self, needs: Sequence[tuple[str, int, int]], tree: str | None = None) -> tuple[str, ...]:
         """Say how something uses it that needs these objects and is this tree."""
         rows = whole_rows(tree) if tree else frozenset()
-        if tree and (columns := columns_beside_excluded(tree)) is not None:
+        if tree and (columns := columns_that_count(tree)) is not None:
             needs = [one for one in needs if (one[1], one[2]) not in self.columns or (one[1], one[2]) in columns]
         found = [way for need in needs for way in self._ways(*need)]
         found += [f"takes whole rows of {self.tables[one]}" for one in rows if one in self.tables and not self.is_table]

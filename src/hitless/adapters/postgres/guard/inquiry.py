@@ -79,10 +79,10 @@ def inquire(
         path = row[0] if row is not None else ""
     with copied(database, server=server) as copy, copy.connect() as connection:
         connection.execute("SET check_function_bodies = off")
-        _drop_ours(connection)
         with database.connect() as original:
             stand_in(connection, original)
         troubles = [trouble for one in undone if (trouble := _run(connection, one)) is not None]
+        _drop_ours(connection)  # which the way back has made anew
         found = [find(connection, one) for one in removals]
         doomed = [one for one in found if one is not None]
         troubles += [

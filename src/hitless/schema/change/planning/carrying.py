@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hitless.schema.actions.values import Constraint, ConstraintKind
+from hitless.schema.catalog.catalog import Table
 from hitless.schema.change.dependents import Definition, Kind
 from hitless.schema.change.pairs import Pair
 from hitless.schema.change.planning import proofs
@@ -44,12 +45,19 @@ def carried(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Pieces:
     own = Pieces(
         columns=tuple(_at_once(ground, names)),
         switches=tuple(step for one in objects for step in one.steps),
-        notes=() if ground.dependents is not None else (UNDEFINED,),
+        notes=(*_left_out(ground.known, names), *(() if ground.dependents is not None else (UNDEFINED,))),
     )
     if not pair.is_swapped:
         return joined((own, default_moved(ground, pair, names)))
     exchanged = Pieces(swap=tuple(turn for one in objects for turn in one.exchange))
     return joined((own, exchanged, default_swapped(ground, pair, names), views_remade(ground, tuple(names))))
+
+
+def _left_out(known: Table, names: Mapping[str, str]) -> Iterator[str]:
+    for column in names:
+        for name, one in known.constraints_on(column):
+            if not one.is_enforced:
+                yield f"{quoted(name)} is NOT ENFORCED, and not carried over"
 
 
 UNKNOWN = (
@@ -76,9 +84,16 @@ def _at_once(ground: Ground, names: Mapping[str, str]) -> Iterator[Turn]:
             yield Turn(comment_like(one.text, ground.table, new))
         for one in ground.dependents.naming(ground.table, old, Kind.OPTION):
             yield Turn(option_like(one.text, {old: new}))
-        for one in ground.dependents.naming(ground.table, old, Kind.GRANT):
-            if granted := grant_like(one.text, {old: new}):
-                yield Turn(granted)
+        yield from granted(ground, old, new)
+
+
+def granted(ground: Ground, old: str, new: str) -> Iterator[Turn]:
+    """Grant on a new column what is granted on an old one alone; what is granted on the table holds for all."""
+    if ground.dependents is None:
+        return
+    for one in ground.dependents.naming(ground.table, old, Kind.GRANT):
+        if statement := grant_like(one.text, {old: new}):
+            yield Turn(statement)
 
 
 def _objects(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Iterator[Carried]:
@@ -91,7 +106,7 @@ def _objects(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Iterator[C
         yield _index(ground, pair, index, names)
     for name, constraint in known.constraints.items():
         read = {*constraint.columns, *(constraint.check.columns if constraint.check else ())}
-        if read & names.keys() and constraint.kind in _CARRIERS:
+        if read & names.keys() and constraint.kind in _CARRIERS and constraint.is_enforced:
             yield _constraint(ground, pair, name, constraint, names)
     for one in ground.dependents.on(ground.table, Kind.STATISTICS) if ground.dependents else ():
         if one.columns & names.keys():

@@ -10,7 +10,7 @@ from hitless.schema.change.pairs import Pair, differs
 from hitless.schema.change.steps import Check
 from hitless.schema.names import Name, listed, quoted
 
-SHOWN = 5
+SHOWN = 20
 """Rows that a check returns to be looked at."""
 
 
@@ -49,6 +49,8 @@ def _check(
         trouble=trouble,
         remedy=remedy,
         may_be_allowed=may_be_allowed,
+        rows_of=table,
+        wrong=wrong,
     )
 
 

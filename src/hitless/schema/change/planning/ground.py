@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from hitless.schema.actions.values import Column, SqlType
@@ -15,6 +16,9 @@ from hitless.schema.change.pairs import Gap, Pair
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.steps import Check, Removal, Step
 from hitless.schema.names import Name, derived, quoted
+
+_ODD = re.compile(r"[^a-z0-9_ ]")
+"""What names of types of PostgreSQL's own do not have; `"char"` is another type than `char`."""
 
 SHADOW = "hitless"
 FORMER = "hitless_old"
@@ -91,7 +95,7 @@ class Ground:
 def type_text(one: SqlType) -> str:
     """Write a type as SQL does, its name in quotes where it needs them."""
     if one.schema is None:
-        return str(one)
+        return str(replace(one, name=quoted(one.name))) if one.name == "char" or _ODD.search(one.name) else str(one)
     inner = f"({', '.join(map(str, one.arguments))})" if one.arguments else ""
     return f"{Name(one.name, one.schema)}{inner}{'[]' if one.is_array else ''}"
 

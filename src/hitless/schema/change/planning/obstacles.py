@@ -148,3 +148,15 @@ def views_that_stay(ground: Ground, columns: tuple[str, ...]) -> tuple[str, ...]
         f"the view {name} reads {', '.join(map(quoted, columns))}: write it anew, without, before the contract"
         for name in sorted(names)
     )
+
+
+def triggers_that_name(ground: Ground, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Say which functions of the table's triggers name columns that will be hidden: they would fail from then on."""
+    return tuple(
+        f"{trigger.function.shown}() of the trigger {quoted(trigger.name)} names {quoted(column)}:"
+        " write it anew, without, before the contract"
+        for trigger in ground.catalog.triggers.values()
+        if trigger.table == ground.table
+        for column in columns
+        if column.lower() in ground.catalog.words.get(ground.catalog.resolve(trigger.function), ())
+    )

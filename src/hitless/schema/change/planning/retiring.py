@@ -8,7 +8,7 @@ from hitless.schema.change.expressions import read_expression
 from hitless.schema.change.intent import DropColumns, DropTable
 from hitless.schema.change.planning.columns import gone, renaming
 from hitless.schema.change.planning.ground import GONE, Ground, Pieces, Turn, allowing, contracting, joined
-from hitless.schema.change.planning.obstacles import Fate, hold_free, views_that_stay
+from hitless.schema.change.planning.obstacles import Fate, hold_free, triggers_that_name, views_that_stay
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.standing import Part
 from hitless.schema.change.steps import Ddl, Removal, Revoke, Step
@@ -25,7 +25,7 @@ def retired(ground: Ground, columns: tuple[str, ...]) -> Pieces:
         removals=(
             Removal(table=ground.table, columns=columns, statements=tuple(dropping(ground, one) for one in columns)),
         ),
-        notes=views_that_stay(ground, columns),
+        notes=(*views_that_stay(ground, columns), *triggers_that_name(ground, columns)),
     )
 
 

@@ -6,6 +6,7 @@ from hitless.schema.actions.values import SqlType
 from hitless.schema.change.expressions import RowExpression, read_expression, read_type
 from hitless.schema.change.intent import Split
 from hitless.schema.change.pairs import Pair, is_exact, is_exact_column
+from hitless.schema.change.planning.carrying import granted
 from hitless.schema.change.planning.checks import lossless
 from hitless.schema.change.planning.columns import adding
 from hitless.schema.change.planning.ground import Ground, Pieces, joined, type_text
@@ -41,7 +42,10 @@ def plan_split(intent: Split, ground: Ground) -> Pieces:
     assumed = [name for name in intent.into if name not in intent.types]
     own = Pieces(
         pairs=(pair,),
-        columns=tuple(adding(ground, name, type_text(types[name])) for name in intent.into),
+        columns=(
+            *(adding(ground, name, type_text(types[name])) for name in intent.into),
+            *(turn for old in intent.sources for new in intent.into for turn in granted(ground, old, new)),
+        ),
         checks=checks,
         caveats=caveats,
         notes=tuple(f"{quoted(one)} is text; where it is another, say {{as: ..., type: ...}}" for one in assumed),

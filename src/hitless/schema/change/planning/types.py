@@ -13,6 +13,7 @@ from hitless.schema.change.planning.carrying import carried
 from hitless.schema.change.planning.casts import Cast, cast_of
 from hitless.schema.change.planning.checks import lossless
 from hitless.schema.change.planning.columns import adding, renaming
+from hitless.schema.change.planning.defaults import sequence_widened
 from hitless.schema.change.planning.ground import (
     FORMER,
     SHADOW,
@@ -61,8 +62,19 @@ def plan_type(intent: Retype, ground: Ground) -> Pieces:
         caveats=(*caveats, *narrowed(intent.column, old_type)),
         notes=assumed,
     )
-    ending = swapping(intent.column, ground) if pair.is_swapped else retired(ground, (intent.column,))
-    return joined((own, ending, carried(ground, pair, {intent.column: new})))
+    carrying = joined((carried(ground, pair, {intent.column: new}), _counting_on(intent, new_type, ground)))
+    if pair.is_swapped:
+        return joined((own, swapping(intent.column, ground), carrying))
+    return joined((own, carrying, retired(ground, (intent.column,))))  # what the old one owns is taken over first
+
+
+def _counting_on(intent: Retype, new_type: SqlType, ground: Ground) -> Pieces:
+    """Let a sequence that the column draws from count as far as the new type."""
+    found = ground.known.columns.get(intent.column) if ground.known else None
+    if found is None or new_type != SqlType(name="bigint"):
+        return Pieces()
+    turns = sequence_widened(ground, found)
+    return Pieces(drops=done(turns)) if intent.new_name else Pieces(swap=turns)
 
 
 def _old_type(intent: Retype, ground: Ground) -> tuple[SqlType, tuple[str, ...]]:
