@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from changes_stage import ROWS, Trial, statements, trial
@@ -26,14 +29,38 @@ def test_a_rollout_makes_the_database_ready_and_the_contract_waits_for_release_1
         wait_for_release_1(run, lambda: (*AT_ONCE, *superuser_looks, "--scratch", run.server.url()))
 
 
-def test_a_contract_goes_by_what_releases_have_written_down_themselves(
+def test_a_contract_goes_by_what_releases_wrote_down_in_a_rehearsal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "manifests"
     folder.mkdir()
-    monkeypatch.setenv("ACCOUNTS_MANIFESTS", str(folder))
     with trial(tmp_path, "split", version=16, has_roles=True) as run:
+        run.make_ready()
+        monkeypatch.setenv("ACCOUNTS_MANIFESTS", str(folder))
+        for release in ("1", run.release(2), run.release(3)):
+            rehearse(run, release)
+        monkeypatch.delenv("ACCOUNTS_MANIFESTS")
         wait_for_release_1(run, lambda: (*AT_ONCE, *manifests(folder)))
+
+
+def rehearse(run: Trial, release: str) -> None:
+    """Ask a release, out of rotation, for something of everything that it does."""
+    account = {"reference": f"rehearsal {release}", "name": f"New rehearsal {release}"}
+    account["email"] = f"{account['reference']}@new.example"
+    with stage.served(run.server, release) as target:
+        made = asked(target, "POST", "/accounts", account)
+        for path in (f"/accounts/{made['id']}", "/accounts?after=5", "/accounts/find?email=u2@example.org"):
+            asked(target, "GET", path)
+        asked(target, "PATCH", f"/accounts/{made['id']}", {"name": "Somebody Else"})
+        asked(target, "PATCH", f"/accounts/{made['id']}", {"name": account["name"]})
+
+
+def asked(target: str, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+    sent = json.dumps(body).encode() if body else None
+    request = urllib.request.Request(f"http://{target}{path}", method=method, data=sent)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        told: dict[str, Any] = json.load(answer)
+        return told
 
 
 def wait_for_release_1(run: Trial, evidence: Callable[[], tuple[str, ...]]) -> None:

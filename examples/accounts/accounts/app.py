@@ -7,7 +7,8 @@ it shall write down which SQL it sends.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, func, select, text
@@ -43,10 +44,27 @@ engine = engine_for(
     prepares=os.environ.get("ACCOUNTS_PREPARES", "yes") == "yes",
 )
 
-if manifests := os.environ.get("ACCOUNTS_MANIFESTS"):  # what the contract guard reads where the server counts nothing
-    from hitless.lifecycle.sql import Capture
 
-    Capture(f"{manifests}/{RELEASE}.json", service="accounts", version=RELEASE, scope="production").sqlalchemy(engine)
+def write_down() -> Callable[[], Any]:
+    """Write down which SQL this release sends, where somebody wants to know; return what ends it.
+
+    uvicorn ends its process by the signal that it got: nothing that Python does at its exit is done then.
+    """
+    folder = os.environ.get("ACCOUNTS_MANIFESTS")
+    if not folder:
+        return lambda: None
+    from hitless.lifecycle.sql import Capture  # noqa: PLC0415 - the application needs nothing of hitless
+
+    capture = Capture(f"{folder}/{RELEASE}.json", service="accounts", version=RELEASE, scope="staging")
+    capture.sqlalchemy(engine)
+    return capture.write
+
+
+@asynccontextmanager
+async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    end = write_down()
+    yield
+    end()
 
 
 def create(asked: dict[str, Any]) -> Response:
@@ -148,6 +166,7 @@ async def page(request: Request) -> tuple[int]:
 
 
 app = Starlette(
+    lifespan=lifespan,
     routes=[
         Route("/health/live", live),
         route("/health/ready", "GET", nothing, is_ready),
@@ -157,5 +176,5 @@ app = Starlette(
         route("/accounts/find", "GET", asked_for("email"), find),
         route("/accounts/{number:int}", "GET", number, read),
         route("/accounts/{number:int}", "PATCH", number_and_body, update),
-    ]
+    ],
 )
