@@ -59,5 +59,11 @@ TABLES = (
         service text NOT NULL,
         version text NOT NULL,
         made_at timestamptz NOT NULL DEFAULT clock_timestamp())""",
+    """CREATE TABLE IF NOT EXISTS hitless.fingerprint (
+        change text NOT NULL REFERENCES hitless.change ON DELETE CASCADE,
+        moment text NOT NULL,
+        taken_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        hanging jsonb NOT NULL,
+        PRIMARY KEY (change, moment))""",
 )
 """Idempotent; what a later version needs is added at the end."""

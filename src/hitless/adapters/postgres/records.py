@@ -30,7 +30,7 @@ SELECT EXISTS (SELECT FROM pg_class c WHERE relnamespace = 'hitless'::regnamespa
 _OURS = [found[1] for one in TABLES if (found := re.match(r"CREATE TABLE IF NOT EXISTS hitless\.(\w+)", one))]
 
 
-_OF_CHANGES = frozenset({"change", "step", "backfill", "event"})
+_OF_CHANGES = frozenset({"change", "step", "backfill", "event", "fingerprint"})
 
 
 def is_there(connection: psycopg.Connection) -> bool:

@@ -43,6 +43,17 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """Columns that others take the place of, under names that stay.
+
+    Whatever hung on the table before must hang on it afterwards, as far as anybody can tell who sees the names alone.
+    """
+
+    table: Name
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ddl:
     """Statements that change the catalogue alone: milliseconds, once their locks are had.
 
@@ -52,6 +63,7 @@ class Ddl:
         do, undo: statements; `undo` is empty where nothing needs to be taken back.
         checks: what is asked before it begins.
         caveats: what users of it should know.
+        exchange: columns that it exchanges; None = none.
     """
 
     id: str
@@ -61,6 +73,7 @@ class Ddl:
     undo: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     caveats: tuple[str, ...] = ()
+    exchange: Exchange | None = None
     kind: Literal["ddl"] = "ddl"
 
 
@@ -210,6 +223,11 @@ class Plan:
     removals: tuple[Removal, ...] = ()
     watches: tuple[Watch, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """What its steps exchange."""
+        return tuple(one.exchange for one in self.steps if isinstance(one, Ddl) and one.exchange)
 
     def of(self, part: Part) -> tuple[Step, ...]:
         """Return the steps of one part, in their order."""

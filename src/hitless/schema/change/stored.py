@@ -17,6 +17,7 @@ from hitless.schema.change.steps import (
     Check,
     Compare,
     Ddl,
+    Exchange,
     Fill,
     Plan,
     Removal,
@@ -96,6 +97,10 @@ def _name_or_none(document: Mapping[str, Any] | None) -> Name | None:
     return _name(document) if document else None
 
 
+def _exchange(document: Mapping[str, Any] | None) -> Exchange | None:
+    return Exchange(**_given(Exchange, document)) if document else None
+
+
 def _checks(documents: list[Mapping[str, Any]]) -> tuple[Check, ...]:
     return tuple(Check(**_given(Check, one)) for one in documents)
 
@@ -107,4 +112,5 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "rows_of": _name_or_none,
     "counter": _name,
     "checks": _checks,
+    "exchange": _exchange,
 }

@@ -13,7 +13,7 @@ from dataclasses import replace
 from hitless.schema.change.pairs import Pair, cast
 from hitless.schema.change.planning.ground import Ground, Pieces, contracting, done, undone
 from hitless.schema.change.standing import Part
-from hitless.schema.change.steps import Compare, Ddl, Fill, Plan, Revoke, Step, Watch
+from hitless.schema.change.steps import Compare, Ddl, Exchange, Fill, Plan, Revoke, Step, Watch
 from hitless.schema.change.triggers import Sync
 from hitless.schema.names import listed, quoted
 
@@ -28,7 +28,7 @@ def assembled(ground: Ground, pieces: Pieces) -> Plan:
         *_backfill(ground, pieces),
         *_compared(ground, pieces),
         *pieces.switches,
-        *_swap(pieces, sync, swapped),
+        *_swap(ground, pieces, sync, swapped),
         *pieces.settles,
         *_brownout(ground, pieces),
         *_hide(pieces, swapped, hidden),
@@ -107,7 +107,7 @@ def _comparison(ground: Ground, title: str, forward: str, backward: str, shown: 
     )
 
 
-def _swap(pieces: Pieces, before: Sync, after: Sync) -> Iterator[Step]:
+def _swap(ground: Ground, pieces: Pieces, before: Sync, after: Sync) -> Iterator[Step]:
     if pieces.swap:
         yield Ddl(
             id="",
@@ -116,7 +116,13 @@ def _swap(pieces: Pieces, before: Sync, after: Sync) -> Iterator[Step]:
             do=(*before.dropped(), *done((*pieces.unswapped, *pieces.swap)), *after.created()),
             undo=(*after.dropped(), *undone((*pieces.unswapped, *pieces.swap)), *before.created()),
             caveats=(PREPARED,),
+            exchange=Exchange(table=ground.table, columns=_exchanged(pieces)),
         )
+
+
+def _exchanged(pieces: Pieces) -> tuple[str, ...]:
+    """Return the names that are those of a column before and afterwards."""
+    return tuple(name for _, name in pieces.swapped if name in dict(pieces.swapped))
 
 
 PREPARED = (

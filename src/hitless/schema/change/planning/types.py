@@ -30,7 +30,7 @@ from hitless.schema.change.planning.retiring import dropping, retired
 from hitless.schema.change.planning.views import views_remade
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.standing import Part
-from hitless.schema.change.steps import Ddl
+from hitless.schema.change.steps import Ddl, Exchange
 from hitless.schema.effects.columns import type_work
 from hitless.schema.effects.effect import Work
 from hitless.schema.effects.ground import NOT_NULL_NOT_VALID
@@ -118,6 +118,7 @@ def _direct(intent: Retype, old_type: SqlType, new_type: SqlType, ground: Ground
             *undone(views.unswapped),
         ),
         caveats=("sessions that keep a prepared statement whose result holds the column get one error each (0A000)",),
+        exchange=Exchange(table=ground.table, columns=(intent.column,)),
     )
     return Pieces(expands=(step,))
 
