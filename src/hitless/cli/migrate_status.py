@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from hitless.adapters.postgres.database import Database, DatabaseUnreachable
+from hitless.adapters.postgres.exchanging import lost_since_exchange
 from hitless.adapters.postgres.faults import in_words
 from hitless.adapters.postgres.leftovers import find_leftovers, take_away
 from hitless.adapters.postgres.states import read_states
@@ -71,13 +72,18 @@ def look(database: Database, change: str | None = None, *, fixes: bool = False) 
     with database.connect() as connection, in_words(database):
         states = read_states(connection)
         blocked = {one.change: blockers_of(connection, one) for one in states}
+        differs = {one.change: lost_since_exchange(connection, one) for one in states}
         found = find_leftovers(connection)
         fixed = take_away(connection, found) if fixes else ()
     if change is not None and all(one.change != change for one in states):
         raise unknown(change, tuple(one.change for one in states))
     return {
         "database": database.shown,
-        "changes": [migration_view(one, blocked[one.change]) for one in states if change in {None, one.change}],
+        "changes": [
+            migration_view(one, blocked[one.change], differs[one.change])
+            for one in states
+            if change in {None, one.change}
+        ],
         "leftovers": [leftover_view(one, fixed=one in fixed) for one in found],
     }
 
@@ -144,6 +150,7 @@ def _change(view: MigrationView, glyphs: Glyphs, clock: WallClock) -> Renderable
         head.append(f", on its way back to {view['wanted'].replace('_', ' ')}", "yellow")
     held = [Text(f"  worked on by {one}") for one in view["held_by"]]
     held += [Text(f"  waits for {one}", "yellow") for one in view["blocked_by"]]
+    held += [Text(f"  since the swap: {one}", "yellow") for one in view["differs"]]
     lanes = [line for lane in view["lanes"] if lane["steps"] for line in _lane(lane, view, glyphs)]
     last = view["events"][-1:]
     events = [

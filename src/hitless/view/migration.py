@@ -19,8 +19,8 @@ from hitless.view.models import (
 )
 
 
-def migration_view(state: ChangeState, blocked_by: Sequence[str] = ()) -> MigrationView:
-    """Render a change, and whose locks its next step waits for, where somebody has looked."""
+def migration_view(state: ChangeState, blocked_by: Sequence[str] = (), differs: Sequence[str] = ()) -> MigrationView:
+    """Render a change; whose locks its next step waits for, what was lost since its swap, if somebody has looked."""
     return {
         "change": state.change,
         "standing": state.standing.value,
@@ -29,6 +29,7 @@ def migration_view(state: ChangeState, blocked_by: Sequence[str] = ()) -> Migrat
         "worker": state.worker,
         "held_by": [_holder(one.pid, one.user, one.application, one.client) for one in state.held_by],
         "blocked_by": list(blocked_by),
+        "differs": list(differs),
         "begun_at": _moment(state.begun_at),
         "changed_at": _moment(state.changed_at),
         "lanes": [_lane(state, part) for part in Part],

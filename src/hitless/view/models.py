@@ -636,8 +636,9 @@ class MigrationEventView(TypedDict):
 class MigrationView(TypedDict):
     """A change of the schema.
 
-    `held_by`: who works on it now; `blocked_by`: whose locks its next step waits for; `next`: the command that goes on,
-    None = all is done.
+    `held_by`: who works on it now; `blocked_by`: whose locks its next step waits for; `differs`: of a change that is
+    switched, what no longer hangs on its table as it did right after the swap; `next`: the command that goes on, None =
+    all is done.
     """
 
     change: str
@@ -647,6 +648,7 @@ class MigrationView(TypedDict):
     worker: str | None
     held_by: list[str]
     blocked_by: list[str]
+    differs: list[str]
     begun_at: str
     changed_at: str
     lanes: list[MigrationPartView]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hitless.adapters.postgres import exchanging
+from hitless.adapters.postgres.evidence import evidence_of
 from hitless.adapters.postgres.hold import Hold
 from hitless.adapters.postgres.patience import Try, locks_of, patiently
 from hitless.adapters.postgres.records import forget, record, tell
@@ -17,7 +19,10 @@ def run(step: Ddl, hold: Hold) -> Mapping[str, Any]:
     Raises:
         LocksNotHad, WraparoundAhead, Stopped, Fenced: see `patiently`.
         StatementFailed, NotPermitted, ReadOnly, ConnectionLost: the server refuses.
+        LeftBehind: something that hangs on an exchanged column would be lost.
     """
+    if step.exchange:
+        return exchanging.run(step, step.exchange, hold)
 
     def act(one: Try) -> Mapping[str, Any]:
         one.run(step.do)
@@ -30,7 +35,10 @@ def run(step: Ddl, hold: Hold) -> Mapping[str, Any]:
 
 
 def take_back(step: Ddl, hold: Hold) -> None:
-    """Take a step back; same errors."""
+    """Take a step back; same errors, but that nothing is refused for what is lost: it is told."""
+    if step.exchange:
+        exchanging.take_back(step, step.exchange, hold)
+        return
 
     def act(one: Try) -> None:
         one.run(step.undo)
@@ -38,8 +46,3 @@ def take_back(step: Ddl, hold: Hold) -> None:
         tell(one.connection, hold.change, hold.actor, "step.undone", step=step.id, **evidence_of(one))
 
     patiently(hold, act, wanted=locks_of(step.undo))
-
-
-def evidence_of(one: Try) -> dict[str, Any]:
-    """Say what a try took: `held_ms` is how long its statements ran, so at most how long it kept others waiting."""
-    return {"tries": one.number, "waited_s": round(one.waited_s, 3), "held_ms": round(one.spent_s * 1_000, 1)}

@@ -172,13 +172,17 @@ def read_fingerprint(connection: psycopg.Connection, table: Name) -> Fingerprint
         psycopg.Error: the server refuses.
     """
     with connection.transaction():
-        was = connection.execute("SELECT current_setting('search_path'), to_regclass(%s)::oid", (str(table),)).fetchone()
+        was = connection.execute(
+            "SELECT current_setting('search_path'), to_regclass(%s)::oid", (str(table),)
+        ).fetchone()
         if was is None or was[1] is None:
             return ()
         connection.execute("SET LOCAL search_path = ''")
         rows = connection.execute(_QUERY.encode(), {"table": was[1]}).fetchall()
         connection.execute("SELECT set_config('search_path', %s, true)", (was[0],))
-    return tuple(Hanging(kind=kind, on=on, name=name, facets=facets) for kind, on, name, facets in sorted(rows, key=_order))
+    return tuple(
+        Hanging(kind=kind, on=on, name=name, facets=facets) for kind, on, name, facets in sorted(rows, key=_order)
+    )
 
 
 def _order(row: tuple[str, str, str, Mapping[str, str | None]]) -> tuple[str, str, str]:

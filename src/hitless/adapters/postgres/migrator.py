@@ -12,7 +12,7 @@ Rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from hitless.adapters.postgres import records
 from hitless.adapters.postgres.checks import check
 from hitless.adapters.postgres.database import Database
+from hitless.adapters.postgres.exchanging import keep_begun, since_begun, tell_differences
 from hitless.adapters.postgres.faults import in_words
 from hitless.adapters.postgres.hold import Hold, Patience, Told
 from hitless.adapters.postgres.keeping import FILE, keep
@@ -28,9 +29,11 @@ from hitless.adapters.postgres.runners import GUARDED, guard, runner_of
 from hitless.adapters.postgres.states import read_states
 from hitless.adapters.postgres.taking import must_write, taken, unknown
 from hitless.errors import Refused
+from hitless.schema.change.fingerprint import Difference
 from hitless.schema.change.standing import FORWARD, LEADS_TO, ORDER, Part, Standing, Verb, before, is_at_least
 from hitless.schema.change.state import ChangeState
 from hitless.schema.change.steps import Plan, Step
+from hitless.schema.names import Name
 
 
 class NotItsTurn(Refused):
@@ -161,7 +164,8 @@ class Migrator:
             for note in state.plan.notes:
                 hold.tell(Told(kind="note", sentence=note))
         evidence = guard().permit(state.plan, part, hold) if part in GUARDED else {}
-        patiently(hold, lambda one: _begin_part(one, part, evidence))
+        is_first = part is Part.EXPAND and not state.touched
+        patiently(hold, lambda one: _begin_part(one, part, evidence, state.plan.tables if is_first else ()))
         for number, step in enumerate(state.plan.of(part), start=1):
             if step.id not in state.done:
                 of = f"{part.value} {number}/{len(state.plan.of(part))}"
@@ -190,7 +194,7 @@ class Migrator:
                 if step.id in state.touched:
                     self._take_back(step, hold)
             if to is Standing.PLANNED:
-                patiently(hold, _leave)
+                tell_differences(hold, "since it began", patiently(hold, lambda one: _left(one, state.plan)))
                 return None
             patiently(hold, lambda one: _end_way_back(one, to))
         return self.state(change)
@@ -263,7 +267,9 @@ def _not_to_be_forgotten(change: str) -> NoWayBack:
     )
 
 
-def _begin_part(one: Try, part: Part, evidence: Mapping[str, Any]) -> None:
+def _begin_part(one: Try, part: Part, evidence: Mapping[str, Any], fingerprinted: Iterable[Name]) -> None:
+    if fingerprinted:
+        keep_begun(one.connection, one.hold.change, fingerprinted)
     records.want(one.connection, one.hold, LEADS_TO[part])
     records.tell(
         one.connection, one.hold.change, one.hold.actor, "part.began", part=part.value, evidence=dict(evidence)
@@ -289,6 +295,13 @@ def _begin_way_back(one: Try, state: ChangeState, to: Standing) -> None:
 
 def _end_way_back(one: Try, to: Standing) -> None:
     records.tell(one.connection, one.hold.change, one.hold.actor, "change.undone", to=to.value)
+
+
+def _left(one: Try, plan: Plan) -> tuple[Difference, ...]:
+    """Forget a change that is taken back; return what hangs on its tables otherwise than before it began."""
+    found = since_begun(one.connection, plan.change, plan.tables)
+    _leave(one)
+    return found
 
 
 def _leave(one: Try) -> None:

@@ -16,6 +16,7 @@ import psycopg
 from psycopg.errors import QueryCanceled
 
 from hitless.adapters.postgres import ddl
+from hitless.adapters.postgres.evidence import evidence_of
 from hitless.adapters.postgres.hold import Hold, Stopped
 from hitless.adapters.postgres.patience import Try, locks_of, patiently
 from hitless.adapters.postgres.records import record, tell
@@ -32,7 +33,7 @@ def run(step: Validate, hold: Hold) -> Mapping[str, Any]:
             one.spent_s = 0.0  # nobody waits while it reads, so each lock has the whole wait
             with until_stopped(hold, one.connection):
                 one.run((statement,))
-        evidence = ddl.evidence_of(one)
+        evidence = evidence_of(one)
         record(one.connection, hold, step.id, evidence)
         tell(one.connection, hold.change, hold.actor, "step.done", step=step.id, **evidence)
         return evidence

@@ -15,7 +15,7 @@ Rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,7 +98,8 @@ def differences(before: Fingerprint, after: Fingerprint, *, exchanged: Collectio
     """Compare what hung on a table with what does.
 
     Args:
-        before, after: fingerprints.
+        before: what hung on it.
+        after: what does.
         exchanged: columns whose names went to other columns in between: what that means to change is left out.
     """
     there = {one.key: one for one in before if not one.is_ours}
@@ -134,20 +135,38 @@ def _is_meant(one: Hanging, facet: str, was: str | None, now: str | None, exchan
     if facet in _TEXTS and was is not None and now is not None and _without_casts(was) == _without_casts(now):
         return True
     names = {quoted(column) for column in exchanged}
-    match one.kind, facet:
-        case "column", "type":
-            return one.name in names
-        case "column", "collation":
-            return one.name in names and (now is None or (was is None and now == DEFAULT_COLLATION))
-        case "column", "default":
-            return one.name in names and was is not None and now is not None and "nextval(" not in was
-        case "view column", "type" | "collation":
-            return True
-        case "sequence", "type" | "least" | "greatest":
-            return one.facets.get("owned_by") in names
-        case "constraint", "is_valid":
-            return True
-    return False
+    is_exchanged = names & {one.name, one.facets.get("owned_by")}
+    judge = _MEANT.get((one.kind, facet))
+    return judge is not None and (bool(is_exchanged) or one.kind in _BESIDE) and judge(was, now)
+
+
+def _always(_was: str | None, _now: str | None) -> bool:
+    return True
+
+
+def _is_usual(was: str | None, now: str | None) -> bool:
+    """Tell whether a collation goes because the new type has none, or comes because the new type has one."""
+    return now is None or (was is None and now == DEFAULT_COLLATION)
+
+
+def _is_handed_over(was: str | None, now: str | None) -> bool:
+    """Tell whether there is a default before and afterwards; what is drawn from a sequence is compared as a text."""
+    return was is not None and now is not None and "nextval(" not in was
+
+
+_MEANT: Mapping[tuple[str, str], Callable[[str | None, str | None], bool]] = {
+    ("column", "type"): _always,
+    ("column", "collation"): _is_usual,
+    ("column", "default"): _is_handed_over,
+    ("view column", "type"): _always,
+    ("view column", "collation"): _is_usual,
+    ("sequence", "type"): _always,
+    ("sequence", "least"): _always,
+    ("sequence", "greatest"): _always,
+    ("constraint", "is_valid"): _always,
+}
+_BESIDE = frozenset({"view column", "constraint"})
+"""What an exchange touches under any name."""
 
 
 def _without_casts(text: str) -> str:

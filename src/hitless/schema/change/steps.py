@@ -225,6 +225,12 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     @property
+    def tables(self) -> tuple[Name, ...]:
+        """The tables whose columns it changes; statements alone do not say theirs."""
+        named = (one.table for one in self.steps if isinstance(one, Fill | Compare | Revoke))
+        return tuple(dict.fromkeys((*named, *(one.table for one in self.exchanges))))
+
+    @property
     def exchanges(self) -> tuple[Exchange, ...]:
         """What its steps exchange."""
         return tuple(one.exchange for one in self.steps if isinstance(one, Ddl) and one.exchange)
