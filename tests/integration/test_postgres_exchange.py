@@ -41,6 +41,9 @@ FULL = (
     + """
 SET CONSTRAINTS ALL IMMEDIATE;
 ALTER VIEW "App".seen OWNER TO writer; ALTER VIEW "App".seen_twice OWNER TO writer;
+CREATE INDEX plain ON "App"."Order" (visits); ALTER TABLE "App"."Order" CLUSTER ON plain;
+COMMENT ON INDEX "App".plain IS 'plain'; COMMENT ON CONSTRAINT pair ON "App"."Order" IS 'a pair';
+COMMENT ON STATISTICS "App".both_stat IS 'both';
 CREATE INDEX by_both ON "App"."Order" (visits, other) INCLUDE ("eMail") WHERE visits > 1;
 ALTER TABLE "App"."Order" ENABLE ROW LEVEL SECURITY, REPLICA IDENTITY FULL, SET (fillfactor = 80);
 CREATE POLICY own ON "App"."Order" FOR SELECT TO reader USING (owner_id > 0);
@@ -99,9 +102,12 @@ def the_swap(plan: Plan) -> Ddl:
 SWAPPED = [name for name in CASES if name.startswith(("type", "key", "another", "several")) and "new name" not in name]
 
 
-@pytest.mark.parametrize("case", SWAPPED)
+EVERY = {**{name: CASES[name] for name in SWAPPED}, "all that hangs": (FULL, VISITS)}
+
+
+@pytest.mark.parametrize("case", EVERY)
 def test_every_swap_carries_all_over_and_is_undone_to_what_was_there(server: tuple[int, Path], case: str) -> None:
-    with begun(server, *CASES[case]) as (made, migrator, plan, before):
+    with begun(server, *EVERY[case]) as (made, migrator, plan, before):
         assert plan.exchanges, "the case swaps nothing"
         carried(migrator, *WAY)
         assert lost(made, migrator) == ()
@@ -145,19 +151,22 @@ def put(made: Stage, plan: Plan) -> None:
         connection.execute("UPDATE hitless.change SET plan = %s", (Jsonb(document_of(plan)),))
 
 
+ORDER = '"App"."Order"'
 AFTER_THE_PLAN = {
-    'CREATE INDEX late ON "App"."Order" (visits)': 'index "App".late on "App"."Order" is gone',
-    'COMMENT ON COLUMN "App"."Order".visits IS \'late\'': 'column visits on "App"."Order": comment was late',
-    'GRANT UPDATE (visits) ON "App"."Order" TO reader': 'column visits on "App"."Order": privileges was ',
-    'ALTER TABLE "App"."Order" ADD CONSTRAINT late CHECK (visits < 1000)': 'constraint late on "App"."Order" is gone',
-    'ALTER TABLE "App"."Order" ALTER visits SET STATISTICS 7': 'column visits on "App"."Order": statistics was 7, is 500',
-    'CREATE VIEW late AS SELECT visits FROM "App"."Order"': "relation public.late: definition was ",
-    'CREATE STATISTICS late ON visits, other FROM "App"."Order"': 'statistics public.late on "App"."Order" is gone',
+    f"CREATE INDEX late ON {ORDER} (visits)": f'index "App".late on {ORDER} is gone',
+    f"COMMENT ON COLUMN {ORDER}.visits IS 'late'": f"column visits on {ORDER}: comment was late",
+    f"GRANT UPDATE (visits) ON {ORDER} TO reader": f"column visits on {ORDER}: privileges was ",
+    f"ALTER TABLE {ORDER} ADD CONSTRAINT late CHECK (visits < 1000)": f"constraint late on {ORDER} is gone",
+    f"ALTER TABLE {ORDER} ALTER visits SET STATISTICS 7": f"column visits on {ORDER}: statistics was 7, is 500",
+    f"CREATE VIEW late AS SELECT visits FROM {ORDER}": "relation public.late: definition was ",
+    f"CREATE STATISTICS late ON visits, other FROM {ORDER}": f"statistics public.late on {ORDER} is gone",
     'GRANT SELECT ON "App".seen TO reader': 'relation "App".seen: privileges was ',
     'ALTER VIEW "App".seen SET (security_barrier = false)': 'relation "App".seen: options was security_barrier=false',
     'ALTER VIEW "App".seen OWNER TO reader': 'relation "App".seen: owner was reader, is writer',
-    "COMMENT ON INDEX \"App\".order_visits_idx IS 'late'": 'index "App".order_visits_idx on "App"."Order": comment was late',
-    'ALTER TABLE "App"."Order" CLUSTER ON order_visits_idx': 'index "App".order_visits_idx on "App"."Order": is clustered was true',
+    "COMMENT ON INDEX \"App\".order_visits_idx IS 'late'": (
+        f'index "App".order_visits_idx on {ORDER}: comment was late, is none'
+    ),
+    f"ALTER TABLE {ORDER} SET WITHOUT CLUSTER": f'index "App".plain on {ORDER}: is clustered was false, is true',
 }
 
 
@@ -178,6 +187,8 @@ def test_what_came_after_the_plan_is_not_lost_in_the_swap_but_named(server: tupl
 def test_privileges_on_the_sequence_of_an_identity_are_carried_over(server: tuple[int, Path]) -> None:
     script = (
         IDENTITY + "GRANT USAGE ON SEQUENCE parents_id_seq TO writer; COMMENT ON SEQUENCE parents_id_seq IS 'keys';"
+        "COMMENT ON CONSTRAINT parents_pkey ON parents IS 'the key'; COMMENT ON INDEX parents_name_id_idx IS 'two';"
+        "COMMENT ON CONSTRAINT children_parent_fkey ON children IS 'a parent';"
     )
     with begun(server, script, "table: parents\nprimary_key: {id: bigint}") as (made, migrator, _, before):
         carried(migrator, *WAY)

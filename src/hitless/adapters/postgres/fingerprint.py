@@ -83,7 +83,8 @@ _QUERIES = (
     SELECT 'index', shown, coalesce('part of ' || (SELECT inhparent::regclass::text FROM pg_inherits
                                                    WHERE inhrelid = x.oid), format('%%I.%%I', n.nspname, x.relname)),
         jsonb_build_object(
-        'definition', replace(pg_get_indexdef(x.oid), format(' %%I ON ', x.relname), ' ON '), 'is_valid', indisvalid::text, 'is_ready', indisready::text,
+        'definition', replace(pg_get_indexdef(x.oid), format(' %%I ON ', x.relname), ' ON '),
+        'is_valid', indisvalid::text, 'is_ready', indisready::text,
         'is_clustered', indisclustered::text, 'is_replica_identity', indisreplident::text,
         'tablespace', (SELECT spcname FROM pg_tablespace s WHERE s.oid = x.reltablespace),
         'statistics', (SELECT string_agg(format('%%s: %%s', attnum, attstattarget), ', ') FROM pg_attribute

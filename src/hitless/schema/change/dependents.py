@@ -35,6 +35,7 @@ class Kind(StrEnum):
     SEQUENCE = "sequence"
     OWNER = "owner"
     REPLICA_IDENTITY = "replica identity"
+    CLUSTER = "cluster"
     DEFAULT = "default"
 
 
@@ -167,8 +168,14 @@ def _comment(node: pg.CommentStmt, text: str) -> Iterator[Definition]:
         parts = words(node.object.list.items)
         table = Name(parts[-2], parts[-3] if len(parts) > 2 else None)  # noqa: PLR2004 - schema, table, column
         yield _made(Kind.COMMENT, node, text, table, table, also=(parts[-1],))
-    elif node.objtype in {pg.OBJECT_VIEW, pg.OBJECT_TABLE, pg.OBJECT_SEQUENCE}:
+    elif node.objtype in {pg.OBJECT_VIEW, pg.OBJECT_TABLE, pg.OBJECT_SEQUENCE, pg.OBJECT_INDEX}:
         yield _made(Kind.COMMENT, node, text, found, found)
+    elif node.objtype == pg.OBJECT_STATISTIC_EXT:
+        yield _made(Kind.COMMENT, node, text, name_of(node.object.list.items))
+    elif node.objtype == pg.OBJECT_TABCONSTRAINT:
+        parts = words(node.object.list.items)
+        table = Name(parts[-2], parts[-3] if len(parts) > 2 else None)  # noqa: PLR2004 - as above
+        yield _made(Kind.COMMENT, node, text, table.sibling(parts[-1]), table)
 
 
 def _grant(node: pg.GrantStmt, text: str) -> Iterator[Definition]:
@@ -205,6 +212,7 @@ _COMMANDS: Mapping[int, Kind] = {
     pg.AT_AddIdentity: Kind.IDENTITY,
     pg.AT_ChangeOwner: Kind.OWNER,
     pg.AT_ReplicaIdentity: Kind.REPLICA_IDENTITY,
+    pg.AT_ClusterOn: Kind.CLUSTER,
     pg.AT_ColumnDefault: Kind.DEFAULT,
 }
 

@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | comment, privileges, statistics target, storage | the same | when it is added |
 | index | built CONCURRENTLY | before the swap |
+| comment on an index, a constraint or statistics; CLUSTER ON | the same | in the swap |
 | unique constraint | such an index, then USING INDEX | before the swap |
 | CHECK, foreign key | NOT VALID, then VALIDATE | before the swap |
 | NOT NULL | by a CHECK that is validated, then SET NOT NULL | before the swap |
@@ -161,7 +162,23 @@ def _index(ground: Ground, pair: Pair, index: Definition, names: Mapping[str, st
     name = successor(ground, pair, index.name.name, names)
     definition = index_like(index.text, name, names, table=ground.table)
     steps = proofs.built(ground, name, definition, f"Build {quoted(name)}, as {quoted(index.name.name)} is")
-    return Carried(steps=steps, exchange=_exchange_index(ground, index.name.name, name))
+    exchange = _exchange_index(ground, index.name.name, name)
+    return Carried(steps=steps, exchange=(*_clustered(ground, index), *exchange, *commented(ground, index.name)))
+
+
+def _clustered(ground: Ground, index: Definition) -> Iterator[Turn]:
+    """Let the table be clustered by the successor, and on the way back by the former: before the names change."""
+    for one in ground.dependents.on(ground.table, Kind.CLUSTER) if ground.dependents else ():
+        if one.columns == {index.name.name}:
+            shadow = derived(SHADOW, index.name.name)
+            alter = f"ALTER TABLE {ground.table} CLUSTER ON"
+            yield Turn(f"{alter} {quoted(shadow)}", f"{alter} {quoted(index.name.name)}")
+
+
+def commented(ground: Ground, name: Name) -> tuple[Turn, ...]:
+    """Say of what has taken a name what was said of the former."""
+    every = ground.dependents.definitions if ground.dependents else ()
+    return tuple(Turn(one.text) for one in every if one.kind is Kind.COMMENT and one.name == name)
 
 
 def _exchange_index(ground: Ground, old: str, new: str) -> tuple[Turn, ...]:
@@ -195,7 +212,12 @@ def _constraint(ground: Ground, pair: Pair, name: str, one: Constraint, names: M
         steps = proofs.foreign_key(ground, new, columns, one)
     former = derived(FORMER, name)
     return Carried(
-        steps=steps, exchange=(_renamed_constraint(ground, name, former), _renamed_constraint(ground, new, name))
+        steps=steps,
+        exchange=(
+            _renamed_constraint(ground, name, former),
+            _renamed_constraint(ground, new, name),
+            *commented(ground, ground.table.sibling(name)),
+        ),
     )
 
 
@@ -208,7 +230,12 @@ def _statistics(ground: Ground, pair: Pair, one: Definition, names: Mapping[str,
     )
     former = derived(FORMER, one.name.name)
     return Carried(
-        steps=(step,), exchange=(_renamed_statistics(one.name, former), _renamed_statistics(new, one.name.name))
+        steps=(step,),
+        exchange=(
+            _renamed_statistics(one.name, former),
+            _renamed_statistics(new, one.name.name),
+            *commented(ground, one.name),
+        ),
     )
 
 

@@ -54,7 +54,10 @@ def default_swapped(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Pie
 def _handed_over(ground: Ground, pair: Pair, column: Column, shadow: str) -> Iterator[Turn]:
     name, former = column.name, derived(FORMER, column.name)
     if column.identity is not None:
+        belongings = _belongings(ground, name)
+        yield from (Turn(undo=one) for one in belongings)
         yield _identity(ground, name, former)
+        yield from (Turn(do=one) for one in belongings)
     text = _default_of(ground, column)
     if text is not None:
         value = _value(ground, pair, name, shadow, text)
@@ -121,6 +124,14 @@ def _identity(ground: Ground, name: str, former: str) -> Turn:
         _identity_moved(ground, former, name, sequence=sequence, generated=f"{kind} AS IDENTITY {options}"),
         _identity_moved(ground, name, former, sequence=sequence, generated=f"{kind} AS IDENTITY {options}"),
     )
+
+
+def _belongings(ground: Ground, name: str) -> tuple[str, ...]:
+    """Return what is said of an identity's sequence: it is made anew, in either direction."""
+    sequence = _parts(ground, name, _identity_of(ground, name))[0]
+    every = ground.dependents.definitions if ground.dependents else ()
+    said = (one for one in every if one.kind in {Kind.GRANT, Kind.COMMENT} and str(one.name) == sequence)
+    return tuple(dict.fromkeys(one.text for one in said))
 
 
 def _identity_of(ground: Ground, name: str) -> Definition | None:

@@ -15,7 +15,7 @@ from hitless.schema.change.dependents import Kind
 from hitless.schema.change.expressions import read_type
 from hitless.schema.change.intent import Retype, WidenKey
 from hitless.schema.change.planning import proofs
-from hitless.schema.change.planning.carrying import carried
+from hitless.schema.change.planning.carrying import carried, commented
 from hitless.schema.change.planning.casts import Cast, cast_of
 from hitless.schema.change.planning.columns import adding
 from hitless.schema.change.planning.defaults import sequence_widened
@@ -46,6 +46,7 @@ def plan_key(intent: WidenKey, ground: Ground) -> Pieces:
     shadow = pair.new[0]
     names = {intent.column: shadow}
     others = tuple(_referencing(ground, known, key))
+    keys = tuple(ForeignKey(*one) for one in others)
     exchange = _exchange(ground, key, intent.column)
     swapped = swapping(intent.column, ground)
     widened = Pieces(swap=sequence_widened(ground, known.columns[intent.column]))
@@ -56,7 +57,7 @@ def plan_key(intent: WidenKey, ground: Ground) -> Pieces:
                 columns=(adding(ground, shadow, type_text(new_type)),),
                 caveats=narrowed(intent.column, old_type),
                 switches=tuple(_validation(other, name) for other, name, _ in others),
-                unswapped=tuple(_foreign_key(other, name, one).undoing for other, name, one in others),
+                unswapped=tuple(turn for one in keys for turn in (*_back(one.comments(ground)), one.undoing)),
             ),
             exchange,
             swapped,
@@ -64,7 +65,7 @@ def plan_key(intent: WidenKey, ground: Ground) -> Pieces:
             Pieces(swap=_new_key(ground, key)),
             widened,
             Pieces(
-                swap=tuple(_foreign_key(other, name, one).doing for other, name, one in others),
+                swap=tuple(turn for one in keys for turn in (one.doing, *one.comments(ground))),
                 settles=tuple(_validated(other, name) for other, name, _ in others),
             ),
         )
@@ -104,6 +105,7 @@ class ForeignKey:
 
     def __init__(self, other: Table, name: str, one: Constraint) -> None:
         alter = f"ALTER TABLE {other.name}"
+        self._name = other.name.sibling(name)
         self._dropped = f"{alter} DROP CONSTRAINT {quoted(name)}"
         self._added = f"{alter} ADD CONSTRAINT {quoted(name)} {one.definition()} NOT VALID"
 
@@ -117,9 +119,14 @@ class ForeignKey:
         """Make it."""
         return Turn(self._added, self._dropped)
 
+    def comments(self, ground: Ground) -> tuple[Turn, ...]:
+        """Say of it what was said before."""
+        return commented(ground, self._name)
 
-def _foreign_key(other: Table, name: str, one: Constraint) -> ForeignKey:
-    return ForeignKey(other, name, one)
+
+def _back(turns: tuple[Turn, ...]) -> Iterator[Turn]:
+    """Do on the way back what is done on the way there; it stands before what it depends on."""
+    return (Turn(undo=one.do) for one in turns)
 
 
 def _referencing(ground: Ground, known: Table, key: Constraint) -> Iterator[tuple[Table, str, Constraint]]:
@@ -159,6 +166,7 @@ def _exchange(ground: Ground, key: Constraint, column: str) -> Pieces:
             *proofs.built(ground, spare, definition(key.columns), "Build an index for the way back"),
         ),
         unswapped=(
+            *_back(commented(ground, ground.table.sibling(name))),
             Turn(
                 f"{allowing('constraint-dropped', 'made anew from another index in the same transaction')}\n"
                 f"{alter} DROP CONSTRAINT {quoted(name)}",
@@ -176,6 +184,7 @@ def _new_key(ground: Ground, key: Constraint) -> tuple[Turn, ...]:
             f"{alter} ADD CONSTRAINT {quoted(name)} PRIMARY KEY USING INDEX {quoted(derived(SHADOW, name))}{key.tail}",
             f"{alter} DROP CONSTRAINT {quoted(name)}",
         ),
+        *commented(ground, ground.table.sibling(name)),
     )
 
 
