@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import psycopg
 import pytest
-from migrator_stage import Stage, stage
+from migrator_stage import Stage, stage, transaction
 from postgres_support import connect, programs, running
 from psycopg.types.json import Jsonb
 
@@ -208,6 +208,14 @@ def test_status_names_what_was_lost_since_the_swap_and_not_what_came(server: tup
             'index "App".order_visits_idx on "App"."Order" is gone',
             'trigger noted on "App"."Order": is enabled was A, is D',
         )
+
+
+def test_status_does_not_wait_for_who_locks_a_view_against_readers(server: tuple[int, Path]) -> None:
+    with begun(server, FULL, VISITS) as (made, migrator, _, _):
+        carried(migrator, *WAY)
+        with transaction(made, 'LOCK TABLE "App".seen IN ACCESS EXCLUSIVE MODE'):
+            assert lost(made, migrator) == ("what hangs on it cannot be read: somebody has locked it against readers",)
+        assert lost(made, migrator) == ()
 
 
 def test_undo_says_what_is_otherwise_than_before_the_change_began(server: tuple[int, Path]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psycopg
+from psycopg.errors import LockNotAvailable
 from psycopg.types.json import Jsonb
 
 from hitless.adapters.postgres.evidence import evidence_of
@@ -118,7 +119,12 @@ def lost_since_exchange(connection: psycopg.Connection, state: ChangeState) -> t
     if state.standing is not Standing.SWITCHED:
         return ()
     tables = dict.fromkeys(one.table for one in state.plan.exchanges)
-    found = _since(connection, state.change, EXCHANGED, tables)
+    try:
+        with connection.transaction():
+            connection.execute("SET LOCAL lock_timeout = '100ms'")
+            found = _since(connection, state.change, EXCHANGED, tables)
+    except LockNotAvailable:
+        return ("what hangs on it cannot be read: somebody has locked it against readers",)
     return tuple(one.sentence for one in found if one.kind != "new")
 
 
