@@ -29,7 +29,7 @@ from hitless.adapters.postgres.migrator import Migrator
 from hitless.schema.change.standing import Part, Verb
 from hitless.testing.postgres import PostgresServer, running_postgres
 
-ROWS, QUICK_ROWS = 2_000_000, 20_000
+ROWS, QUICK_ROWS = 2_000_000, 5_000
 SMALLER = 10
 """The same with a tenth of the rows."""
 
@@ -37,7 +37,7 @@ RUNS = 3
 WRITERS, PER_S = 8, 37.5
 """300 a second, 70 % updates by key, 20 % reads, 10 % inserts."""
 
-ALONE_S, QUICK_ALONE_S = 30.0, 2.0
+ALONE_S, QUICK_ALONE_S = 30.0, 1.0
 WRITES, QUICK_WRITES = 20_000, 300
 """Of a closed loop, to see what the triggers cost."""
 

@@ -47,6 +47,7 @@ CREATE PROCEDURE rename_all() LANGUAGE sql AS 'UPDATE users SET full_name = trim
 """
 
 USES = """
+CREATE TEMPORARY VIEW mine AS SELECT * FROM users
 SELECT EXISTS (SELECT full_name FROM users WHERE id = $1)
 SELECT EXISTS (SELECT * FROM users WHERE full_name = $1)
 SELECT EXISTS (SELECT * FROM users INTERSECT SELECT * FROM users WHERE id = $1)
@@ -236,6 +237,8 @@ SELECT full_name FROM users WHERE created BETWEEN timestamp $1 AND timestamp $2
 """
 
 FREE = """
+REFRESH MATERIALIZED VIEW user_count
+CREATE TEMPORARY VIEW mine AS SELECT id FROM users
 SELECT o.id FROM orders o WHERE NOT EXISTS (SELECT * FROM users u WHERE u.id = o.user_id AND u.active)
 SELECT EXISTS (SELECT * FROM users WHERE email = $1)
 SELECT id FROM orders o WHERE EXISTS (SELECT u FROM users u WHERE u.id = o.user_id)

@@ -81,8 +81,8 @@ OLD, NEW = "shop_v41", "shop_v42"
 OWNER = "keeper"
 """Not `hitless`: the schema of that name would come first in its search_path."""
 
-LIVE = Known(service="shop", version="42", because="stable", served=timedelta(days=2))
-TARGET = Known(service="shop", version="41", because="a rollback brings it back", served=timedelta(days=2))
+LIVE = Known(service="shop", version="42", because="stable", served=timedelta())
+TARGET = Known(service="shop", version="41", because="a rollback brings it back", served=timedelta())
 SETTINGS = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track": "all"}
 
 

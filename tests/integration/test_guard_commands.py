@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from guard_stage import NEW, OLD, OWNER, Shop, counting, shop
 
-BASE = ["--window", "0s", "--version", "shop@42=live:48h"]
+BASE = ["--window", "0s", "--version", "shop@42=live:0h"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def hitless(stage: Shop, *words: str, directory: Path | None = None) -> subproce
 
 def test_the_guard_says_who_uses_it_and_what_to_do(stage: Shop) -> None:
     stage.run("SELECT full_name FROM users", user=OLD)
-    asked = hitless(stage, "guard", "split", *BASE, "--version", "shop@41=target:48h")
+    asked = hitless(stage, "guard", "split", *BASE, "--version", "shop@41=target:0h")
     assert asked.returncode == 4, asked.stderr
     assert "shop@42: CLEAR" in asked.stdout
     assert "shop@41: REFERENCES" in asked.stdout
@@ -66,7 +66,7 @@ def test_programs_get_all_of_the_evidence(stage: Shop) -> None:
 
 def test_a_contract_goes_stop_by_stop_and_an_override_is_recorded(stage: Shop) -> None:
     stage.run("SELECT full_name FROM users", user=OLD)
-    target = ["--version", "shop@41=target:48h"]
+    target = ["--version", "shop@41=target:0h"]
     blocked = hitless(stage, "contract", "split", "--yes", *BASE, *target)
     assert blocked.returncode == 4, blocked.stderr
     word = ["--override", "shop@41", "--reason", "41 is never rolled back to", "--expires", "1h"]

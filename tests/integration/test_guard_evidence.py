@@ -108,6 +108,15 @@ def test_what_functions_build_at_run_time_is_seen_and_judged(stage: Shop) -> Non
     assert verdict(stage.consider(LIVE), "shop@42") is Verdict.REFERENCES
 
 
+def test_what_a_function_sends_as_its_owner_is_not_taken_for_seen(stage: Shop) -> None:
+    new_version_works(stage)
+    body = "LANGUAGE plpgsql AS $$ DECLARE n bigint; BEGIN EXECUTE what INTO n; RETURN n; END $$"
+    stage.run(f"CREATE FUNCTION built(what text) RETURNS bigint {body}", user=OWNER)
+    assert stage.consider(LIVE).is_clear
+    stage.run(f"CREATE OR REPLACE FUNCTION built(what text) RETURNS bigint SECURITY DEFINER {body}", user=OWNER)
+    assert subjects(stage.consider(LIVE)) == {"the function built(text)"}
+
+
 def test_a_mapped_column_counts_as_used(stage: Shop) -> None:
     new_version_works(stage)
     mapped = Evidence(

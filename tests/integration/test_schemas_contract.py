@@ -214,6 +214,16 @@ async def test_a_change_that_somebody_else_carries_out_is_waited_for(seeded: Pos
     assert (await bringing).standing is Standing.VERIFIED
 
 
+async def test_the_first_change_notes_whose_role_is_whose(seeded: PostgresServer, tmp_path: Path) -> None:
+    schemas = DatabaseSchemas(tmp_path, actor="test", environment={"OWNER_URL": stage.urls(seeded)[1]})
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    await schemas.bring(spec=SPEC, change=CHANGE, standing=Standing.EXPANDED, tell=lambda _: None)
+    with seeded.connect(stage.DATABASE) as connection:
+        noted = connection.execute("SELECT role, service, version FROM hitless.role").fetchall()
+        connection.execute("DROP ROLE shop_v1")
+    assert noted == [("shop_v1", "shop", "1")]
+
+
 def test_without_roles_an_instance_gets_what_is_set(tmp_path: Path) -> None:
     schemas = DatabaseSchemas(tmp_path, actor="test", environment={})
     bare = replace(SPEC, database=None)

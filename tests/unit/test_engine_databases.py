@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -301,3 +302,41 @@ async def test_an_undo_asks_nothing_of_the_database_and_says_which_schema_it_ret
         assert (view["state"], world.weight("v1")) == ("completed", ALL_TRAFFIC_BP)
         (met,) = view["database"]["returns"]
         assert met.startswith("the schema stays where split-name has brought it, at verified: v1 reads and writes")
+
+
+async def test_a_version_that_is_examined_by_hand_has_a_role_for_that_long(world: SchemaWorld) -> None:
+    world.need(
+        replace(
+            DATABASE,
+            changes=(),
+            connections=ConnectionsSpec(per_instance=7),
+            roles=RolesSpec(group="app", prefix="shop"),
+        )
+    )
+    async with world.controlled() as controller:
+        await deploy(controller, "v1")
+        await idle(world, controller)
+        asked = asyncio.ensure_future(controller.preflight(service="shop", version="v2", actor="ann", reason=None))
+        await world.clock.advance(1)
+        assert world.schemas.roles["v2"] == 14
+        await world.clock.advance(10)
+        assert (await asked)["passed"]
+        await world.clock.run_until(lambda: set(world.schemas.roles) == {"v1"}, within_s=120)
+
+
+async def test_a_role_is_made_only_once_nobody_drops_roles_any_more(world: SchemaWorld) -> None:
+    world.need(replace(DATABASE, changes=(), roles=RolesSpec(group="app", prefix="shop")))
+    dropped = world.schemas.keep_roles
+
+    async def slowly(**asked: Any) -> tuple[str, ...]:
+        await world.clock.sleep(20)
+        return await dropped(**asked)
+
+    world.schemas.keep_roles = slowly  # type: ignore[method-assign]  # a server that takes its time
+    async with world.controlled() as controller:
+        await deploy(controller, "v1")
+        await idle(world, controller)
+        await world.clock.advance(5)
+        await deploy(controller, "v2")
+        await idle(world, controller)
+        assert "v2" in world.schemas.roles

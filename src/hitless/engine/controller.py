@@ -11,7 +11,7 @@ from typing import Any
 from hitless.analysis.counts import Second
 from hitless.engine.archive import Archive, service_of
 from hitless.engine.codec import subject_of
-from hitless.engine.databases import make_role_to_examine
+from hitless.engine.databases import role_to_examine
 from hitless.engine.keeper import Keeper, told_only
 from hitless.engine.objectives import Objectives
 from hitless.engine.outside import Outside
@@ -336,10 +336,10 @@ class Controller:
 
     async def _examine(self, spec: ServiceSpec, version: Version, *, actor: str, reason: str | None) -> PreflightView:
         spec = replace(spec, preflight=spec.preflight or PreflightSpec())
-        await make_role_to_examine(spec, version, outside=self.outside)
-        if (loop := self.loops.get(spec.name)) is not None:
-            loop.roles.forget()
-        report = judge(await self.outside.preflighter.examine(spec=spec, version=version))
+        loop = self.loops.get(spec.name)
+        keeper = loop.roles if loop is not None else None
+        async with role_to_examine(spec, version, outside=self.outside, keeper=keeper):
+            report = judge(await self.outside.preflighter.examine(spec=spec, version=version))
         view = preflight_view(report, service=spec.name, version=version)
         entry = Entry(
             at=self.outside.clock.now(),

@@ -9,7 +9,9 @@ answer a person is needed. What a rule refuses is not asked again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
@@ -210,13 +212,21 @@ class Asking:
             self.on_news()
 
 
-async def make_role_to_examine(spec: ServiceSpec, version: Version, *, outside: Outside) -> None:
-    """Make the login role that instances to be examined connect as; once nobody needs it, it is dropped."""
+@asynccontextmanager
+async def role_to_examine(
+    spec: ServiceSpec, version: Version, *, outside: Outside, keeper: RoleKeeper | None
+) -> AsyncIterator[None]:
+    """Have a login role for a version while its instances are examined; afterwards it goes if nobody else needs it."""
     wish = spec.database
     if wish is None or wish.roles is None or outside.schemas is None:
+        yield
         return
     opened = wish.connections.per_instance * EXAMINED if wish.connections is not None else None
-    await outside.schemas.make_role(spec=spec, version=version, connections=opened)
+    with keeper.borrowed(version) if keeper is not None else nullcontext():
+        if keeper is not None:
+            await keeper.settled()
+        await outside.schemas.make_role(spec=spec, version=version, connections=opened)
+        yield
 
 
 def role_limited(state: ServiceState) -> ServiceSpec | None:
@@ -261,6 +271,8 @@ class RoleKeeper:
 
     outside: Outside
     notes: tuple[str, ...] = ()
+    _borrowed: set[Version] = field(default_factory=set)
+    _dropping: asyncio.Lock = field(default_factory=asyncio.Lock)
     _kept: tuple[DatabaseSpec, frozenset[Version]] | None = None
     _tried_at: datetime | None = None
 
@@ -269,18 +281,41 @@ class RoleKeeper:
         wish = _wish(state)
         if self.outside.schemas is None or wish is None or wish.roles is None:
             return False
-        if self._kept == (wish, versions_needed(state)):
+        if self._kept == (wish, self._needed(state)):
             return False
         now = self.outside.clock.now()
         return self._tried_at is None or (now - self._tried_at).total_seconds() >= TIDY_AGAIN_S
 
     def forget(self) -> None:
-        """Look again who is needed: a role was made for somebody else meanwhile."""
+        """Look again who is needed."""
         self._kept = self._tried_at = None
+
+    @contextmanager
+    def borrowed(self, version: Version) -> Iterator[None]:
+        """Keep a version's role for somebody else meanwhile."""
+        self._borrowed.add(version)
+        self.forget()
+        try:
+            yield
+        finally:
+            self._borrowed.discard(version)
+            self.forget()
+
+    def _needed(self, state: ServiceState) -> frozenset[Version]:
+        return versions_needed(state) | self._borrowed
+
+    async def settled(self) -> None:
+        """Wait until nobody drops roles: one that is made meanwhile would be among those that nobody needed."""
+        async with self._dropping:
+            return
 
     async def tidy(self, state: ServiceState) -> None:
         """Drop what nobody needs; what fails is told, and tried again later."""
-        spec, needed, self._tried_at = state.settled_settings, versions_needed(state), self.outside.clock.now()
+        async with self._dropping:
+            await self._tidy(state)
+
+    async def _tidy(self, state: ServiceState) -> None:
+        spec, needed, self._tried_at = state.settled_settings, self._needed(state), self.outside.clock.now()
         assert spec is not None
         assert spec.database is not None
         assert self.outside.schemas is not None

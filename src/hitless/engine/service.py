@@ -409,6 +409,7 @@ class ServiceLoop:
 
     async def _ask_database(self, rollout: Rollout) -> _Answers:
         self.asking = Asking(rollout=rollout, state=self.state, outside=self.outside, on_news=self.on_change)
+        await self.roles.settled()
         return _Answers(database=await self.asking.run())
 
     async def _drop_question(self) -> None:

@@ -130,7 +130,7 @@ class DatabaseSchemas:
         async with self._working[database.conninfo]:
             wanted = replace(change, standing=standing)
             bringing = partial(carry_out, database, wanted, standing, actor=self._actor, tell=told, stopping=stopping)
-            work = partial(self._with_wider_pools, spec, wanted, bringing, told)
+            work = partial(self._with_roles_noted, spec, partial(self._with_wider_pools, spec, wanted, bringing, told))
             answer = asyncio.ensure_future(in_thread(work))
             try:
                 return await asyncio.shield(answer)
@@ -138,6 +138,15 @@ class DatabaseSchemas:
                 stopping.set()
                 await _end_of(answer)
                 raise
+
+    def _with_roles_noted(self, spec: ServiceSpec, bringing: Callable[[], NeededChange]) -> NeededChange:
+        """Note in the house, which the first change makes, whose role is whose."""
+        found, wish = bringing(), _wish(spec)
+        if wish.roles is not None:
+            database = self._database(wish)
+            with database.connect() as connection, in_words(database):
+                copy_to_table(connection, spec.name)
+        return found
 
     def _with_wider_pools(
         self, spec: ServiceSpec, change: ChangeSpec, bringing: Callable[[], NeededChange], tell: Callable[[str], None]

@@ -154,7 +154,7 @@ def of_dependents(dependents: Sequence[Dependent], *, nested_is_seen: bool) -> t
         Block(
             subject=one.name,
             sentence=f"{one.name}: {one.why}",
-            remedies=("drop it, or make it anew without what is removed",)
+            remedies=("drop it, or make it anew so that it does not need what is removed",)
             if not one.is_told_by_statements
             else ("set pg_stat_statements.track = all: then what it sends is seen, and judged",),
         )

@@ -72,6 +72,7 @@ _HOLDS = {  # statement -> the field in which its query stands
     "explain_stmt": "query",
     "prepare_stmt": "query",
     "create_table_as_stmt": "query",
+    "view_stmt": "query",
 }
 _DEFINES = (
     "create_",
@@ -82,7 +83,6 @@ _DEFINES = (
     "comment_",
     "grant_",
     "define_",
-    "view_",
     "rule_",
     "reindex_",
 )
@@ -136,6 +136,8 @@ def _kind(node: pg.Node) -> Kind:  # noqa: C901, PLR0911 - one return a kind
         case "lock_stmt" | "truncate_stmt":
             tables = tuple(_name(one.range_var) for one in inner.relations)
             return Touch(tables=tables, columns=(), takes_columns=False, way=which.removesuffix("_stmt").upper())
+        case "refresh_mat_view_stmt":
+            return Touch(tables=(_name(inner.relation),), columns=(), takes_columns=False, way="REFRESH")
         case "vacuum_stmt":
             return _vacuum(inner)
         case "do_stmt":

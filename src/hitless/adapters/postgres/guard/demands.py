@@ -152,7 +152,9 @@ def _of_window(role: str, demand: Demand, seen: Seen, asked: Asked) -> Iterator[
         yield "nobody knows how long it has served"
     elif served < asked.window:
         yield f"it was seen for {_span(served)}, and {_span(asked.window)} are asked for"
-    if not demand.sessions and demand.is_version and (made_at is None or since > made_at):
+    is_gone = demand.is_version and not demand.sessions
+    # A role may be written down later than it was made; who has served for longer than is counted was counted in part.
+    if is_gone and (made_at is None or since > made_at or (served is not None and now - since < served)):
         yield "it does not run, and statements are not known to be counted since it began"
     elif now - since < asked.window and (made_at is None or since > made_at):
         yield f"statements are counted for {_span(now - since)}, and {_span(asked.window)} are asked for"
