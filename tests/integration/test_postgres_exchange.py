@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import psycopg
 import pytest
-from migrator_stage import Stage, stage, transaction
+from migrator_stage import Stage, Writer, stage, transaction
 from postgres_support import connect, programs, running
 from psycopg.types.json import Jsonb
 
@@ -23,7 +23,7 @@ from change_support import dump, planned
 
 from hitless.adapters.postgres import exchanging
 from hitless.adapters.postgres.exchanging import LeftBehind, lost_since_exchange
-from hitless.adapters.postgres.faults import StatementFailed
+from hitless.adapters.postgres.faults import ConnectionLost, StatementFailed
 from hitless.adapters.postgres.migrator import Migrator
 from hitless.schema.change.fingerprint import Fingerprint
 from hitless.schema.change.standing import Part, Standing, Verb
@@ -227,6 +227,40 @@ def test_undo_says_what_is_otherwise_than_before_the_change_began(server: tuple[
         assert [one.sentence for one in made.heard if one.kind == "differs"] == [
             'since it began: publication orders on "App"."Order" is gone'
         ]
+
+
+@pytest.mark.parametrize("reading", [0, 1])
+def test_a_session_that_ends_in_the_middle_of_a_swap_leaves_nothing_and_the_next_one_goes_on(
+    server: tuple[int, Path], monkeypatch: pytest.MonkeyPatch, reading: int
+) -> None:
+    with begun(server, FULL, VISITS) as (made, migrator, plan, _):
+        carried(migrator, Verb.EXPAND, Verb.BACKFILL, Verb.VERIFY)
+        real, readings = exchanging.read_fingerprint, count()
+
+        def ended(connection: psycopg.Connection, table: Name) -> Fingerprint:
+            found = real(connection, table)
+            if next(readings) == reading:
+                made.value(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 10000)")
+            return found
+
+        monkeypatch.setattr(exchanging, "read_fingerprint", ended)
+        with pytest.raises(ConnectionLost):
+            carried(migrator, Verb.SWITCH)
+        assert "hitless_old_visits" not in "\n".join(made.dump())
+        assert the_swap(plan).id not in migrator.state(CHANGE).done
+        carried(migrator, Verb.SWITCH)
+        assert lost(made, migrator) == ()
+
+
+def test_no_write_is_lost_or_fails_while_a_swap_is_compared(server: tuple[int, Path]) -> None:
+    with begun(server, FULL, VISITS) as (made, migrator, plan, _):
+        carried(migrator, Verb.EXPAND, Verb.BACKFILL, Verb.VERIFY)
+        writer = Writer(made, 'UPDATE "App"."Order" SET visits = visits + 1 WHERE id = 1')
+        with writer.writing():
+            carried(migrator, Verb.SWITCH)
+        assert writer.failed == []
+        assert made.value('SELECT visits FROM "App"."Order" WHERE id = 1') == 5 + writer.writes
+        assert migrator.state(CHANGE).done[the_swap(plan).id].evidence["held_ms"] > 0
 
 
 def test_what_somebody_makes_between_the_two_readings_is_no_difference(

@@ -10,6 +10,7 @@ Rules.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -66,7 +67,7 @@ def run(step: Ddl, exchange: Exchange, hold: Hold) -> Mapping[str, Any]:
             one.run((f"LOCK TABLE {exchange.table} IN ACCESS EXCLUSIVE MODE",))
         before = read_fingerprint(one.connection, exchange.table)
         one.run(step.do)
-        after = read_fingerprint(one.connection, exchange.table)
+        after = _read_under_lock(one, exchange.table)
         if found := differences(before, after, exchanged=exchange.columns):
             raise _left_behind(hold.change, exchange.table, found)
         if step.part is Part.SWITCH:
@@ -89,7 +90,7 @@ def take_back(step: Ddl, exchange: Exchange, hold: Hold) -> None:
     def act(one: Try) -> tuple[Difference, ...]:
         before = read_fingerprint(one.connection, exchange.table)
         one.run(step.undo)
-        after = read_fingerprint(one.connection, exchange.table)
+        after = _read_under_lock(one, exchange.table)
         found = differences(before, after, exchanged=exchange.columns)
         forget(one.connection, hold, step.id)
         if _is_there(one.connection):
@@ -101,6 +102,14 @@ def take_back(step: Ddl, exchange: Exchange, hold: Hold) -> None:
         return found
 
     tell_differences(hold, "since the way back", patiently(hold, act, wanted=locks_of(step.undo)))
+
+
+def _read_under_lock(one: Try, table: Name) -> Fingerprint:
+    """Read once more, on the account of the time for which others are kept waiting."""
+    began_s = time.monotonic()
+    found = read_fingerprint(one.connection, table)
+    one.spent_s += time.monotonic() - began_s
+    return found
 
 
 def keep_begun(connection: psycopg.Connection, change: str, tables: Iterable[Name]) -> None:

@@ -45,6 +45,11 @@ class ConnectionLost(EnvironmentFault):
     code = "HL6508"
 
 
+_ENDED = ("08", "53", "57P", "25P03")
+"""SQLSTATEs of a session that is gone, or that the server cannot serve: connection lost, out of resources, ended by an
+administrator or by a restart, ended because it was idle in a transaction. Error classes are no ancestors in psycopg."""
+
+
 @contextmanager
 def in_words(database: Database, statement: str = "") -> Iterator[None]:
     """Tell what the server refuses as an error for a user; what is tried again passes as it is.
@@ -67,10 +72,8 @@ def in_words(database: Database, statement: str = "") -> Iterator[None]:
             evidence=_evidence(error, statement),
             hints=("connect as the owner of the tables, who may also create schemas in this database",),
         ) from error
-    except (errors.OperatorIntervention, errors.InsufficientResources) as error:
-        raise _lost(database, error) from error
     except psycopg.Error as error:
-        if error.sqlstate is None or error.sqlstate.startswith("08"):  # no answer at all: the session is gone
+        if error.sqlstate is None or error.sqlstate.startswith(_ENDED):  # None: no answer at all
             raise _lost(database, error) from error
         raise StatementFailed(said(error), evidence=_evidence(error, statement)) from error
 
