@@ -210,10 +210,10 @@ def test_status_names_what_was_lost_since_the_swap_and_not_what_came(server: tup
         )
 
 
-def test_status_does_not_wait_for_who_locks_a_view_against_readers(server: tuple[int, Path]) -> None:
+def test_status_does_not_wait_for_who_locks_a_table_against_readers(server: tuple[int, Path]) -> None:
     with begun(server, FULL, VISITS) as (made, migrator, _, _):
         carried(migrator, *WAY)
-        with transaction(made, 'LOCK TABLE "App".seen IN ACCESS EXCLUSIVE MODE'):
+        with transaction(made, 'LOCK TABLE "App"."Order" IN ACCESS EXCLUSIVE MODE'):
             assert lost(made, migrator) == ("what hangs on it cannot be read: somebody has locked it against readers",)
         assert lost(made, migrator) == ()
 

@@ -2,8 +2,8 @@
 
 Rules.
 * The first reading is made before the locks are had, the second one under them: what it takes (7 ms, and 0.2 ms a
-  partition) is the time that writers wait longer. Do they differ, all of it is done once more with both under the lock: it
-  may have been somebody else's statement between the two. What differs then was not carried over; it is refused.
+  partition) is the time that writers wait longer. Do they differ, all of it is done once more with both under the lock:
+  it may have been somebody else's statement between the two. What differs then was not carried over; it is refused.
 * What hangs on the table at the end is kept with the record of the step, and `status` holds the database against it.
 * The way back is never refused for it: it says what differs.
 """
