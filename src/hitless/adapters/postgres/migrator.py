@@ -21,6 +21,7 @@ from hitless.adapters.postgres import records
 from hitless.adapters.postgres.checks import check
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.faults import in_words
+from hitless.adapters.postgres.guard import brownout
 from hitless.adapters.postgres.hold import Hold, Patience, Told
 from hitless.adapters.postgres.keeping import FILE, keep
 from hitless.adapters.postgres.patience import Try, patiently
@@ -160,7 +161,8 @@ class Migrator:
         if part is Part.EXPAND and not state.touched:
             for note in state.plan.notes:
                 hold.tell(Told(kind="note", sentence=note))
-        evidence = guard().permit(state.plan, part, hold) if part in GUARDED else {}
+        is_ahead = any(step.id not in state.done for step in state.plan.of(part))
+        evidence = guard().permit(state.plan, part, hold) if part in GUARDED and is_ahead else {}
         patiently(hold, lambda one: _begin_part(one, part, evidence))
         for number, step in enumerate(state.plan.of(part), start=1):
             if step.id not in state.done:
@@ -170,7 +172,7 @@ class Migrator:
                     hold.tell(Told(kind="caveat", sentence=f"  {caveat}", data=_step_data(step)))
                 _do(step, hold)
                 hold.tell(Told(kind="step_done", sentence=f"{of}: done", data=_step_data(step)))
-        patiently(hold, lambda one: _end_part(one, part))
+        patiently(hold, lambda one: _end_part(one, part, state.plan))
 
     def undo(self, change: str, to: Standing = Standing.PLANNED) -> ChangeState | None:
         """Take a change back to where it stood; to `planned`: nothing of it is left, and None is returned.
@@ -270,7 +272,9 @@ def _begin_part(one: Try, part: Part, evidence: Mapping[str, Any]) -> None:
     )
 
 
-def _end_part(one: Try, part: Part) -> None:
+def _end_part(one: Try, part: Part, plan: Plan) -> None:
+    if part is Part.DROP:
+        brownout.settle(one, plan)
     records.stand(one.connection, one.hold, LEADS_TO[part])
     records.tell(one.connection, one.hold.change, one.hold.actor, "part.done", part=part.value)
 

@@ -122,6 +122,10 @@ class _Wait(Generic[Result]):
                     self._after(connection, error)
                 except QueryCanceled as error:
                     self._after_slow(error)
+                except StatementFailed as error:
+                    if (race := _race(error)) is None:
+                        raise
+                    self._after(connection, race)
             self._pause(connection)
 
     def _look(self, connection: psycopg.Connection) -> tuple[Blocker, ...]:
@@ -199,6 +203,13 @@ class _Wait(Generic[Result]):
         longest_s = min(LONGEST_PAUSE_S, lock_s * 2 ** min(self.tries + 1, 8))
         # Jitter is no secret.
         self.hold.stopping.wait(1.5 * lock_s + random.uniform(0, longest_s))  # noqa: S311
+
+
+def _race(error: StatementFailed) -> psycopg.Error | None:
+    """Return what a server says of a row of its catalogue that somebody changed meanwhile: GRANT takes no lock."""
+    cause = error.__cause__
+    is_race = isinstance(cause, psycopg.errors.InternalError_) and "concurrently" in said(cause)
+    return cause if is_race and isinstance(cause, psycopg.Error) else None
 
 
 def _is_fleeting(one: Blocker, seen: frozenset[str]) -> bool:
