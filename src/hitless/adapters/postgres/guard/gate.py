@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +36,7 @@ from hitless.schema.guard.decision import (
     of_dependents,
     of_retention,
 )
+from hitless.schema.guard.evidence import Evidence, Source
 from hitless.schema.guard.verdict import Judged, Verdict, judge
 from hitless.schema.names import Name
 
@@ -142,10 +144,18 @@ def _judged(one: Demand, inquiry: Inquiry) -> Judged:
     return judge(
         one.name,
         because=tuple(dict.fromkeys(one.because)),
-        evidence=one.evidence,
+        evidence=[_beside_a_word(each, one, inquiry) for each in one.evidence],
         answers=inquiry.answers,
         mapped=inquiry.mapped,
     )
+
+
+def _beside_a_word(evidence: Evidence, demand: Demand, inquiry: Inquiry) -> Evidence:
+    """Leave out what nobody can judge where an owner answers for it; what is shown speaks against the owner's word."""
+    if evidence.source is Source.DECLARED or not any(one.source is Source.DECLARED for one in demand.evidence):
+        return evidence
+    shown = (one for one in evidence.statements if inquiry.answers[one].verdict is Verdict.REFERENCES)
+    return replace(evidence, statements=tuple(shown))
 
 
 def _nested_is_seen(judged: Sequence[Judged]) -> bool:
