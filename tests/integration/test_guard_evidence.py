@@ -391,3 +391,34 @@ def test_naming_the_primary_as_a_replica_answers_for_no_standby(stage: Shop) -> 
     assert [one.subject for one in outside(Seen(around=(twice, standby, standby), sent=()), asked)] == ["standby more"]
     behind = replace(standby, standbys=("behind",))
     assert [one.subject for one in outside(Seen(around=(around, behind), sent=()), asked)] == ["standby behind"]
+
+
+def test_a_declared_name_that_is_not_there_blocks(stage: Shop) -> None:
+    new_version_works(stage)
+    now = datetime.now(UTC)  # noqa: TID251 - as above
+    word = Consumer(name="report", owner="lee", expires_at=now + timedelta(days=1), uses={"users": ("id", "fullname")})
+    assert subjects(stage.consider(LIVE, consumers=(word,))) == {"names of report"}
+    assert subjects(stage.consider(LIVE, consumers=(replace(word, uses={"user": ()}),))) == {"names of report"}
+    assert stage.consider(LIVE, consumers=(replace(word, uses={"public.users": ("id",)}),)).is_clear
+
+
+def test_manifests_of_one_version_and_different_artifacts_show_no_absence(stage: Shop) -> None:
+    new_version_works(stage)
+    captured = Evidence(source=Source.MANIFEST, origin="a", statements=(Statement(text="SELECT id FROM users"),))
+    one = Manifest(service="shop", version="40", digest="sha256:1", evidence=(captured,))
+    other = replace(one, digest="sha256:2")
+    known = Known(service="shop", version="40", because="a rollback brings it back")
+    assert verdict(stage.consider(LIVE, known, manifests=(one, one)), "shop@40") is Verdict.CLEAR
+    assert verdict(stage.consider(LIVE, known, manifests=(one, other)), "shop@40") is Verdict.UNKNOWN
+
+
+def test_a_lock_of_the_table_wants_privileges_that_a_brownout_takes(stage: Shop) -> None:
+    stage.run("BEGIN; LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE; COMMIT", user=NEW)
+    assert verdict(stage.consider(LIVE), "shop@42") is Verdict.REFERENCES
+
+
+def test_a_role_that_may_become_the_owner_is_not_stopped_by_a_brownout(stage: Shop) -> None:
+    new_version_works(stage)
+    stage.run(f"ALTER ROLE {NEW} NOINHERIT", f"GRANT {OWNER} TO {NEW}")
+    assert subjects(stage.consider(LIVE)) == {f"bypass {NEW}"}
+    stage.run(f"REVOKE {OWNER} FROM {NEW}", f"ALTER ROLE {NEW} INHERIT")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from hitless.adapters.postgres.guard.asked import Asked, Known
@@ -125,9 +125,11 @@ def _why(sessions: Sequence[Session]) -> str:
 def _give_evidence(demand: Demand, seen: Seen, asked: Asked) -> None:
     roles = [role for role in _roles_of(demand, seen) if role != seen.primary.me]
     demand.evidence += [_of_role(role, demand, seen, asked) for role in roles]
-    for manifest in asked.manifests:
-        if demand.name == f"{manifest.service}@{manifest.version}":
-            demand.evidence += manifest.evidence
+    manifests = [one for one in asked.manifests if demand.name == f"{one.service}@{one.version}"]
+    digests = sorted({one.digest for one in manifests if one.digest is not None})
+    differ = (f"manifests of it are of different artifacts: {', '.join(digests)}",) if len(digests) > 1 else ()
+    for manifest in manifests:
+        demand.evidence += [replace(one, lacks=(*one.lacks, *differ)) for one in manifest.evidence]
 
 
 def _roles_of(demand: Demand, seen: Seen) -> list[str]:

@@ -16,7 +16,7 @@ from hitless.adapters.postgres.guard.asked import ASKED, Asked
 from hitless.adapters.postgres.guard.brownout import bypassing
 from hitless.adapters.postgres.guard.demands import Demand, Seen, demands_of, outside, statements_of
 from hitless.adapters.postgres.guard.inquiry import Inquiry, inquire
-from hitless.adapters.postgres.guard.sessions import look_around
+from hitless.adapters.postgres.guard.sessions import columns_of, look_around
 from hitless.adapters.postgres.guard.statements import read_sent
 from hitless.adapters.postgres.hold import Hold, Told
 from hitless.adapters.postgres.patience import Try, patiently
@@ -115,6 +115,7 @@ def consider(
         counters = tuple(_counters(connection, change, plan))
         overrides = (*_overrides(connection, change), *asked.overrides)
         bypass = bypassing(connection, tables)
+        columns = columns_of(connection) if asked.consumers else {}
     undone = _undone(plan, state)
     inquiry = inquire(database, plan.removals, statements_of(demands), server=asked.scratch, undone=undone)
     judged = tuple(_judged(one, inquiry) for one in demands)
@@ -122,6 +123,7 @@ def consider(
     others = (
         *_of_standing(plan, state, part, asked, now),
         *outside(seen, asked),
+        *_of_names(asked, columns, inquiry),
         *_of_troubles(inquiry),
         *of_dependents(inquiry.dependents, nested_is_seen=_nested_is_seen(judged)),
         *of_counters(counters, quiet=asked.quiet, now=now),
@@ -208,6 +210,21 @@ def _of_bypass(bypass: Mapping[str, str], demands: Sequence[Demand], seen: Seen)
                     subject=f"bypass {role}",
                     sentence=f"a brownout proves nothing for {demand.name}: {role} {bypass[role]}",
                     remedies=("let applications log in as roles that own nothing and are no superusers",),
+                )
+
+
+def _of_names(asked: Asked, columns: Mapping[str, frozenset[str]], inquiry: Inquiry) -> Iterator[Block]:
+    """Block for what a consumer declares and is not there: a name that is written wrong would say "not used"."""
+    for consumer in asked.consumers:
+        for table, named in consumer.uses.items():
+            missing = [one for one in named or ("*",) if (table, one) not in inquiry.mapped]
+            wrong = [one for one in missing if one != "*" and one not in columns.get(table, ())]
+            if missing and (table not in columns or wrong):
+                what = table if table not in columns else ", ".join(f"{table}.{one}" for one in wrong)
+                yield Block(
+                    subject=f"names of {consumer.name}",
+                    sentence=f"{consumer.name} declares {what}, which is not in this database",
+                    remedies=("write tables and columns as the catalogue does: users, or shop.users",),
                 )
 
 

@@ -38,6 +38,13 @@ _SLOTS = """
 SELECT slot_name::text, slot_type, COALESCE(plugin::text, ''), active FROM pg_replication_slots
 WHERE (slot_type = 'logical' AND database = current_database()) OR (slot_type = 'physical' AND NOT active)
 """
+_COLUMNS = """
+SELECT unnest(ARRAY[c.relname, n.nspname || '.' || c.relname]), array_agg(a.attname::text)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+GROUP BY c.oid, c.relname, n.nspname
+"""
 _SUBSCRIPTIONS = """
 WITH RECURSIVE family AS (
     SELECT to_regclass(%s)::oid AS id UNION SELECT i.inhrelid FROM pg_inherits i JOIN family f ON i.inhparent = f.id
@@ -134,6 +141,14 @@ def look_around(connection: psycopg.Connection, tables: tuple[str, ...]) -> Surr
         is_standby=is_standby,
         started_at=started_at,
     )
+
+
+def columns_of(connection: psycopg.Connection) -> Mapping[str, frozenset[str]]:
+    """Return the columns of every table and view, by its name with the schema and without it."""
+    found: dict[str, frozenset[str]] = {}
+    for name, columns in connection.execute(_COLUMNS).fetchall():
+        found[name] = found.get(name, frozenset()) | frozenset(columns)
+    return found
 
 
 def _versions(connection: psycopg.Connection) -> dict[str, VersionOf]:
