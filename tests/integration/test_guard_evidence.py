@@ -13,9 +13,10 @@ import pytest
 from guard_stage import BARE, LIVE, NEW, OLD, OWNER, PLAN, TARGET, Shop, counting, counting_programs, shop
 
 from hitless.adapters.postgres.guard.asked import Asked, Known
-from hitless.adapters.postgres.guard.demands import Seen, outside
+from hitless.adapters.postgres.guard.demands import Seen, demands_of, outside
 from hitless.adapters.postgres.guard.gate import consider
 from hitless.adapters.postgres.guard.sessions import Surroundings
+from hitless.adapters.postgres.guard.statements import Sent
 from hitless.schema.change.standing import Part
 from hitless.schema.guard.decision import Decision, Override
 from hitless.schema.guard.evidence import Evidence, Mapped, Source, Statement
@@ -355,32 +356,40 @@ def test_a_subscription_that_writes_the_table_blocks() -> None:
             stage.run("DROP SUBSCRIPTION feed")
 
 
-def test_functions_are_not_seen_before_they_were_tracked(stage: Shop) -> None:
-    new_version_works(stage)
-    body = "LANGUAGE plpgsql AS $$ DECLARE n bigint; BEGIN EXECUTE what INTO n; RETURN n; END $$"
-    stage.run(f"CREATE FUNCTION built(what text) RETURNS bigint {body}", user=OWNER)
-    assert stage.consider(LIVE).is_clear
-    stage.run("SELECT pg_reload_conf()")
-    stage.run("SELECT pg_sleep(0.2)")
-    served = replace(LIVE, served=timedelta(hours=30))
-    decision = stage.consider(served, window=timedelta(hours=24))
-    assert "the function built(text)" in subjects(decision)
+NOBODY_AROUND = Surroundings(
+    me=OWNER,
+    now=datetime(2026, 1, 9, tzinfo=UTC),
+    sessions=(),
+    versions={},
+    permitted=(NOT_MINE,),
+    standbys=(),
+    slots={},
+    subscriptions=(),
+    is_standby=False,
+    started_at=datetime(2026, 1, 1, tzinfo=UTC),
+)
 
 
-def test_naming_the_primary_as_a_replica_answers_for_no_standby(stage: Shop) -> None:
-    new_version_works(stage)
-    around = Surroundings(
-        me=OWNER,
-        now=datetime.now(UTC),  # noqa: TID251 - as above
-        sessions=(),
-        versions={},
-        permitted=(),
-        standbys=("reports",),
-        slots={},
-        subscriptions=(),
-        is_standby=False,
-        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+@pytest.mark.parametrize(("loaded_at", "is_seen"), [(8, False), (7, True), (1, True)])
+def test_what_functions_send_is_not_seen_before_it_was_tracked(loaded_at: int, is_seen: bool) -> None:
+    sent = Sent(
+        server="here",
+        by_role={},
+        lacks=(),
+        lacks_of={},
+        nested_seen=True,
+        since=datetime(2026, 1, 1, tzinfo=UTC),
+        loaded_at=datetime(2026, 1, loaded_at, 6, tzinfo=UTC) if loaded_at > 1 else datetime(2026, 1, 1, tzinfo=UTC),
     )
+    seen = Seen(around=(NOBODY_AROUND,), sent=(sent,))
+    (demand,) = demands_of(seen, Asked(known=(), window=timedelta(hours=24)))
+    (evidence,) = demand.evidence
+    assert evidence.shows_absence
+    assert evidence.nested_seen is is_seen
+
+
+def test_naming_the_primary_as_a_replica_answers_for_no_standby() -> None:
+    around = replace(NOBODY_AROUND, standbys=("reports",))
     standby = replace(around, is_standby=True, standbys=(), started_at=datetime(2026, 1, 2, tzinfo=UTC))
     asked = Asked(known=(LIVE,))
     assert [one.subject for one in outside(Seen(around=(around, replace(around, standbys=())), sent=()), asked)] == [
