@@ -315,6 +315,12 @@ def test_a_reset_of_one_role_alone_makes_it_unknown_until_all_begins_anew(stage:
     assert verdict(stage.consider(LIVE), "shop@42") is Verdict.CLEAR
 
 
+def test_making_the_extension_is_no_reset(stage: Shop) -> None:
+    stage.run("DROP EXTENSION pg_stat_statements", "CREATE EXTENSION pg_stat_statements")
+    new_version_works(stage)
+    assert verdict(stage.consider(LIVE), "shop@42") is Verdict.CLEAR
+
+
 def test_a_version_of_a_service_that_nobody_has_named_counts_though_it_is_not_connected_just_now(stage: Shop) -> None:
     new_version_works(stage)
     stage.run(f"UPDATE hitless.role SET service = 'billing' WHERE role = '{OLD}'", user=OWNER)

@@ -31,7 +31,10 @@ WHERE s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 _INFO = "SELECT dealloc, stats_reset FROM {view}"
 _RESETS = "SELECT query FROM {view} WHERE position('pg_stat_statements_reset' IN query) > 0"
 _PARTIAL = re.compile(r"pg_stat_statements_reset\s*\(\s*[^)\s]", re.IGNORECASE)
-_NO_CALL = re.compile(r"\s*(?:grant|revoke|create|alter|comment|drop)\b", re.IGNORECASE)
+_COMMENT = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_NO_CALL = re.compile(rf"{_COMMENT}(?:grant|revoke|create|alter|comment|drop)\b", re.IGNORECASE | re.DOTALL)
+"""The extension's own script is among them: it was run when the extension was made."""
+
 _SETTINGS = """
 SELECT pg_conf_load_time() AS loaded_at,
        COALESCE(current_setting('pg_stat_statements.track', true), '') AS track,
