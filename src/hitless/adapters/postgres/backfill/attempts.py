@@ -23,6 +23,7 @@ SETTINGS = (
     # up by sorting all rows that were left, fifteen times the time of all updates (400,000 rows). Only the index knows.
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; "
     "SET LOCAL jit = off; "
+    "SET LOCAL idle_in_transaction_session_timeout = '3s'; "  # a worker that is stopped keeps no row locked
     "SET LOCAL row_security = off; "  # rows that a policy hides are an error, not skipped
     "SET LOCAL standard_conforming_strings = on; "  # keys are written as constants
 )
