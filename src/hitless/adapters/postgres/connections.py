@@ -6,6 +6,7 @@ import psycopg
 
 from hitless.adapters.postgres.database import APPLICATION
 from hitless.adapters.postgres.roles import roles_of
+from hitless.errors import EnvironmentFault
 from hitless.schema.headroom import WORKERS, Fit, Limit, Reserve, Taker, fit
 
 _LIMITS = """
@@ -61,6 +62,34 @@ def _one(connection: psycopg.Connection, query: str) -> tuple[int, int, str, int
     row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return row[0], row[1], row[2], row[3]
+
+
+class NoRoom(EnvironmentFault):
+    """The server has no connections to spare for a worker."""
+
+    code = "HL4537"
+    exit_code = 5
+
+    def __init__(self, found: Fit) -> None:
+        super().__init__(
+            f"{found.what}: a worker needs {WORKERS} connections, and would take the last ones of others",
+            evidence=(found.sentence, *found.rows),
+            hints=(
+                "run the same command again when fewer are open: nothing has begun",
+                "SELECT usename, application_name, count(*) FROM pg_stat_activity GROUP BY 1, 2   # whose they are",
+            ),
+        )
+
+
+def require_room(connection: psycopg.Connection) -> None:
+    """Return where a worker fits beside everybody else.
+
+    Raises:
+        NoRoom: it does not.
+    """
+    found = room_for_migration(connection)
+    if not found.fits:
+        raise NoRoom(found)
 
 
 def room_for_migration(connection: psycopg.Connection, *, workers: int = WORKERS) -> Fit:
