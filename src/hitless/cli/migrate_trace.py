@@ -46,7 +46,7 @@ def trace(
     """
     output = common.output
     sources = _sources(paths)
-    with _copy(schema, scratch_url, target) as (copy, text):
+    with _copy(schema, scratch_url, target, common.project) as (copy, text):
         catalog, _ = read_schema(Source(text.name, text.text))
         found = list(trace_files(copy, sources, catalog=catalog))
     views = [_view(one) for one in found]
@@ -70,9 +70,11 @@ def _sources(paths: tuple[str, ...]) -> list[Source]:
 
 
 @contextmanager
-def _copy(schema: Path | None, scratch_url: str | None, target: Target) -> Iterator[tuple[Database, SchemaText]]:
-    server = Database(scratch_url) if scratch_url else database_of(target)
-    text = _given(schema) if schema else dumped(database_of(target))
+def _copy(
+    schema: Path | None, scratch_url: str | None, target: Target, project: Path | None
+) -> Iterator[tuple[Database, SchemaText]]:
+    server = Database(scratch_url) if scratch_url else database_of(target, project)
+    text = _given(schema) if schema else dumped(database_of(target, project))
     with scratch(text, server=server) as copy:
         yield copy, text
 
