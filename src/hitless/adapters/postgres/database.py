@@ -70,6 +70,7 @@ class Database:
             )
         except psycopg.OperationalError as error:
             raise self._unreachable(error) from error
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # whatever a role or a database prefers
         if connection.info.server_version < OLDEST * 10_000:
             version = connection.info.server_version // 10_000
             connection.close()

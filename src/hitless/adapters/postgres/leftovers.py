@@ -29,7 +29,8 @@ SELECT n.nspname, x.relname, i.indrelid::regclass::text FROM pg_index i
 JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_namespace n ON n.oid = x.relnamespace
 WHERE NOT i.indisvalid AND x.relkind = 'i' AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = i.indexrelid)
   AND NOT EXISTS (
-    SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid OR p.relid = i.indrelid)
+    SELECT FROM pg_locks l WHERE l.relation = i.indrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
 ORDER BY 1, 2
 """
 _TRIGGERS = r"""
