@@ -242,3 +242,28 @@ def test_transactions_of_some_seconds_that_are_others_at_each_look_starve_nobody
     assert wait._standing([blocker("1/2", 2.0)]) == ()
     assert wait._standing([blocker("1/2", 4.0)])
     assert wait._standing([blocker("1/3", 60.0)])
+
+
+def test_an_index_that_cannot_be_compared_is_not_called_another_one(shop: Stage) -> None:
+    with shop.connect() as connection:
+        connection.execute("CREATE INDEX users_address_idx ON users (email)")
+        connection.execute(f"REVOKE TEMP ON DATABASE {shop.name} FROM PUBLIC")
+        connection.execute(f"CREATE ROLE keeper LOGIN; GRANT CREATE ON DATABASE {shop.name} TO keeper")
+        connection.execute("ALTER TABLE users OWNER TO keeper")
+    index = replace(STEPS[2], do="CREATE INDEX CONCURRENTLY users_address_idx ON public.users (email)")
+    migrator = shop.migrator(user="keeper")
+    try:
+        migrator.register(SPEC, plan_of(index))
+        with pytest.raises(NotPermitted, match="temporary tables"):
+            migrator.carry_out(CHANGE, Verb.EXPAND)
+        with shop.connect() as connection:
+            connection.execute(f"GRANT TEMP ON DATABASE {shop.name} TO keeper")
+        with (
+            transaction(shop, "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"),
+            pytest.raises(StatementFailed, match="lock"),
+        ):
+            migrator.carry_out(CHANGE, Verb.EXPAND)
+        assert migrator.carry_out(CHANGE, Verb.EXPAND).standing is Standing.EXPANDED
+    finally:
+        with shop.connect() as connection:
+            connection.execute("DROP TABLE users; DROP OWNED BY keeper; DROP ROLE keeper")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.text import Text
 
 from hitless.adapters.postgres.database import Database
@@ -31,7 +33,7 @@ SHOWN = 100
 def trace(
     *paths: str,
     schema: Path | None = None,
-    scratch_url: str | None = None,
+    scratch_url: Annotated[str | None, Parameter(name="--scratch")] = None,
     target: Target = TARGET,
     common: Common = DEFAULTS,
 ) -> int:
