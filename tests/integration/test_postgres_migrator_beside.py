@@ -267,3 +267,14 @@ def test_an_index_that_cannot_be_compared_is_not_called_another_one(shop: Stage)
     finally:
         with shop.connect() as connection:
             connection.execute("DROP TABLE users; DROP OWNED BY keeper; DROP ROLE keeper")
+
+
+def test_a_column_with_a_quote_in_its_name_belongs_to_the_change_that_names_it(shop: Stage) -> None:
+    add = replace(
+        STEPS[0],
+        do=('ALTER TABLE users ADD COLUMN "hitless_a""b\\c" text',),
+        undo=('ALTER TABLE users DROP COLUMN IF EXISTS "hitless_a""b\\c"',),
+    )
+    begun(shop, plan_of(add)).carry_out(CHANGE, Verb.EXPAND)
+    with shop.connect() as connection:
+        assert find_leftovers(connection) == ()

@@ -10,6 +10,7 @@ else is named, with the SQL that would do it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import psycopg
@@ -178,7 +179,8 @@ def _house(connection: psycopg.Connection) -> Leftover:
 
 
 def _stands_in(name: str, plans: str) -> bool:
-    return name in plans
+    """Tell whether a plan names it: plans are JSON, and what is quoted in SQL is quoted once more there."""
+    return json.dumps(name.replace('"', '""'), ensure_ascii=False)[1:-1] in plans
 
 
 def _drop(statement: str, name: str) -> str:
