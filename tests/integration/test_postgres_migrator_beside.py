@@ -25,8 +25,8 @@ from hitless.adapters.postgres.migrator import Migrator
 from hitless.adapters.postgres.patience import Try, _Wait, patiently
 from hitless.adapters.postgres.taking import taken
 from hitless.errors import Fenced
-from hitless.schema.change.standing import Standing, Verb
-from hitless.schema.change.steps import Build, Check, Ddl, Plan
+from hitless.schema.change.standing import Part, Standing, Verb
+from hitless.schema.change.steps import Build, Check, Ddl, Plan, Validate
 
 NUMBERS = count()
 COLUMNS = "SELECT count(*) FROM pg_attribute WHERE attrelid = 'users'::regclass AND attname IN ('address', 'late')"
@@ -278,3 +278,10 @@ def test_a_column_with_a_quote_in_its_name_belongs_to_the_change_that_names_it(s
     begun(shop, plan_of(add)).carry_out(CHANGE, Verb.EXPAND)
     with shop.connect() as connection:
         assert find_leftovers(connection) == ()
+
+
+def test_what_reads_to_the_end_on_the_way_back_may_take_its_time(shop: Stage) -> None:
+    step = Validate(id="expand.1", part=Part.EXPAND, title="validates", do=("SELECT 1",), undo=("SELECT pg_sleep(4)",))
+    migrator = begun(shop, Plan(change=CHANGE, steps=(step,)))
+    migrator.carry_out(CHANGE, Verb.EXPAND)
+    assert migrator.undo(CHANGE) is None
