@@ -209,7 +209,7 @@ async def test_a_fault_that_does_not_pass_is_told_at_once(world: SchemaWorld) ->
 
 async def test_pools_that_do_not_fit_refuse_the_rollout_before_the_schema_is_touched(world: SchemaWorld) -> None:
     world.need(replace(DATABASE, connections=ConnectionsSpec(per_instance=10)))
-    world.schemas.limits = (Limit(what="server", connections=40, kept_back=3, is_server=True),)
+    world.schemas.limits = (Limit(what="server", connections=42, kept_back=3, is_server=True),)
     async with world.controlled() as controller:
         await with_v1(world, controller)
         await deploy(controller, "v2", "canary")
