@@ -340,3 +340,61 @@ async def test_a_role_is_made_only_once_nobody_drops_roles_any_more(world: Schem
         await deploy(controller, "v2")
         await idle(world, controller)
         assert "v2" in world.schemas.roles
+
+
+async def test_a_database_that_hangs_is_told_of_and_needs_a_person_in_the_end(world: SchemaWorld) -> None:
+    world.need(replace(DATABASE, connections=ConnectionsSpec(per_instance=7)))
+
+    async def hangs(**_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async with world.controlled() as controller:
+        await with_v1(world, controller)
+        world.schemas.fits = hangs  # type: ignore[method-assign]  # a server that takes the question and says nothing
+        await deploy(controller, "v2")
+        await world.clock.advance(40)
+        problems = (await controller.service("shop"))["problems"]
+        assert any("the database of shop: no answer within 30 s" in one for one in problems)
+        await idle(world, controller)
+        assert (await rollout(controller))["state"] == "failed"
+
+
+async def test_who_hangs_while_roles_are_dropped_holds_up_no_deploy_for_ever(world: SchemaWorld) -> None:
+    world.need(replace(DATABASE, changes=(), roles=RolesSpec(group="app", prefix="shop")))
+
+    async def hangs(**_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async with world.controlled() as controller:
+        await with_v1(world, controller)
+        await deploy(controller, "v2")
+        world.schemas.keep_roles = hangs  # type: ignore[method-assign]
+        await idle(world, controller)
+        await world.clock.advance(5)
+        await deploy(controller, "v3")
+        await idle(world, controller)
+        assert (await rollout(controller))["state"] == "failed"
+        assert world.weight("v2") == ALL_TRAFFIC_BP
+
+
+async def test_a_worker_that_is_told_to_stop_is_given_its_time(world: SchemaWorld) -> None:
+    world.need(DATABASE)
+    ended: list[str] = []
+
+    async def slow_to_stop(**_: Any) -> Any:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await world.clock.sleep(5)
+            ended.append("at a moment at which nothing is half done")
+
+    async with world.controlled() as controller:
+        await with_v1(world, controller)
+        world.schemas.bring = slow_to_stop  # type: ignore[method-assign]
+        await deploy(controller, "v2")
+        await world.clock.advance(2)
+        await controller.act(service="shop", verb="abort", actor="ann", reason=None)
+        await world.clock.advance(2)
+        assert (await rollout(controller))["state"] == "rolled_back"
+        await world.clock.advance(10)
+        assert ended
