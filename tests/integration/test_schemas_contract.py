@@ -16,7 +16,8 @@ from hitless.adapters.clock import SteadyClock
 from hitless.adapters.postgres.addresses import UrlMissing
 from hitless.adapters.postgres.database import Database, DatabaseUnreachable
 from hitless.adapters.postgres.hold import Hold
-from hitless.adapters.postgres.schemas import DatabaseSchemas
+from hitless.adapters.postgres.roles import raise_limits, roles_of
+from hitless.adapters.postgres.schemas import DatabaseBusy, DatabaseSchemas
 from hitless.adapters.postgres.taking import taken
 from hitless.errors import EnvironmentFault
 from hitless.ports import Schemas
@@ -228,3 +229,60 @@ def test_without_roles_an_instance_gets_what_is_set(tmp_path: Path) -> None:
     schemas = DatabaseSchemas(tmp_path, actor="test", environment={})
     bare = replace(SPEC, database=None)
     assert schemas.dress(bare, V1) is bare.run
+
+
+@pytest.fixture
+def schemas(seeded: PostgresServer, tmp_path: Path) -> Iterator[DatabaseSchemas]:
+    yield DatabaseSchemas(tmp_path, actor="test", environment={"OWNER_URL": stage.urls(seeded)[1]})
+    with seeded.connect() as connection:
+        for name in roles_of(connection):
+            connection.execute(f'DROP ROLE "{name}"'.encode())
+
+
+async def test_who_looks_whether_pools_fit_takes_no_raised_limit_back(
+    schemas: DatabaseSchemas, seeded: PostgresServer
+) -> None:
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    with seeded.connect() as connection:
+        raise_limits(connection, "shop", key=schemas.key, times=(2, 1))
+        await schemas.fits(spec=SPEC, takers=[])
+        assert roles_of(connection)["shop_v1"].raised_to == 20
+
+
+async def test_a_role_that_somebody_else_changes_is_tried_again(
+    schemas: DatabaseSchemas, seeded: PostgresServer
+) -> None:
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    with seeded.connect() as connection, connection.transaction():
+        connection.execute('ALTER ROLE "shop_v1" CONNECTION LIMIT 11')
+        with pytest.raises(DatabaseBusy) as raised:
+            await schemas.make_role(spec=SPEC, version=V1, connections=12)
+    assert raised.value.temporary
+    assert await schemas.make_role(spec=SPEC, version=V1, connections=12) == "shop_v1"
+
+
+async def test_many_that_make_one_role_at_once_make_it_once(schemas: DatabaseSchemas, tmp_path: Path) -> None:
+    asked = [schemas.make_role(spec=SPEC, version=V1, connections=10) for _ in range(8)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(one) for one in found} <= {str, DatabaseBusy}
+    assert "shop_v1" in found
+    assert {path.name for path in await asyncio.to_thread(lambda: list(tmp_path.iterdir()))} == {
+        "database.key",
+        "databases.json",
+    }
+
+
+async def test_an_instance_with_a_role_is_not_given_the_owners_url(schemas: DatabaseSchemas) -> None:
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    dressed = schemas.dress(SPEC, V1).environment
+    assert dressed["OWNER_URL"] == ""
+    assert "shop_v1" in dressed["DATABASE_URL"]
+
+
+async def test_an_address_that_is_garbled_keeps_no_instance_from_starting(
+    schemas: DatabaseSchemas, tmp_path: Path
+) -> None:
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    url = schemas.dress(SPEC, V1).environment["DATABASE_URL"]
+    garbled = DatabaseSchemas(tmp_path, actor="test", environment={"OWNER_URL": "postgresql://owner@[half"})
+    assert conninfo_to_dict(garbled.dress(SPEC, V1).environment["DATABASE_URL"]) == conninfo_to_dict(url)
