@@ -17,7 +17,7 @@ from hitless.adapters.postgres.addresses import UrlMissing
 from hitless.adapters.postgres.database import Database, DatabaseUnreachable
 from hitless.adapters.postgres.hold import Hold
 from hitless.adapters.postgres.roles import raise_limits, roles_of
-from hitless.adapters.postgres.schemas import DatabaseBusy, DatabaseSchemas
+from hitless.adapters.postgres.schemas import DatabaseBusy, DatabaseSchemas, KeyMissing
 from hitless.adapters.postgres.taking import taken
 from hitless.errors import EnvironmentFault
 from hitless.ports import Schemas
@@ -286,3 +286,15 @@ async def test_an_address_that_is_garbled_keeps_no_instance_from_starting(
     url = schemas.dress(SPEC, V1).environment["DATABASE_URL"]
     garbled = DatabaseSchemas(tmp_path, actor="test", environment={"OWNER_URL": "postgresql://owner@[half"})
     assert conninfo_to_dict(garbled.dress(SPEC, V1).environment["DATABASE_URL"]) == conninfo_to_dict(url)
+
+
+async def test_without_the_key_of_that_time_no_instance_is_started_with_a_password_that_is_wrong(
+    schemas: DatabaseSchemas, tmp_path: Path
+) -> None:
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    (tmp_path / "database.key").rename(tmp_path / "elsewhere")
+    restored = DatabaseSchemas(tmp_path, actor="test", environment={"OWNER_URL": "host=/run/postgresql dbname=shop"})
+    with pytest.raises(KeyMissing, match="shop_v1"):
+        restored.dress(SPEC, V1)
+    (tmp_path / "elsewhere").rename(tmp_path / "database.key")
+    assert "shop_v1" in restored.dress(SPEC, V1).environment["DATABASE_URL"]

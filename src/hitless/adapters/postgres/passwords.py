@@ -37,6 +37,11 @@ class RoleKey:
         """By which it is known which key a role's password came from; tells nothing of the key."""
         return hashlib.sha256(b"hitless database key\0" + self._read()).hexdigest()[:16]
 
+    @property
+    def is_there(self) -> bool:
+        """Tell whether it is there already."""
+        return self._key is not None or self._path.exists()
+
     def _read(self) -> bytes:
         with self._reading:  # services are asked for in threads of their own
             if self._key is None:

@@ -26,7 +26,7 @@ from hitless.adapters.postgres.addresses import UrlMissing, UrlWrong, resolve, u
 from hitless.adapters.postgres.connections import limits_of
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.faults import in_words, said
-from hitless.adapters.postgres.passwords import RoleKey
+from hitless.adapters.postgres.passwords import KEY_FILE, RoleKey
 from hitless.adapters.postgres.release import carry_out, states_of
 from hitless.adapters.postgres.remembered import RememberedAddresses
 from hitless.adapters.postgres.roles import copy_to_table, drop_roles, make_role, raise_limits, take_limits_back
@@ -57,6 +57,12 @@ class DatabaseBusy(EnvironmentFault):
     """Somebody else changes the same thing at this moment, or holds a lock on it."""
 
     code = "HL4555"
+
+
+class KeyMissing(EnvironmentFault):
+    """The key is gone that passwords of versions' roles were derived from."""
+
+    code = "HL4556"
 
 
 class DatabaseSchemas:
@@ -91,9 +97,19 @@ class DatabaseSchemas:
         if spec.database is None or roles is None:
             return spec.run
         role = role_name(roles.prefix, version)
+        self._refuse_another_key(spec.name, role)
         password = self._key.password(service=spec.name, role=role)
         url = url_for(self._address(spec.name, spec.database), role=role, password=password)
         return replace(spec.run, environment={**_emptied(spec.database), **spec.run.environment, roles.variable: url})
+
+    def _refuse_another_key(self, service: str, role: str) -> None:
+        """Refuse to make a key anew for a role that has its password from the one before: nobody could log in."""
+        if not self._key.is_there and self._remembered.of(service) is not None:
+            raise KeyMissing(
+                f"{service}: the password of {role} was derived from {KEY_FILE}, which is gone",
+                evidence=("instances that run are connected and stay; no other can log in",),
+                hints=(f"put {KEY_FILE} back into .hitless", "or deploy another version: it gets a key of its own"),
+            )
 
     def _address(self, service: str, wish: DatabaseSpec) -> str:
         """Return where the database is; who has lost what says so, or has it garbled, still knows where it was."""
