@@ -398,3 +398,15 @@ async def test_a_worker_that_is_told_to_stop_is_given_its_time(world: SchemaWorl
         assert (await rollout(controller))["state"] == "rolled_back"
         await world.clock.advance(10)
         assert ended
+
+
+async def test_a_plan_counts_the_instances_that_the_old_version_has(world: SchemaWorld) -> None:
+    world.need(DatabaseSpec(url="env:DATABASE_URL", connections=ConnectionsSpec(per_instance=10)))
+    async with world.controlled() as controller:
+        await with_v1(world, controller)
+        before = world.spec.instances
+        world.spec = replace(world.spec, instances=before + 5)
+        planned = await controller.plan(service="shop", version="v2", strategy="blue_green")
+        assert planned["database"] is not None
+        takers = {one["who"]: one["connections"] for one in planned["database"]["takers"]}
+        assert (takers["v1"], takers["v2"]) == (10 * before, 10 * (before + 5))
