@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -298,3 +299,12 @@ async def test_without_the_key_of_that_time_no_instance_is_started_with_a_passwo
         restored.dress(SPEC, V1)
     (tmp_path / "elsewhere").rename(tmp_path / "database.key")
     assert "shop_v1" in restored.dress(SPEC, V1).environment["DATABASE_URL"]
+
+
+async def test_an_address_on_a_mount_that_hangs_holds_up_no_start(schemas: DatabaseSchemas, tmp_path: Path) -> None:
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    os.mkfifo(tmp_path / "url")  # whoever opens it waits
+    assert SPEC.database is not None
+    spec = replace(SPEC, database=replace(SPEC.database, url=f"file:{tmp_path / 'url'}"))
+    dressed = await asyncio.wait_for(asyncio.to_thread(schemas.dress, spec, V1), 5)
+    assert "shop_v1" in dressed.environment["DATABASE_URL"]

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from queue import Empty, Queue
 from threading import Event, Thread
 from typing import TypeVar
 
@@ -48,6 +49,9 @@ _MEANWHILE = (
     errors.UniqueViolation,  # the same, seen a moment earlier
     errors.InternalError_,  # `tuple concurrently updated`: two alter one role
 )
+
+READS_WITHIN_S = 0.5
+"""The file with the address, read while an instance is ordered: a mount that hangs must not hold up the loop."""
 
 Answer = TypeVar("Answer")
 log = logging.getLogger("hitless")
@@ -114,7 +118,7 @@ class DatabaseSchemas:
     def _address(self, service: str, wish: DatabaseSpec) -> str:
         """Return where the database is; who has lost what says so, or has it garbled, still knows where it was."""
         try:
-            return self._conninfo(wish)
+            return soon(partial(self._conninfo, wish), place=wish.url)
         except (UrlMissing, UrlWrong):
             known = self._remembered.of(service)
             if known is None:
@@ -289,6 +293,30 @@ async def _end_of(answer: asyncio.Future[NeededChange]) -> None:
         log.warning("a worker of a migration does not stop within %g s; the next one fences it off", STOPS_WITHIN_S)
     elif not answer.cancelled():
         answer.exception()  # how it ended is in the database; nobody waits for it here
+
+
+def soon(work: Callable[[], Answer], *, place: str) -> Answer:
+    """Do what should take no time, in a thread that is left behind where it does.
+
+    Raises:
+        UrlMissing: it takes longer.
+    """
+    found: Queue[Answer | BaseException] = Queue()
+
+    def run() -> None:
+        try:
+            found.put(work())
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            found.put(error)
+
+    Thread(target=run, name="hitless-address", daemon=True).start()
+    try:
+        answer = found.get(timeout=READS_WITHIN_S)
+    except Empty:
+        raise UrlMissing(f"`database.url` is {place}, which does not answer within {READS_WITHIN_S:g} s") from None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
 
 
 async def in_thread(work: Callable[[], Answer]) -> Answer:
