@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -14,6 +17,7 @@ from examples.accounts import stage
 from psycopg.conninfo import conninfo_to_dict
 
 from hitless.adapters.clock import SteadyClock
+from hitless.adapters.postgres import schemas as module
 from hitless.adapters.postgres.addresses import UrlMissing
 from hitless.adapters.postgres.database import Database, DatabaseUnreachable
 from hitless.adapters.postgres.hold import Hold
@@ -308,3 +312,33 @@ async def test_an_address_on_a_mount_that_hangs_holds_up_no_start(schemas: Datab
     spec = replace(SPEC, database=replace(SPEC.database, url=f"file:{tmp_path / 'url'}"))
     dressed = await asyncio.wait_for(asyncio.to_thread(schemas.dress, spec, V1), 5)
     assert "shop_v1" in dressed.environment["DATABASE_URL"]
+
+
+async def test_a_worker_that_stops_too_late_leaves_no_trace_in_the_log(
+    schemas: DatabaseSchemas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(str(context)))
+    monkeypatch.setattr(module, "STOPS_WITHIN_S", 0.01)
+    released, ended = Event(), Event()
+
+    def carry_out(*_: object, **__: object) -> NoReturn:
+        released.wait(30)
+        ended.set()
+        raise EnvironmentFault("stopped")
+
+    monkeypatch.setattr(module, "carry_out", carry_out)
+    spec = replace(SPEC, database=DatabaseSpec(url="env:OWNER_URL", changes=(CHANGE,)))
+    bringing = asyncio.create_task(
+        schemas.bring(spec=spec, change=CHANGE, standing=Standing.VERIFIED, tell=lambda _: None)
+    )
+    await asyncio.sleep(0.2)
+    bringing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await bringing
+    del bringing
+    released.set()
+    await asyncio.to_thread(ended.wait, 30)
+    await asyncio.sleep(0.1)
+    gc.collect()
+    assert told == []

@@ -410,3 +410,18 @@ async def test_a_plan_counts_the_instances_that_the_old_version_has(world: Schem
         assert planned["database"] is not None
         takers = {one["who"]: one["connections"] for one in planned["database"]["takers"]}
         assert (takers["v1"], takers["v2"]) == (10 * before, 10 * (before + 5))
+
+
+async def test_what_has_been_answered_is_shown_while_a_change_is_carried_out(world: SchemaWorld) -> None:
+    world.need(
+        replace(DATABASE, connections=ConnectionsSpec(per_instance=7), roles=RolesSpec(group="app", prefix="shop"))
+    )
+    world.schemas.limits = (Limit(what="server", connections=100, is_server=True),)
+    world.schemas.takes_s = 1_000
+    async with world.controlled() as controller:
+        await with_v1(world, controller)
+        await deploy(controller, "v2")
+        await world.clock.advance(100)
+        fit, made, _ = (await rollout(controller))["stages"][0]["until"]
+        assert "connections at the peak, fits" in fit["detail"]
+        assert made["detail"] == "shop_vv2"

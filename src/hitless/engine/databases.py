@@ -100,7 +100,7 @@ class Asking:
     @property
     def known(self) -> Asked:
         """What people are shown of it now."""
-        return Asked(changes=self.changes, trouble=self.trouble)
+        return Asked(changes=self.changes, fits=self._fits, role=self._role, trouble=self.trouble)
 
     @property
     def spec(self) -> ServiceSpec:

@@ -288,11 +288,16 @@ def _reserve(pool: ConnectionsSpec) -> Reserve:
 
 
 async def _end_of(answer: asyncio.Future[NeededChange]) -> None:
+    answer.add_done_callback(_forget)
     done, _ = await asyncio.wait({answer}, timeout=STOPS_WITHIN_S)
     if not done:
         log.warning("a worker of a migration does not stop within %g s; the next one fences it off", STOPS_WITHIN_S)
-    elif not answer.cancelled():
-        answer.exception()  # how it ended is in the database; nobody waits for it here
+
+
+def _forget(answer: asyncio.Future[NeededChange]) -> None:
+    """Take note of how a worker ended: that is in the database, and nobody waits for it here."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def soon(work: Callable[[], Answer], *, place: str) -> Answer:
