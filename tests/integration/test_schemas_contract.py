@@ -342,3 +342,16 @@ async def test_a_worker_that_stops_too_late_leaves_no_trace_in_the_log(
     await asyncio.sleep(0.1)
     gc.collect()
     assert told == []
+
+
+async def test_files_are_found_beside_the_settings_wherever_the_control_plane_was_started(
+    seeded: PostgresServer, tmp_path: Path
+) -> None:
+    (tmp_path / "split.yaml").write_text((stage.CHANGES / "split.yaml").read_text())
+    (tmp_path / "url").write_text(stage.urls(seeded)[1])
+    (tmp_path / ".hitless").mkdir()
+    schemas = DatabaseSchemas(tmp_path / ".hitless", actor="test", environment={})
+    change = replace(CHANGE, file="split.yaml")
+    spec = replace(SPEC, database=DatabaseSpec(url="file:url", changes=(change,)))
+    found = await schemas.bring(spec=spec, change=change, standing=Standing.EXPANDED, tell=lambda _: None)
+    assert found.standing is Standing.EXPANDED

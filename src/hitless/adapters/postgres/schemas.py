@@ -23,7 +23,7 @@ from typing import TypeVar
 import psycopg
 from psycopg import errors
 
-from hitless.adapters.postgres.addresses import UrlMissing, UrlWrong, resolve, url_for
+from hitless.adapters.postgres.addresses import UrlMissing, UrlWrong, beside, resolve, url_for
 from hitless.adapters.postgres.connections import limits_of
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.faults import in_words, said
@@ -76,10 +76,11 @@ class DatabaseSchemas:
         """Prepare; nothing is read or asked yet.
 
         Args:
-            directory: the state directory; the key of passwords is there.
+            directory: the state directory, beside hitless.yaml; the key of passwords is there.
             actor: who changes schemas, as the databases remember it.
             environment: where `env:NAME` is looked up; None = that of this process.
         """
+        self._project = directory.parent
         self._key = RoleKey(directory)
         self._remembered = RememberedAddresses(directory)
         self._actor = actor
@@ -175,7 +176,7 @@ class DatabaseSchemas:
             loop.call_soon_threadsafe(tell, words)
 
         async with self._working[database.conninfo]:
-            wanted = replace(change, standing=standing)
+            wanted = replace(change, standing=standing, file=str(self._project / change.file))
             bringing = partial(carry_out, database, wanted, standing, actor=self._actor, tell=told, stopping=stopping)
             work = partial(self._with_roles_noted, spec, partial(self._with_wider_pools, spec, wanted, bringing, told))
             answer = asyncio.ensure_future(in_thread(partial(_asked_all_along, database, work)))
@@ -233,7 +234,7 @@ class DatabaseSchemas:
         return Database(self._conninfo(wish))
 
     def _conninfo(self, wish: DatabaseSpec) -> str:
-        return resolve(wish.url, self._environment)
+        return resolve(beside(wish.url, self._project), self._environment)
 
 
 def _wish(spec: ServiceSpec) -> DatabaseSpec:
