@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -102,7 +103,7 @@ async def test_how_a_change_gets_on_is_shown(world: SchemaWorld) -> None:
     async with world.controlled() as controller:
         await with_v1(world, controller)
         await deploy(controller, "v2")
-        await world.clock.advance(450)
+        await world.clock.advance(420)
         view = await rollout(controller)
         (condition,) = view["stages"][0]["until"]
         assert condition == {"name": "split-name verified", "met": False, "detail": "expanded 40 %"}
@@ -425,3 +426,21 @@ async def test_what_has_been_answered_is_shown_while_a_change_is_carried_out(wor
         fit, made, _ = (await rollout(controller))["stages"][0]["until"]
         assert "connections at the peak, fits" in fit["detail"]
         assert made["detail"] == "shop_vv2"
+
+
+async def test_a_change_of_which_nothing_is_heard_is_shown_as_such(world: SchemaWorld) -> None:
+    world.need(DATABASE)
+
+    async def hangs(*, tell: Callable[[str], None], **_: Any) -> Any:
+        tell("backfill: 27 %")
+        await asyncio.Event().wait()
+
+    async with world.controlled() as controller:
+        await with_v1(world, controller)
+        world.schemas.bring = hangs  # type: ignore[method-assign]
+        await deploy(controller, "v2")
+        await world.clock.advance(20)
+        assert (await rollout(controller))["stages"][0]["until"][0]["detail"] == "backfill: 27 %"
+        await world.clock.advance(20)
+        detail = (await rollout(controller))["stages"][0]["until"][0]["detail"]
+        assert detail.startswith("backfill: 27 %; nothing was heard of it since, for ")

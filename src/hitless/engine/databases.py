@@ -33,6 +33,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 15.0
 ANSWERS_WITHIN_S = 30.0
 """What takes no time of its own: connecting alone may take five seconds, then a server that hangs is away."""
 
+SILENT_S = 30.0
+"""A change of which nothing was heard for longer is shown as such: few statements take that long and tell nothing."""
+
 TIDY_AGAIN_S = 60.0
 """After an attempt to drop roles that some of them have outlived: sessions end, objects are given away."""
 
@@ -100,7 +103,15 @@ class Asking:
     @property
     def known(self) -> Asked:
         """What people are shown of it now."""
-        return Asked(changes=self.changes, fits=self._fits, role=self._role, trouble=self.trouble)
+        changes = {name: replace(one, detail=self._in_time(one.detail)) for name, one in self.changes.items()}
+        return Asked(changes=changes, fits=self._fits, role=self._role, trouble=self.trouble)
+
+    def _in_time(self, detail: str) -> str:
+        """Say how old the last words are: a server that hangs says nothing, and so does one that is busy."""
+        if not detail or self._heard_at is None:
+            return detail
+        silent_s = (self.outside.clock.now() - self._heard_at).total_seconds()
+        return f"{detail}; nothing was heard of it since, for {silent_s:.0f} s" if silent_s > SILENT_S else detail
 
     @property
     def spec(self) -> ServiceSpec:
