@@ -152,7 +152,8 @@ def test_a_refusal_shows_its_evidence_and_what_to_do() -> None:
         assert words in drawn
     lines = told(before, story.view())
     assert "split-name stands at expanded" in lines
-    assert "database refused: 3 rows are lost" in lines
+    begin = lines.index("database refused: 3 rows are lost")
+    assert lines[begin + 1 :][:2] == ["id 7: Cher", "next: hitless migrate verify split-name --allow"]
 
 
 def test_what_is_ready_is_told_once() -> None:

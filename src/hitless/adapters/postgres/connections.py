@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from hitless.adapters.postgres.database import APPLICATION
-from hitless.adapters.postgres.roles import roles_of
+from hitless.adapters.postgres.roles import own_roles
 from hitless.errors import EnvironmentFault
 from hitless.schema.headroom import WORKERS, Fit, Limit, Reserve, Taker, fit
 
@@ -28,19 +28,26 @@ _ROLE_LIMIT = "SELECT rolconnlimit FROM pg_roles WHERE rolname = %s"
 
 
 def limits_of(
-    connection: psycopg.Connection, *, service: str, role: str | None = None, allowed: int = 0, is_shared: bool = False
+    connection: psycopg.Connection,
+    *,
+    service: str,
+    key: str = "",
+    role: str | None = None,
+    allowed: int = 0,
+    is_shared: bool = False,
 ) -> tuple[Limit, ...]:
     """Measure every limit of a database.
 
     Args:
         connection: to it.
         service: whose versions' roles are its own.
+        key: fingerprint of what their passwords were derived from; those of another key are others.
         role: whose sessions are the service's own too, up to `allowed`; more of them are others.
         allowed: what is counted elsewhere as taken by who connects as `role`.
         is_shared: all versions connect as `role`, so its limit is theirs.
     """
     most, kept_back, database, of_database = _one(connection, _LIMITS)
-    own = {one for one, known in roles_of(connection).items() if known.service == service}
+    own = set(own_roles(connection, service, key))
     sessions = connection.execute(_SESSIONS, (APPLICATION,)).fetchall()
 
     def others(*, here: bool) -> int:
