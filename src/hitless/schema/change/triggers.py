@@ -12,7 +12,7 @@ Why like this.
 
 | write | what is done |
 | --- | --- |
-| INSERT, new columns all NULL | new := f(old), counted |
+| INSERT, new columns all NULL | new := f(old), counted where an old one is not its default |
 | INSERT, else, old columns all NULL, or the two do not agree | old := g(new) |
 | UPDATE of the old columns alone, that do not agree | new := f(old), counted |
 | UPDATE of the new columns, alone or with the old ones, that do not agree | old := g(new) |
@@ -148,14 +148,14 @@ class Sync:
                 yield from _indented(_guarded(one.is_torn(), self._update(one), alone=alone), 2)
             yield "    END IF;"
         for gap in self.gaps:
-            filled = (f"NEW.{quoted(gap.column)} := {gap.fill.of('NEW')};", *self._counted(gap))
+            filled = (f"NEW.{quoted(gap.column)} := {gap.fill.of('NEW')};", self._count())
             yield from _indented(_guarded(gap.is_open("NEW"), filled, alone=alone), 1)
         yield "    RETURN NEW;"
         yield "END"
 
     def _insert(self, pair: Pair) -> Iterator[str]:
         yield f"IF {all_null(pair.new, 'NEW')} THEN"
-        yield from _indented((*_assigned(pair.forward), *self._counted(pair)), 1)
+        yield from _indented((*_assigned(pair.forward), *self._inserted(pair)), 1)
         yield "ELSE"
         yield from _indented(_assigned(pair.backward), 1)
         yield "END IF;"
@@ -164,13 +164,27 @@ class Sync:
         yield f"IF {pair.changed(pair.new)} THEN"
         yield from _indented(_assigned(pair.backward), 1)
         yield "ELSE"
-        yield from _indented((*_assigned(pair.forward), *self._counted(pair)), 1)
+        yield from _indented((*_assigned(pair.forward), *self._updated(pair)), 1)
         yield "END IF;"
 
-    def _counted(self, one: Pair | Gap) -> tuple[str, ...]:
-        """Count a write; both releases write a column that is swapped, so that tells nothing."""
-        is_told = isinstance(one, Gap) or not one.is_swapped
-        return (f"PERFORM nextval({literal(str(self.counter))});",) if is_told else ()
+    def _inserted(self, pair: Pair) -> tuple[str, ...]:
+        """Count a new row; both releases write a column that is swapped, and both leave one out that has a default."""
+        if pair.is_swapped:
+            return ()
+        if not pair.defaults:
+            return (self._count(),)
+        written = pair.is_written("NEW")
+        return (self._count(written),) if written else ()
+
+    def _updated(self, pair: Pair) -> tuple[str, ...]:
+        """Count a write, but for one of a foreign key: it writes the old column first, whoever changed its partner."""
+        if pair.is_swapped:
+            return ()
+        return (self._count("pg_trigger_depth() = 1" if pair.is_cascaded else None),)
+
+    def _count(self, condition: str | None = None) -> str:
+        where = f" WHERE {condition}" if condition else ""
+        return f"PERFORM nextval({literal(str(self.counter))}){where};"
 
 
 def _assigned(side: Mapping[str, RowExpression]) -> tuple[str, ...]:

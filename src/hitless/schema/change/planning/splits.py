@@ -9,6 +9,7 @@ from hitless.schema.change.pairs import Pair, is_exact, is_exact_column
 from hitless.schema.change.planning.carrying import granted
 from hitless.schema.change.planning.checks import lossless
 from hitless.schema.change.planning.columns import adding
+from hitless.schema.change.planning.defaults import filling_themselves, is_cascaded
 from hitless.schema.change.planning.ground import Ground, Pieces, joined, type_text
 from hitless.schema.change.planning.obstacles import Fate, hold_free
 from hitless.schema.change.planning.retiring import retired
@@ -37,7 +38,13 @@ def plan_split(intent: Split, ground: Ground) -> Pieces:
     olds = {name: ground.column(name) for name in intent.sources}
     inexact = {name for name, one in types.items() if not is_exact(one)}
     inexact |= {name for name, one in olds.items() if not is_exact_column(one)}
-    pair = Pair(forward=forward, backward=backward, as_text=frozenset(inexact))
+    pair = Pair(
+        forward=forward,
+        backward=backward,
+        as_text=frozenset(inexact),
+        defaults=filling_themselves(ground, intent.sources),
+        is_cascaded=is_cascaded(ground, intent.sources),
+    )
     checks, caveats = lossless(ground.table, pair, ground.change.lossy)
     assumed = [name for name in intent.into if name not in intent.types]
     own = Pieces(

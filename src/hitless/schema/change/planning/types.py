@@ -13,7 +13,7 @@ from hitless.schema.change.planning.carrying import carried
 from hitless.schema.change.planning.casts import Cast, cast_of
 from hitless.schema.change.planning.checks import lossless
 from hitless.schema.change.planning.columns import adding, renaming
-from hitless.schema.change.planning.defaults import sequence_widened
+from hitless.schema.change.planning.defaults import filling_themselves, is_cascaded, sequence_widened
 from hitless.schema.change.planning.ground import (
     FORMER,
     SHADOW,
@@ -160,6 +160,8 @@ def retyping(intent: Retype, old_type: SqlType, new_type: SqlType, ground: Groun
         backward={old: backward},
         as_text=frozenset(inexact),
         is_swapped=intent.new_name is None,
+        defaults=filling_themselves(ground, (old,)),
+        is_cascaded=is_cascaded(ground, (old,)),
     )
 
 
