@@ -36,6 +36,14 @@ def is_exact(column_type: SqlType | None, collation: str | None = None) -> bool:
     return is_plain and column_type.name in _EXACT and collation in _EXACT_COLLATIONS
 
 
+_WORDS = frozenset(("text", "varchar", "character"))
+
+
+def follows_collation(column_type: SqlType | None) -> bool:
+    """Tell whether `=` of a type is that of the collation, which may come from the other side of a comparison."""
+    return column_type is None or (column_type.name in _WORDS and not column_type.is_array)
+
+
 def is_exact_column(column: Column | None) -> bool:
     """Tell it of a column as the catalogue knows it."""
     return column is None or is_exact(column.stored_type, column.collation)

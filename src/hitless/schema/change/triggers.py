@@ -8,7 +8,9 @@ Why like this.
   what is seen here.
 * A write that only the older release makes moves a sequence. `nextval` is not undone by a rollback and locks nothing;
   while it moves, somebody still needs the old columns.
-* Names in expressions are looked up by a `search_path` of the function's own, whatever the session's is.
+* Names in expressions are looked up by a `search_path` of the function's own, whatever the session's is; the conditions
+  of triggers and what fills a gap are read by it too, so what is not found there fails now, and not in users' writes.
+* They fire ALWAYS: rows that a subscription applies, or a session as `replica`, are kept the same too.
 
 | write | what is done |
 | --- | --- |
@@ -78,10 +80,14 @@ class Sync:
         """Write what begins to keep both sides the same."""
         if self.is_idle:
             return ()
+        always = (f"ENABLE ALWAYS TRIGGER {quoted(self.trigger(one))}" for one in ("ins", "upd"))
         return (
             self._function(),
+            f"SET LOCAL search_path = {self._path}",
+            *(f"SELECT {one.fill.text} FROM {self.table} WHERE false" for one in self.gaps),
             self._trigger("ins", "INSERT", self._when_inserted()),
             self._trigger("upd", "UPDATE", self._when_updated()),
+            f"ALTER TABLE {self.table} {', '.join(always)}",
         )
 
     def dropped(self) -> tuple[str, ...]:
@@ -129,10 +135,14 @@ class Sync:
     def _is_single(self) -> bool:
         return len(self.pairs) + len(self.gaps) == 1
 
+    @property
+    def _path(self) -> str:
+        schemas = dict.fromkeys(("pg_catalog", self.table.schema or PUBLIC, PUBLIC))
+        return f"{', '.join(map(quoted, schemas))}, pg_temp"
+
     def _function(self) -> str:
-        path = ", ".join(quoted(one) for one in dict.fromkeys(("pg_catalog", self.table.schema or PUBLIC, PUBLIC)))
         return (
-            f"CREATE FUNCTION {self.function}() RETURNS trigger LANGUAGE plpgsql SET search_path = {path}, pg_temp"
+            f"CREATE FUNCTION {self.function}() RETURNS trigger LANGUAGE plpgsql SET search_path = {self._path}"
             f" AS {_TAG}\n" + "\n".join(self._body()) + f"\n{_TAG}"
         )
 

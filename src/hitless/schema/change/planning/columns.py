@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from hitless.schema.actions.values import Column
+from hitless.schema.actions.values import Column, SqlType
 from hitless.schema.change.planning.ground import GONE, Ground, Turn, type_text
+from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.names import Name, derived, literal, quoted
 
 
@@ -13,6 +14,19 @@ def renaming(table: Name, old: str, new: str, *, mark: str) -> Turn:
         f"{mark}\nALTER TABLE {table} RENAME COLUMN {quoted(old)} TO {quoted(new)}",
         f"ALTER TABLE {table} RENAME COLUMN {quoted(new)} TO {quoted(old)}",
     )
+
+
+def hold_unchecked(ground: Ground, kind: SqlType) -> None:
+    """Hold that a new column of a type is there without a look at the rows.
+
+    Raises:
+        CannotPlan: the type is a domain with constraints, and every row would be written anew under a lock.
+    """
+    if any(ground.catalog.domains.get(ground.catalog.resolve(kind.named), ())):
+        raise CannotPlan(
+            f"{type_text(kind)} is a domain with constraints: a new column of it is checked in every row, under a lock",
+            "take a column of the domain's own type, and the constraint as `check:`",
+        )
 
 
 def adding(ground: Ground, name: str, kind: str) -> Turn:
@@ -28,6 +42,7 @@ def adding_like(ground: Ground, name: str, model: str) -> Turn:
     """Add a column of another column's type; where nobody has told it, the server is asked when it runs."""
     known = ground.column(model)
     if known is not None:
+        hold_unchecked(ground, known.stored_type)
         return adding(ground, name, definition(known))
     ground.free(name)
     relation = literal(str(ground.table))
