@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hitless.schema.actions.values import Constraint, ConstraintKind
 from hitless.schema.catalog.catalog import Table
@@ -164,6 +164,8 @@ def _index(ground: Ground, pair: Pair, index: Definition, names: Mapping[str, st
     definition = index_like(index.text, name, names, table=ground.table)
     title = f"Build {quoted(name)}, as {quoted(index.name.name)} is"
     steps = proofs.built(ground, name, definition, title, checks=_doubled(ground, pair, index, names))
+    if definition.startswith("CREATE UNIQUE"):
+        steps = _said(steps)
     return Carried(steps=steps, exchange=_exchange_index(ground, index.name.name, name))
 
 
@@ -197,6 +199,17 @@ def _no_doubles(
     )
 
 
+UPSERTS = (
+    "of two sessions that INSERT ... ON CONFLICT the same new key at the same moment one may get a unique violation"
+    " (23505) in the place of its update, until the contract: ON CONFLICT looks at one of two indexes; tried again, it"
+    " passes"
+)
+
+
+def _said(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return (replace(steps[0], caveats=(*steps[0].caveats, UPSERTS)), *steps[1:])
+
+
 def _exchange_index(ground: Ground, old: str, new: str) -> tuple[Turn, ...]:
     former = derived(FORMER, old)
     return (_renamed_index(ground, old, former), _renamed_index(ground, new, old))
@@ -222,6 +235,7 @@ def _constraint(ground: Ground, pair: Pair, name: str, one: Constraint, names: M
     if one.kind is ConstraintKind.UNIQUE:
         doubled = _no_doubles(ground, one.columns, name, names, nulls_not_distinct=one.nulls_not_distinct)
         steps = proofs.unique(ground, new, columns, one, checks=() if is_plain(pair) else (doubled,))
+        steps = _said(steps)
     elif one.kind is ConstraintKind.CHECK:
         assert one.check is not None
         condition = condition_like(one.check, names)
