@@ -103,6 +103,11 @@ REFUSED = {
         "table: t\nsplit: {from: at, into: {x: {as: at, type: date}}, inverse: \"x::timestamp AT TIME ZONE 'UTC'\"}",
         "the cast of at from timestamp with time zone to date depends on settings",
     ),
+    "a name that an earlier change has hidden": (
+        "ALTER TABLE t ADD COLUMN w text; ALTER TABLE t ADD COLUMN hitless_gone_w text;",
+        "table: t\ndrop: [w]",
+        "t has a hidden w of an earlier change",
+    ),
     "a rule": ("CREATE RULE r AS ON DELETE TO t DO NOTHING;", "table: t\nrename: {b: x}", "the rule r rewrites"),
     "another change": (
         "CREATE TRIGGER zzz_hitless_other_upd BEFORE UPDATE ON t FOR EACH ROW WHEN (new.b = '') EXECUTE FUNCTION f();",
