@@ -188,3 +188,14 @@ def test_case_that_only_a_collation_passes_over_is_kept_the_same(make: Make) -> 
         world.go(*TO_THE_SWITCH)
         world("UPDATE t SET b = 'Jean'")
         assert world("SELECT a, b FROM t") == [("Jean", "Jean")]
+
+
+def test_the_default_of_a_domain_is_nothing_that_a_newer_release_wrote(make: Make) -> None:
+    script = "CREATE DOMAIN word AS text DEFAULT 'k'; CREATE TABLE t (id int PRIMARY KEY, a word, n int)"
+    with make(script, "table: t\nrename: {a: b}") as world:
+        world.go(*TO_THE_SWITCH)
+        world("INSERT INTO t (id, a) VALUES (1, 'foo')")
+        assert world("SELECT a, b FROM t") == [("foo", "foo")]
+        world.go(Part.HIDE, Part.DROP)
+        world("INSERT INTO t (id) VALUES (2)")
+        assert world("SELECT b FROM t WHERE id = 2") == [("k",)]

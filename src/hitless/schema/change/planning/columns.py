@@ -29,6 +29,12 @@ def hold_unchecked(ground: Ground, kind: SqlType) -> None:
         )
 
 
+def undefaulted(ground: Ground, kind: SqlType) -> str:
+    """Write what keeps a domain's own default off a new column: it would look like a value that somebody wrote."""
+    is_builtin = kind.schema is None and ground.catalog.resolve(kind.named) not in ground.catalog.domains
+    return "" if is_builtin or kind.is_array else " DEFAULT NULL"
+
+
 def adding(ground: Ground, name: str, kind: str) -> Turn:
     """Add a column, without a default: rows stay as they are."""
     ground.free(name)
@@ -43,7 +49,7 @@ def adding_like(ground: Ground, name: str, model: str) -> Turn:
     known = ground.column(model)
     if known is not None:
         hold_unchecked(ground, known.stored_type)
-        return adding(ground, name, definition(known))
+        return adding(ground, name, f"{definition(known)}{undefaulted(ground, known.stored_type)}")
     ground.free(name)
     relation = literal(str(ground.table))
     do = (

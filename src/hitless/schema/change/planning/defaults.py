@@ -14,6 +14,7 @@ from hitless.schema.actions.values import Column
 from hitless.schema.change.dependents import Definition, Kind
 from hitless.schema.change.expressions import RowExpression, read_trusted
 from hitless.schema.change.pairs import Pair, cast
+from hitless.schema.change.planning.columns import undefaulted
 from hitless.schema.change.planning.ground import FORMER, Ground, Pieces, Turn, allowing, type_text
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.effects.columns import fills_every_row
@@ -54,6 +55,8 @@ def default_moved(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Piece
         if text is not None:
             value = cast(pair, new, pair.forward[new].over({old: read_trusted(text)})).text
             statements.append(f"ALTER TABLE {ground.table} ALTER COLUMN {quoted(new)} SET DEFAULT {value}")
+        elif undefaulted(ground, column.stored_type):
+            statements.append(f"ALTER TABLE {ground.table} ALTER COLUMN {quoted(new)} DROP DEFAULT")
         owner = f"{ground.table}.{quoted(new)}"
         statements += [f"ALTER SEQUENCE {one} OWNED BY {owner}" for one in _owned(ground, column)]
     return Pieces(drops=tuple(statements))

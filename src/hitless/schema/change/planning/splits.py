@@ -11,7 +11,7 @@ from hitless.schema.change.pairs import Pair, follows_collation, is_exact, is_ex
 from hitless.schema.change.planning.carrying import granted
 from hitless.schema.change.planning.casts import hold_steady
 from hitless.schema.change.planning.checks import lossless
-from hitless.schema.change.planning.columns import adding, hold_unchecked
+from hitless.schema.change.planning.columns import adding, hold_unchecked, undefaulted
 from hitless.schema.change.planning.defaults import filling_themselves, is_cascaded
 from hitless.schema.change.planning.ground import Ground, Pieces, joined, type_text
 from hitless.schema.change.planning.obstacles import Fate, hold_free
@@ -62,7 +62,10 @@ def plan_split(intent: Split, ground: Ground) -> Pieces:
     own = Pieces(
         pairs=(pair,),
         columns=(
-            *(adding(ground, name, type_text(types[name])) for name in intent.into),
+            *(
+                adding(ground, name, f"{type_text(types[name])}{undefaulted(ground, types[name])}")
+                for name in intent.into
+            ),
             *(turn for old in intent.sources for new in intent.into for turn in granted(ground, old, new)),
         ),
         checks=checks,

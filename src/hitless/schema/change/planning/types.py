@@ -12,7 +12,7 @@ from hitless.schema.change.pairs import Pair, follows_collation, is_exact, is_ex
 from hitless.schema.change.planning.carrying import carried
 from hitless.schema.change.planning.casts import Cast, cast_of, hold_steady
 from hitless.schema.change.planning.checks import lossless
-from hitless.schema.change.planning.columns import adding, hold_unchecked, renaming
+from hitless.schema.change.planning.columns import adding, hold_unchecked, renaming, undefaulted
 from hitless.schema.change.planning.defaults import filling_themselves, is_cascaded, sequence_widened
 from hitless.schema.change.planning.ground import (
     FORMER,
@@ -58,7 +58,7 @@ def plan_type(intent: Retype, ground: Ground) -> Pieces:
     new = pair.new[0]
     own = Pieces(
         pairs=(pair,),
-        columns=(adding(ground, new, _collated(intent.column, new_type, ground)),),
+        columns=(adding(ground, new, f"{_collated(intent.column, new_type, ground)}{undefaulted(ground, new_type)}"),),
         checks=checks,
         caveats=(*caveats, *narrowed(intent.column, old_type)),
         notes=assumed,
