@@ -70,7 +70,7 @@ def contract(
     output = common.output
     asked = replace(asked_of(evidences, common), overrides=_overrides(override, reason, expires))
     with stoppable(output) as stopping:
-        migrator = migrator_of(target, output, stopping)
+        migrator = migrator_of(target, output, stopping, project=common.project)
         name = begin(migrator, change)
         part = next_stop(migrator.state(name))
         if not yes:

@@ -17,6 +17,9 @@ LONGEST = 300
 _PASSING = (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCanceled)
 """Told to whoever tries again."""
 
+_FULL = (errors.DiskFull, errors.OutOfMemory)
+_ENDED = (errors.OperatorIntervention, errors.InsufficientResources, errors.IdleInTransactionSessionTimeout)
+
 
 class StatementFailed(EnvironmentFault):
     """The server refuses a statement."""
@@ -67,12 +70,36 @@ def in_words(database: Database, statement: str = "") -> Iterator[None]:
             evidence=_evidence(error, statement),
             hints=("connect as the owner of the tables, who may also create schemas in this database",),
         ) from error
-    except (errors.OperatorIntervention, errors.InsufficientResources) as error:
+    except _FULL as error:
+        raise StatementFailed(
+            f"{database.shown}: {said(error)}",
+            evidence=(*_evidence(error, statement), "nothing of it was done; what was done before it is recorded"),
+            hints=("make room on the server", "then run the same command again: it goes on"),
+        ) from error
+    except _ENDED as error:
         raise _lost(database, error) from error
     except psycopg.Error as error:
         if error.sqlstate is None or error.sqlstate.startswith("08"):  # no answer at all: the session is gone
             raise _lost(database, error) from error
         raise StatementFailed(said(error), evidence=_evidence(error, statement)) from error
+
+
+@contextmanager
+def all_in_words(database: Database) -> Iterator[None]:
+    """As `in_words`, where nobody tries again.
+
+    Raises:
+        StatementFailed: also for a lock that was not had, or a statement that was ended.
+    """
+    try:
+        with in_words(database):
+            yield
+    except _PASSING as error:
+        raise StatementFailed(
+            f"{database.shown}: {said(error)}",
+            evidence=_evidence(error, ""),
+            hints=("run the same command again: it looks at what is there, and goes on",),
+        ) from error
 
 
 def _lost(database: Database, error: psycopg.Error) -> ConnectionLost:

@@ -19,8 +19,9 @@ from typing import Any
 
 from hitless.adapters.postgres import records
 from hitless.adapters.postgres.checks import check
+from hitless.adapters.postgres.connections import require_room
 from hitless.adapters.postgres.database import Database
-from hitless.adapters.postgres.faults import in_words
+from hitless.adapters.postgres.faults import all_in_words, in_words
 from hitless.adapters.postgres.guard import brownout
 from hitless.adapters.postgres.hold import Hold, Patience, Told
 from hitless.adapters.postgres.keeping import FILE, keep
@@ -107,7 +108,7 @@ class Migrator:
             ReadOnly, NotPermitted, DatabaseUnreachable, ConnectionLost: the server.
         """
         hold = self._hold(plan.change)
-        with self.database.connect() as connection:
+        with self.database.connect() as connection, in_words(self.database):
             must_write(hold, connection)
 
         def act(one: Try) -> None:
@@ -145,14 +146,23 @@ class Migrator:
         Raises:
             NotItsTurn: the part before it is not whole.
             ChangeHeld, Fenced: another worker has the change.
+            NoRoom: it would take the last connections of the server.
             Stopped: somebody asked to stop.
             Refused, EnvironmentFault: a step's or the guard's own.
         """
         with taken(self._hold(change)) as hold:
             state = self.state(change)
-            for part in _parts(verb, state):
+            ahead = _parts(verb, state)
+            if ahead:
+                self._require_room()
+            for part in ahead:
                 self._carry_part(hold, part)
         return self.state(change)
+
+    def _require_room(self) -> None:
+        """Ask before anything is done; a way back is not asked: it needs fewer, and is not to be held up."""
+        with self.database.connect() as connection, in_words(self.database):
+            require_room(connection)
 
     def _carry_part(self, hold: Hold, part: Part) -> None:
         state = self.state(hold.change)
@@ -214,7 +224,8 @@ class Migrator:
     def _take_back(self, step: Step, hold: Hold) -> None:
         hold.stop_if_asked()
         hold.tell(Told(kind="step_undone", sentence=f"takes back: {step.title}", data=_step_data(step)))
-        runner_of(step).take_back(step, hold)
+        with all_in_words(hold.database):
+            runner_of(step).take_back(step, hold)
         patiently(hold, lambda one: _forgotten(one, step))
 
     def _hold(self, change: str) -> Hold:
@@ -238,8 +249,9 @@ def _parts(verb: Verb, state: ChangeState) -> tuple[Part, ...]:
 
 def _do(step: Step, hold: Hold) -> None:
     hold.stop_if_asked()
-    check(step, hold)
-    evidence = runner_of(step).run(step, hold)
+    with all_in_words(hold.database):
+        check(step, hold)
+        evidence = runner_of(step).run(step, hold)
     patiently(hold, lambda one: _recorded(one, step, evidence))
 
 
