@@ -281,7 +281,7 @@ class Patient:
         if not named:
             return ()
         look_at = importlib.import_module(DATABASES).look_at
-        return tuple(look_at(spec) for spec in named)
+        return tuple(look_at(spec, directory=self.state_directory.parent) for spec in named)
 
 
 def _complaints(error: HitlessError) -> list[Complaint]:

@@ -47,6 +47,7 @@ CREATE PROCEDURE rename_all() LANGUAGE sql AS 'UPDATE users SET full_name = trim
 """
 
 USES = """
+LOCK TABLE users IN SHARE MODE
 CREATE TEMPORARY VIEW mine AS SELECT * FROM users
 SELECT EXISTS (SELECT full_name FROM users WHERE id = $1)
 SELECT EXISTS (SELECT * FROM users WHERE full_name = $1)
@@ -378,7 +379,6 @@ NOTIFY full_name
 EXPLAIN SELECT id FROM users
 PREPARE p (bigint) AS SELECT email FROM users WHERE id = $1
 CREATE TEMPORARY TABLE t AS SELECT id, email FROM users
-LOCK TABLE users IN SHARE MODE
 TRUNCATE users CASCADE
 ANALYZE users
 VACUUM
@@ -399,6 +399,9 @@ SELECT id FROM users WHERE id IN (SELECT id FROM (SELECT * FROM users) x)
 """True answer: does not use it; flagged all the same, because an inner `*` names every column."""
 
 OPAQUE = """
+SELECT query_to_xml($1, true, false, $2)
+SELECT table_to_xml($1, true, false, $2)
+SELECT word FROM ts_stat($1)
 SELECT row_plpgsql($1)
 SELECT built_plpgsql($1)
 EXECUTE p(1)

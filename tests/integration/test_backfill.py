@@ -399,3 +399,17 @@ def test_a_fill_of_another_step_keeps_its_own_position(users: Stage) -> None:
         todo="length IS DISTINCT FROM length(full_name)",
     )
     assert users.fill(other)["changed"] == ROWS
+
+
+def test_rows_set_aside_of_a_part_that_is_gone_hold_nothing_up(server: Path) -> None:
+    setup = f"CREATE TABLE users (id bigint PRIMARY KEY, {NAMES}) PARTITION BY RANGE (id);"
+    setup += "CREATE TABLE low PARTITION OF users FOR VALUES FROM (0) TO (100);"
+    setup += "CREATE TABLE high PARTITION OF users DEFAULT;"
+    setup += f"INSERT INTO users SELECT n, {VALUES} FROM generate_series(1, 200) AS n;"
+    with staged(server, "gone", setup) as stage:
+        stage.fill()
+        later = '{"later": [{"part": "public.low", "key": ["7"]}, {"part": "public.high", "key": ["107"]}]}'
+        stage.do(f"UPDATE hitless.backfill SET evidence = '{later}'; ALTER TABLE users DETACH PARTITION low")
+        stage.do("UPDATE users SET first_name = NULL WHERE id = 107")
+        assert stage.fill()["changed"] == 201
+        assert stage.one(WRONG) == 0

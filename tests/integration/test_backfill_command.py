@@ -171,3 +171,24 @@ def test_what_has_not_begun_cannot_be_paused_and_leaves_no_trace(migrate: Comman
 def test_options_out_of_bounds_are_told(migrate: Command, words: list[str], sentence: str) -> None:
     assert migrate("backfill", NAME, *words) == 2
     assert sentence in migrate.err
+
+
+PROJECT = """\
+service: shop
+listen: 127.0.0.1:8080
+instances: 2
+run: {command: [shop]}
+database: {url: 'env:SHOP_URL'}
+"""
+
+
+@pytest.mark.parametrize("words", [["backfill", NAME], ["verify", NAME, "--sample"]])
+def test_the_database_is_the_one_of_the_project_that_is_named(
+    migrate: Command, tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert migrate("backfill", NAME) == 0
+    monkeypatch.delenv("HITLESS_DATABASE_URL", raising=False)
+    monkeypatch.setenv("SHOP_URL", f"host={migrate.directory} user=postgres dbname=shop")
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "hitless.yaml").write_text(PROJECT)
+    assert run(["migrate", *words, "--project", str(tmp_path / "shop")]) == 0

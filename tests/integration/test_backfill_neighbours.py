@@ -16,7 +16,8 @@ from backfill_support import AUDIT, CHANGE, FILL, TWICE, UNHEEDFUL, USERS, WRONG
 from postgres_support import running
 
 from hitless.adapters.postgres.backfill import steering
-from hitless.adapters.postgres.backfill.faults import HeldUp, NothingBegun
+from hitless.adapters.postgres.backfill.faults import HeldUp, NothingBegun, ServerRefuses
+from hitless.adapters.postgres.backfill.filling import Filling
 from hitless.adapters.postgres.backfill.run import run as fill
 from hitless.adapters.postgres.hold import Patience, Stopped, Told
 
@@ -93,7 +94,8 @@ def test_rows_that_somebody_holds_are_left_for_later_and_the_holder_is_named(use
         wait_for(lambda: users.one(FILLED) == ROWS - 2)
         wait_for(lambda: work.has_told("blocked_by"))
         (sentence, *_) = work.sentences("blocked_by")
-        assert f"pid {blocker.info.backend_pid} (report, user postgres), idle in transaction" in sentence
+        assert f"pid {blocker.info.backend_pid}, postgres@local (report), in a transaction" in sentence
+        assert "holds rows, or the table, idle in transaction" in sentence
         assert users.one("SELECT rows FROM hitless.backfill") == ROWS - 2
         blocker.execute("ROLLBACK")
         evidence = work.join()
@@ -123,7 +125,7 @@ def test_a_table_that_is_locked_is_waited_for_and_the_holder_is_named(users: Sta
     with holding(users, "LOCK TABLE users IN SHARE MODE") as blocker, Working(users) as work:
         wait_for(lambda: work.has_told("blocked_by"))
         assert users.one(FILLED) == 0
-        assert f"pid {blocker.info.backend_pid} (report" in work.sentences("blocked_by")[0]
+        assert f"pid {blocker.info.backend_pid}, postgres@local (report)" in work.sentences("blocked_by")[0]
         blocker.execute("ROLLBACK")
         assert isinstance(work.join(), dict)
     assert users.one(WRONG) == 0
@@ -255,3 +257,13 @@ def test_progress_tells_of_connections_and_the_cost_of_a_write(users: Stage) -> 
     assert last["most_connections"] == 27
     assert last["write_ms"] is None or last["write_ms"] > 0
     assert last["rows"] <= ROWS
+
+
+def test_a_server_that_ends_every_session_is_not_told_as_a_lock(users: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_: object, **__: object) -> None:
+        raise psycopg.errors.CrashShutdown("terminating connection because of crash of another server process")
+
+    hold = replace(users.hold(), patience=Patience(deadline_s=0.3))
+    monkeypatch.setattr(Filling, "do", end)
+    with pytest.raises(ServerRefuses, match=r"the server ended every session .*is done"):
+        fill(FILL, hold)

@@ -14,11 +14,14 @@ from guard_stage import LIVE, NEW, OLD, OWNER, PLAN, Shop, counting, shop
 from psycopg.errors import InsufficientPrivilege, UndefinedColumn
 
 from hitless.adapters.postgres.dump import schema_of
+from hitless.adapters.postgres.guard import brownout
 from hitless.adapters.postgres.guard.asked import ASKED, Asked
 from hitless.adapters.postgres.guard.brownout import BrownoutImpossible
 from hitless.adapters.postgres.guard.gate import ContractBlocked
 from hitless.adapters.postgres.guard.watching import Watcher
-from hitless.schema.change.standing import Standing, Verb
+from hitless.adapters.postgres.hold import Hold
+from hitless.adapters.postgres.taking import taken
+from hitless.schema.change.standing import Part, Standing, Verb
 from hitless.schema.change.state import ChangeState
 
 
@@ -73,8 +76,8 @@ GRANTS = (
 
 def test_privileges_are_the_same_to_the_letter_after_undo(stage: Shop, server: tuple[int, Path]) -> None:
     stage.run(*GRANTS)
-    stage.forget_statements()
     before, text = privileges(stage), dump(stage, server[0])
+    stage.forget_statements()  # pg_dump locks every table
     contract(stage)
     assert privileges(stage) != before
     stage.migrator().undo("split", Standing.SWITCHED)
@@ -124,7 +127,7 @@ def test_a_brownout_waits_for_nobody_and_nobody_for_it(stage: Shop) -> None:
         writer.execute("UPDATE users SET email = 'c@example.org' WHERE id = 1")
         other.execute("BEGIN")
         other.execute("LOCK TABLE users IN SHARE UPDATE EXCLUSIVE MODE")  # as a VACUUM or an index build holds it
-        contract(stage)
+        _brown_out(stage)
         other.execute("ROLLBACK")
         writer.execute("COMMIT")
 
@@ -205,3 +208,75 @@ def fail(stage: Shop) -> None:
     for _ in range(40):
         with suppress(psycopg.Error):
             stage.run("SELECT nothing", user=NEW)
+
+
+def test_columns_of_the_system_can_be_read_in_a_brownout(stage: Shop) -> None:
+    before = privileges(stage)
+    contract(stage)
+    stage.run(
+        "SELECT id, xmin, ctid, tableoid FROM users",
+        "INSERT INTO users (id, email) VALUES (1, 'd@example.org') ON CONFLICT (id) "
+        "DO UPDATE SET email = excluded.email RETURNING xmax = 0",
+        user=NEW,
+    )
+    stage.migrator().undo("split", Standing.SWITCHED)
+    assert privileges(stage) == before
+
+
+def test_once_it_is_dropped_privileges_cover_columns_that_come_later(stage: Shop) -> None:
+    contract(stage)
+    contract(stage)
+    contract(stage, retention=timedelta())
+    stage.run("ALTER TABLE users ADD COLUMN later text", user=OWNER)
+    stage.run("SELECT * FROM users", "UPDATE users SET later = 'x'", user=NEW)
+
+
+def test_a_role_that_was_dropped_meanwhile_does_not_hold_up_the_way_back(stage: Shop) -> None:
+    stage.run("CREATE ROLE reporting LOGIN")
+    stage.run("GRANT SELECT (full_name) ON users TO reporting", user=OWNER)
+    contract(stage)
+    stage.run("DROP ROLE reporting")
+    stage.migrator().undo("split", Standing.SWITCHED)
+    stage.run("SELECT full_name FROM users", user=OLD)
+
+
+def test_a_grant_that_is_open_meanwhile_is_waited_for_and_taken_too(stage: Shop) -> None:
+    stage.run("CREATE ROLE reporting LOGIN")
+    with stage.connect(OWNER) as other:
+        other.execute("BEGIN")
+        other.execute("GRANT SELECT ON users TO reporting")
+        worker = Thread(target=_brown_out, args=(stage,))
+        worker.start()
+        with stage.connect() as looking:
+            _until(looking, "SELECT 1 FROM pg_locks WHERE NOT granted")
+        other.execute("COMMIT")
+        worker.join(30)
+    assert "brownout.1" in stage.migrator().state("split").done
+    with stage.connect("reporting") as reporting, pytest.raises(InsufficientPrivilege):
+        reporting.execute("SELECT full_name FROM users")
+    stage.migrator().undo("split", Standing.SWITCHED)
+    stage.run("SELECT full_name FROM users", user="reporting")
+    stage.run("DROP OWNED BY reporting")
+
+
+def _brown_out(stage: Shop) -> None:
+    """Take the privileges without asking the guard, which would not have whoever grants."""
+    empty = Hold(database=stage.database(), change="split", fence=0, actor="kim", tell=print, stopping=Event())
+    with taken(empty) as hold:
+        brownout.run(PLAN.of(Part.BROWNOUT)[0], hold)
+
+
+def _until(connection: psycopg.Connection, query: str) -> None:
+    for _ in range(400):
+        if connection.execute(query.encode()).fetchone():
+            return
+        connection.execute("SELECT pg_sleep(0.02)")
+    raise AssertionError(query)
+
+
+def test_a_worker_that_died_after_the_drop_is_followed_by_one_that_ends_it(stage: Shop) -> None:
+    contract(stage)
+    contract(stage)
+    contract(stage, retention=timedelta())
+    stage.run("UPDATE hitless.change SET standing = 'hidden'", user=OWNER)
+    assert contract(stage).standing is Standing.CONTRACTED

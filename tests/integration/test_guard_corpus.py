@@ -220,3 +220,14 @@ def test_no_text_of_a_statement_is_ever_run(server: Path) -> None:
     with psycopg.connect(database.conninfo) as connection:
         assert connection.execute("SELECT count(*) FROM log").fetchone() == (0,)
         assert connection.execute("SELECT count(*) FROM users").fetchone() == (0,)
+
+
+def test_a_sequence_that_goes_with_the_column_may_be_any_whose_name_is_not_known(server: Path) -> None:
+    schema = "CREATE TABLE users (id int, number serial)"
+    column = Removal(table=USERS, columns=("number",), statements=("ALTER TABLE public.users DROP COLUMN number",))
+    unknown = Statement(text="SELECT nextval($1)")
+    named = Statement(text="SELECT nextval('users_number_seq')")
+    found = ask(server, schema, unknown, named, removal=column).answers
+    assert found[unknown].verdict is Verdict.UNKNOWN
+    assert found[named].verdict is Verdict.REFERENCES
+    assert ask(server, SCHEMA, unknown).answers[unknown].verdict is Verdict.CLEAR  # none goes with it

@@ -8,11 +8,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
-from guard_stage import LIVE, NEW, OLD, OWNER, PLAN, TARGET, Shop, counting, counting_programs, shop
+from guard_stage import BARE, LIVE, NEW, OLD, OWNER, PLAN, TARGET, Shop, counting, counting_programs, shop
 
 from hitless.adapters.postgres.guard.asked import Asked, Known
+from hitless.adapters.postgres.guard.demands import Seen, demands_of, outside
 from hitless.adapters.postgres.guard.gate import consider
+from hitless.adapters.postgres.guard.sessions import Surroundings
+from hitless.adapters.postgres.guard.statements import Sent
 from hitless.schema.change.standing import Part
 from hitless.schema.guard.decision import Decision, Override
 from hitless.schema.guard.evidence import Evidence, Mapped, Source, Statement
@@ -184,7 +188,7 @@ def test_a_registered_consumer_answers_for_its_role_until_its_word_ends(stage: S
     new_version_works(stage)
     stage.run(f"CREATE ROLE {NOT_MINE} LOGIN")
     stage.run(f"GRANT SELECT ON users TO {NOT_MINE}", user=OWNER)
-    stage.run("SELECT max(full_name) FROM users", user=NOT_MINE)
+    stage.run("CREATE TEMPORARY TABLE mine (id int); SELECT id FROM mine", user=NOT_MINE)  # which nobody can judge
     now = datetime.now(UTC)  # noqa: TID251 - the server's clock decides, this one is near enough
     consumer = Consumer(
         name="report",
@@ -195,6 +199,10 @@ def test_a_registered_consumer_answers_for_its_role_until_its_word_ends(stage: S
     )
     assert stage.consider(LIVE, consumers=(consumer,)).is_clear
     assert verdict(stage.consider(LIVE, consumers=(replace(consumer, expires_at=now),)), "report") is Verdict.UNKNOWN
+    stage.run("SELECT max(full_name) FROM users", user=NOT_MINE)
+    assert verdict(stage.consider(LIVE, consumers=(consumer,)), "report") is Verdict.REFERENCES  # seen, and not said
+    stage.forget_statements()
+    new_version_works(stage)
     uses_all = replace(consumer, uses={"users": ()})
     assert verdict(stage.consider(LIVE, consumers=(uses_all,)), "report") is Verdict.REFERENCES
     stage.run(f"DROP OWNED BY {NOT_MINE}")
@@ -295,3 +303,137 @@ def _wait_for_standby(stage: Shop) -> None:
                 return
             connection.execute("SELECT pg_sleep(0.05)")
     raise AssertionError("no standby has connected")
+
+
+def test_a_reset_of_one_role_alone_makes_it_unknown_until_all_begins_anew(stage: Shop) -> None:
+    stage.run("SELECT full_name FROM users", user=NEW)
+    stage.run(f"SELECT pg_stat_statements_reset('{NEW}'::regrole, 0, 0)")
+    new_version_works(stage)
+    assert verdict(stage.consider(LIVE), "shop@42") is Verdict.UNKNOWN
+    stage.forget_statements()
+    new_version_works(stage)
+    assert verdict(stage.consider(LIVE), "shop@42") is Verdict.CLEAR
+
+
+def test_making_the_extension_is_no_reset(stage: Shop) -> None:
+    stage.run("DROP EXTENSION pg_stat_statements", "CREATE EXTENSION pg_stat_statements")
+    new_version_works(stage)
+    assert verdict(stage.consider(LIVE), "shop@42") is Verdict.CLEAR
+
+
+def test_a_version_of_a_service_that_nobody_has_named_counts_though_it_is_not_connected_just_now(stage: Shop) -> None:
+    new_version_works(stage)
+    stage.run(f"UPDATE hitless.role SET service = 'billing' WHERE role = '{OLD}'", user=OWNER)
+    assert verdict(stage.consider(LIVE), "billing@41") is Verdict.UNKNOWN
+    stage.run("SELECT full_name FROM users", user=OLD)
+    assert verdict(stage.consider(LIVE), "billing@41") is Verdict.REFERENCES
+    assert (
+        stage.consider(LIVE, Known(service="billing", version="42", because="stable")).blocks[0].subject != "billing@41"
+    )
+
+
+def test_a_word_counts_neither_for_a_version_nor_for_another_consumer_of_its_name(stage: Shop) -> None:
+    new_version_works(stage)
+    now = datetime.now(UTC)  # noqa: TID251 - as above
+    word = Consumer(name="shop@41", owner="kim", expires_at=now + timedelta(days=1), roles=(OLD,), uses={"orders": ()})
+    assert verdict(stage.consider(LIVE, TARGET, consumers=(word,)), "shop@41") is Verdict.UNKNOWN
+    uses = replace(word, name="report", uses={"users": ()})
+    says_not = replace(word, name="report", owner="lee")
+    decision = stage.consider(LIVE, consumers=(uses, says_not))
+    assert "report" in subjects(decision)
+    with stage.connect(OLD) as instance:
+        instance.execute("SELECT full_name FROM users")
+        assert "shop@41" in subjects(stage.consider(LIVE, consumers=(replace(word, name="report"),)))
+
+
+def test_a_subscription_that_writes_the_table_blocks() -> None:
+    with counting(18, wal_level="logical") as directory, shop(directory, "fed") as stage:
+        new_version_works(stage)
+        stage.run("CREATE DATABASE source")
+        with psycopg.connect(host=str(directory), user="postgres", dbname="source", autocommit=True) as source:
+            source.execute(BARE.encode())
+            source.execute("CREATE PUBLICATION feed FOR TABLE users")
+            source.execute("SELECT pg_create_logical_replication_slot('feed', 'pgoutput')")
+            stage.run(
+                f"CREATE SUBSCRIPTION feed CONNECTION 'host={directory} user=postgres dbname=source' PUBLICATION feed "
+                "WITH (create_slot = false, enabled = false, copy_data = false)"
+            )
+            assert "subscription feed" in subjects(stage.consider(LIVE))
+            stage.run("DROP SUBSCRIPTION feed")
+
+
+NOBODY_AROUND = Surroundings(
+    me=OWNER,
+    now=datetime(2026, 1, 9, tzinfo=UTC),
+    sessions=(),
+    versions={},
+    permitted=(NOT_MINE,),
+    standbys=(),
+    slots={},
+    subscriptions=(),
+    is_standby=False,
+    started_at=datetime(2026, 1, 1, tzinfo=UTC),
+)
+
+
+@pytest.mark.parametrize(("loaded_at", "is_seen"), [(8, False), (7, True), (1, True)])
+def test_what_functions_send_is_not_seen_before_it_was_tracked(loaded_at: int, is_seen: bool) -> None:
+    sent = Sent(
+        server="here",
+        by_role={},
+        lacks=(),
+        lacks_of={},
+        nested_seen=True,
+        since=datetime(2026, 1, 1, tzinfo=UTC),
+        loaded_at=datetime(2026, 1, loaded_at, 6, tzinfo=UTC) if loaded_at > 1 else datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    seen = Seen(around=(NOBODY_AROUND,), sent=(sent,))
+    (demand,) = demands_of(seen, Asked(known=(), window=timedelta(hours=24)))
+    (evidence,) = demand.evidence
+    assert evidence.shows_absence
+    assert evidence.nested_seen is is_seen
+
+
+def test_naming_the_primary_as_a_replica_answers_for_no_standby() -> None:
+    around = replace(NOBODY_AROUND, standbys=("reports",))
+    standby = replace(around, is_standby=True, standbys=(), started_at=datetime(2026, 1, 2, tzinfo=UTC))
+    asked = Asked(known=(LIVE,))
+    assert [one.subject for one in outside(Seen(around=(around, replace(around, standbys=())), sent=()), asked)] == [
+        "standby reports"
+    ]
+    assert outside(Seen(around=(around, standby), sent=()), asked) == ()
+    twice = replace(around, standbys=("reports", "more"))
+    assert [one.subject for one in outside(Seen(around=(twice, standby, standby), sent=()), asked)] == ["standby more"]
+    behind = replace(standby, standbys=("behind",))
+    assert [one.subject for one in outside(Seen(around=(around, behind), sent=()), asked)] == ["standby behind"]
+
+
+def test_a_declared_name_that_is_not_there_blocks(stage: Shop) -> None:
+    new_version_works(stage)
+    now = datetime.now(UTC)  # noqa: TID251 - as above
+    word = Consumer(name="report", owner="lee", expires_at=now + timedelta(days=1), uses={"users": ("id", "fullname")})
+    assert subjects(stage.consider(LIVE, consumers=(word,))) == {"names of report"}
+    assert subjects(stage.consider(LIVE, consumers=(replace(word, uses={"user": ()}),))) == {"names of report"}
+    assert stage.consider(LIVE, consumers=(replace(word, uses={"public.users": ("id",)}),)).is_clear
+
+
+def test_manifests_of_one_version_and_different_artifacts_show_no_absence(stage: Shop) -> None:
+    new_version_works(stage)
+    captured = Evidence(source=Source.MANIFEST, origin="a", statements=(Statement(text="SELECT id FROM users"),))
+    one = Manifest(service="shop", version="40", digest="sha256:1", evidence=(captured,))
+    other = replace(one, digest="sha256:2")
+    known = Known(service="shop", version="40", because="a rollback brings it back")
+    assert verdict(stage.consider(LIVE, known, manifests=(one, one)), "shop@40") is Verdict.CLEAR
+    assert verdict(stage.consider(LIVE, known, manifests=(one, other)), "shop@40") is Verdict.UNKNOWN
+
+
+def test_a_lock_of_the_table_wants_privileges_that_a_brownout_takes(stage: Shop) -> None:
+    stage.run("BEGIN; LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE; COMMIT", user=NEW)
+    assert verdict(stage.consider(LIVE), "shop@42") is Verdict.REFERENCES
+
+
+def test_a_role_that_may_become_the_owner_is_not_stopped_by_a_brownout(stage: Shop) -> None:
+    new_version_works(stage)
+    stage.run(f"ALTER ROLE {NEW} NOINHERIT", f"GRANT {OWNER} TO {NEW}")
+    assert subjects(stage.consider(LIVE)) == {f"bypass {NEW}"}
+    stage.run(f"REVOKE {OWNER} FROM {NEW}", f"ALTER ROLE {NEW} INHERIT")

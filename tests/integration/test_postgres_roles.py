@@ -159,11 +159,11 @@ def test_least_privileges_suffice_and_missing_ones_are_named(server: Path, conne
             # as a member of app it needs a password from now on: this session is open already
             make(keeper)
             make(keeper)
-            assert raise_limits(keeper, "shop", times=(4, 2)) == (NAME,)
-            assert take_limits_back(keeper, "shop") == (NAME,)
+            assert raise_limits(keeper, "shop", key="k1", times=(4, 2)) == (NAME,)
+            assert take_limits_back(keeper, "shop", key="k1") == (NAME,)
             as_role(server).close()
             until_nobody_is_connected(connection)
-            assert drop_roles(keeper, "shop", keep=frozenset()) == ()
+            assert drop_roles(keeper, "shop", key="k1", keep=frozenset()) == ()
             assert roles_of(connection) == {}
     finally:
         connection.execute("DROP OWNED BY keeper; DROP ROLE keeper")
@@ -173,7 +173,7 @@ def test_roles_of_versions_that_may_come_back_stay(connection: psycopg.Connectio
     make(connection)
     make(connection, replace(ROLE, version="1.5"), "shop_v1.5")
     make(connection, replace(ROLE, service="cart"), "cart_v1.4")
-    assert drop_roles(connection, "shop", keep=frozenset({"1.5"})) == ()
+    assert drop_roles(connection, "shop", key="k1", keep=frozenset({"1.5"})) == ()
     assert set(roles_of(connection)) == {"shop_v1.5", "cart_v1.4"}
 
 
@@ -185,10 +185,10 @@ def test_a_role_that_owns_something_or_is_in_use_stays_and_that_is_said(
     with as_role(server) as session:
         session.execute("CREATE TABLE theirs (id int)")
         session.commit()
-        (why,) = drop_roles(connection, "shop", keep=frozenset())
+        (why,) = drop_roles(connection, "shop", key="k1", keep=frozenset())
         assert "1 sessions are open" in why
     until_nobody_is_connected(connection)
-    (why,) = drop_roles(connection, "shop", keep=frozenset())
+    (why,) = drop_roles(connection, "shop", key="k1", keep=frozenset())
     assert "it owns 1 objects in postgres" in why
     assert 'REASSIGN OWNED BY "shop_v1.4"' in why
     assert connection.execute("SELECT count(*) FROM theirs").fetchone() == (0,)
@@ -198,20 +198,20 @@ def test_a_role_that_owns_something_or_is_in_use_stays_and_that_is_said(
 def test_a_role_with_privileges_of_its_own_stays_and_that_is_said(connection: psycopg.Connection) -> None:
     make(connection)
     connection.execute(f'CREATE TABLE given (id int); GRANT SELECT ON given TO "{NAME}"')
-    (why,) = drop_roles(connection, "shop", keep=frozenset())
+    (why,) = drop_roles(connection, "shop", key="k1", keep=frozenset())
     assert "privileges of its own" in why
     connection.execute("DROP TABLE given")
 
 
 def test_a_limit_that_was_raised_is_taken_back_by_whoever_comes_next(connection: psycopg.Connection) -> None:
     make(connection)
-    assert raise_limits(connection, "shop", times=(20, 10)) == (NAME,)
+    assert raise_limits(connection, "shop", key="k1", times=(20, 10)) == (NAME,)
     assert limit_of(connection) == 6
     assert roles_of(connection)[NAME].raised_to == 6
     with connect(Path(connection.info.host)) as other:
         other.autocommit = True
-        assert take_limits_back(other, "shop") == (NAME,)
-        assert take_limits_back(other, "shop") == ()
+        assert take_limits_back(other, "shop", key="k1") == (NAME,)
+        assert take_limits_back(other, "shop", key="k1") == ()
     assert limit_of(connection) == 3
     assert roles_of(connection) == {NAME: ROLE}
 
@@ -226,7 +226,7 @@ def test_the_table_of_roles_is_a_copy_where_it_is_there(connection: psycopg.Conn
         copy_to_table(connection, "shop")
         rows = connection.execute("SELECT role, service, version FROM hitless.role").fetchall()
         assert rows == [(NAME, "shop", "1.4")]
-        drop_roles(connection, "shop", keep=frozenset())
+        drop_roles(connection, "shop", key="k1", keep=frozenset())
         copy_to_table(connection, "shop")
         assert connection.execute("SELECT role FROM hitless.role").fetchall() == []
     finally:
@@ -237,12 +237,12 @@ def test_others_that_are_connected_now_count_and_the_services_own_do_not(
     server: Path, connection: psycopg.Connection
 ) -> None:
     make(connection)
-    before = {one.what: one for one in limits_of(connection, service="shop")}
+    before = {one.what: one for one in limits_of(connection, service="shop", key="k1")}
     server_limit = before["server"]
     assert (server_limit.connections, server_limit.is_server) == (20, True)
     assert server_limit.kept_back >= 3
     with as_role(server), connect(server), connect(server, "template1"):
-        now = {one.what: one for one in limits_of(connection, service="shop")}
+        now = {one.what: one for one in limits_of(connection, service="shop", key="k1")}
         assert now["server"].others - server_limit.others == 2
         assert now["database postgres"].others - before["database postgres"].others == 1
 
@@ -274,10 +274,10 @@ def test_the_sessions_of_each_version_are_read_over_its_limit(server: Path, conn
     make(connection, replace(ROLE, version="1.5", connections=None), "shop_v1.5")
     make(connection, replace(ROLE, service="cart"), "cart_v1.4")
     with as_role(server), as_role(server):
-        (found,) = read_sessions(connection, "shop")
+        (found,) = read_sessions(connection, "shop", key="k1")
     assert (found.version, found.pool, found.used, found.size) == ("1.4", "database_role", 2.0, 3.0)
-    assert raise_limits(connection, "shop", times=(4, 2)) == (NAME,)
-    assert read_sessions(connection, "shop")[0].size == 6.0
+    assert raise_limits(connection, "shop", key="k1", times=(4, 2)) == (NAME,)
+    assert read_sessions(connection, "shop", key="k1")[0].size == 6.0
 
 
 def test_a_doctor_sees_room_and_privileges(server: Path, connection: psycopg.Connection) -> None:
@@ -327,3 +327,29 @@ def spec_of(group: str) -> ServiceSpec:
             url="env:DB", connections=ConnectionsSpec(per_instance=3), roles=RolesSpec(group=group, prefix="shop")
         ),
     )
+
+
+def test_examining_a_version_that_runs_takes_no_connections_from_it(connection: psycopg.Connection) -> None:
+    make(connection)
+    raise_limits(connection, "shop", key="k1", times=(20, 10))
+    make(connection, replace(ROLE, connections=2))
+    assert limit_of(connection) == 6
+    take_limits_back(connection, "shop", key="k1")
+    assert limit_of(connection) == 3
+    make(connection, replace(ROLE, connections=None))
+    make(connection, ROLE)
+    assert limit_of(connection) == -1
+
+
+def test_roles_of_another_project_with_a_service_of_the_same_name_are_left_alone(
+    server: Path, connection: psycopg.Connection
+) -> None:
+    make(connection)
+    make(connection, replace(ROLE, key="k2", version="7"), "staging_v7")
+    assert raise_limits(connection, "shop", key="k2", times=(2, 1)) == ("staging_v7",)
+    assert take_limits_back(connection, "shop", key="k1") == ()
+    assert drop_roles(connection, "shop", key="k1", keep=frozenset({"1.4"})) == ()
+    assert set(roles_of(connection)) == {NAME, "staging_v7"}
+    before = limits_of(connection, service="shop", key="k2")[0].others
+    with as_role(server):
+        assert limits_of(connection, service="shop", key="k2")[0].others == before + 1

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -13,10 +17,12 @@ from examples.accounts import stage
 from psycopg.conninfo import conninfo_to_dict
 
 from hitless.adapters.clock import SteadyClock
+from hitless.adapters.postgres import schemas as module
 from hitless.adapters.postgres.addresses import UrlMissing
 from hitless.adapters.postgres.database import Database, DatabaseUnreachable
 from hitless.adapters.postgres.hold import Hold
-from hitless.adapters.postgres.schemas import DatabaseSchemas
+from hitless.adapters.postgres.roles import raise_limits, roles_of
+from hitless.adapters.postgres.schemas import DatabaseBusy, DatabaseSchemas, KeyMissing
 from hitless.adapters.postgres.taking import taken
 from hitless.errors import EnvironmentFault
 from hitless.ports import Schemas
@@ -228,3 +234,124 @@ def test_without_roles_an_instance_gets_what_is_set(tmp_path: Path) -> None:
     schemas = DatabaseSchemas(tmp_path, actor="test", environment={})
     bare = replace(SPEC, database=None)
     assert schemas.dress(bare, V1) is bare.run
+
+
+@pytest.fixture
+def schemas(seeded: PostgresServer, tmp_path: Path) -> Iterator[DatabaseSchemas]:
+    yield DatabaseSchemas(tmp_path, actor="test", environment={"OWNER_URL": stage.urls(seeded)[1]})
+    with seeded.connect() as connection:
+        for name in roles_of(connection):
+            connection.execute(f'DROP ROLE "{name}"'.encode())
+
+
+async def test_who_looks_whether_pools_fit_takes_no_raised_limit_back(
+    schemas: DatabaseSchemas, seeded: PostgresServer
+) -> None:
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    with seeded.connect() as connection:
+        raise_limits(connection, "shop", key=schemas.key, times=(2, 1))
+        await schemas.fits(spec=SPEC, takers=[])
+        assert roles_of(connection)["shop_v1"].raised_to == 20
+
+
+async def test_a_role_that_somebody_else_changes_is_tried_again(
+    schemas: DatabaseSchemas, seeded: PostgresServer
+) -> None:
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    with seeded.connect() as connection, connection.transaction():
+        connection.execute('ALTER ROLE "shop_v1" CONNECTION LIMIT 11')
+        with pytest.raises(DatabaseBusy) as raised:
+            await schemas.make_role(spec=SPEC, version=V1, connections=12)
+    assert raised.value.temporary
+    assert await schemas.make_role(spec=SPEC, version=V1, connections=12) == "shop_v1"
+
+
+async def test_many_that_make_one_role_at_once_make_it_once(schemas: DatabaseSchemas, tmp_path: Path) -> None:
+    asked = [schemas.make_role(spec=SPEC, version=V1, connections=10) for _ in range(8)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(one) for one in found} <= {str, DatabaseBusy}
+    assert "shop_v1" in found
+    assert {path.name for path in await asyncio.to_thread(lambda: list(tmp_path.iterdir()))} == {
+        "database.key",
+        "databases.json",
+    }
+
+
+async def test_an_instance_with_a_role_is_not_given_the_owners_url(schemas: DatabaseSchemas) -> None:
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    dressed = schemas.dress(SPEC, V1).environment
+    assert dressed["OWNER_URL"] == ""
+    assert "shop_v1" in dressed["DATABASE_URL"]
+
+
+async def test_an_address_that_is_garbled_keeps_no_instance_from_starting(
+    schemas: DatabaseSchemas, tmp_path: Path
+) -> None:
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    url = schemas.dress(SPEC, V1).environment["DATABASE_URL"]
+    garbled = DatabaseSchemas(tmp_path, actor="test", environment={"OWNER_URL": "postgresql://owner@[half"})
+    assert conninfo_to_dict(garbled.dress(SPEC, V1).environment["DATABASE_URL"]) == conninfo_to_dict(url)
+
+
+async def test_without_the_key_of_that_time_no_instance_is_started_with_a_password_that_is_wrong(
+    schemas: DatabaseSchemas, tmp_path: Path
+) -> None:
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    (tmp_path / "database.key").rename(tmp_path / "elsewhere")
+    restored = DatabaseSchemas(tmp_path, actor="test", environment={"OWNER_URL": "host=/run/postgresql dbname=shop"})
+    with pytest.raises(KeyMissing, match="shop_v1"):
+        restored.dress(SPEC, V1)
+    (tmp_path / "elsewhere").rename(tmp_path / "database.key")
+    assert "shop_v1" in restored.dress(SPEC, V1).environment["DATABASE_URL"]
+
+
+async def test_an_address_on_a_mount_that_hangs_holds_up_no_start(schemas: DatabaseSchemas, tmp_path: Path) -> None:
+    await schemas.make_role(spec=SPEC, version=V1, connections=10)
+    os.mkfifo(tmp_path / "url")  # whoever opens it waits
+    assert SPEC.database is not None
+    spec = replace(SPEC, database=replace(SPEC.database, url=f"file:{tmp_path / 'url'}"))
+    dressed = await asyncio.wait_for(asyncio.to_thread(schemas.dress, spec, V1), 5)
+    assert "shop_v1" in dressed.environment["DATABASE_URL"]
+
+
+async def test_a_worker_that_stops_too_late_leaves_no_trace_in_the_log(
+    schemas: DatabaseSchemas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(str(context)))
+    monkeypatch.setattr(module, "STOPS_WITHIN_S", 0.01)
+    released, ended = Event(), Event()
+
+    def carry_out(*_: object, **__: object) -> NoReturn:
+        released.wait(30)
+        ended.set()
+        raise EnvironmentFault("stopped")
+
+    monkeypatch.setattr(module, "carry_out", carry_out)
+    spec = replace(SPEC, database=DatabaseSpec(url="env:OWNER_URL", changes=(CHANGE,)))
+    bringing = asyncio.create_task(
+        schemas.bring(spec=spec, change=CHANGE, standing=Standing.VERIFIED, tell=lambda _: None)
+    )
+    await asyncio.sleep(0.2)
+    bringing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await bringing
+    del bringing
+    released.set()
+    await asyncio.to_thread(ended.wait, 30)
+    await asyncio.sleep(0.1)
+    gc.collect()
+    assert told == []
+
+
+async def test_files_are_found_beside_the_settings_wherever_the_control_plane_was_started(
+    seeded: PostgresServer, tmp_path: Path
+) -> None:
+    (tmp_path / "split.yaml").write_text((stage.CHANGES / "split.yaml").read_text())
+    (tmp_path / "url").write_text(stage.urls(seeded)[1])
+    (tmp_path / ".hitless").mkdir()
+    schemas = DatabaseSchemas(tmp_path / ".hitless", actor="test", environment={})
+    change = replace(CHANGE, file="split.yaml")
+    spec = replace(SPEC, database=DatabaseSpec(url="file:url", changes=(change,)))
+    found = await schemas.bring(spec=spec, change=change, standing=Standing.EXPANDED, tell=lambda _: None)
+    assert found.standing is Standing.EXPANDED

@@ -50,6 +50,64 @@ REFUSED = {
         "table: t\nrename: {b: x}",
         "the trigger zzzz fires after those of a change",
     ),
+    "what another change reads": (
+        """CREATE FUNCTION hitless.o_sync() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.a := new.b; RETURN NEW; END';
+        CREATE TRIGGER zzz_hitless_o_ins BEFORE INSERT ON t FOR EACH ROW WHEN (new.a IS NULL)
+            EXECUTE FUNCTION hitless.o_sync();""",
+        "table: t\nrename: {b: x}",
+        "the trigger zzz_hitless_o_ins of another change depends on t.b",
+    ),
+    "to be filled from what another change is about": (
+        """CREATE FUNCTION hitless.o_sync() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.a := new.b; RETURN NEW; END';
+        CREATE TRIGGER zzz_hitless_o_ins BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION hitless.o_sync();""",
+        "table: t\nnot_null: {n: length(b)}",
+        "t.b is that of another change, which is not at its end",
+    ),
+    "a trigger whose name only begins like ours": (
+        "CREATE TRIGGER zzz_hitlessly BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f();",
+        "table: t\nrename: {b: x}",
+        "the trigger zzz_hitlessly fires after those of a change",
+    ),
+    "the replica identity": (
+        "CREATE UNIQUE INDEX by_b ON t (b); ALTER TABLE ONLY t REPLICA IDENTITY USING INDEX by_b;",
+        "table: t\ndrop: {b: {default: \"''\"}}",
+        "the replica identity by_b depends on t.b",
+    ),
+    "a domain with constraints under another name": (
+        "ALTER TABLE t ADD COLUMN p positive;",
+        "table: t\nrename: {p: q}",
+        "positive is a domain with constraints",
+    ),
+    "a split into a domain with constraints": (
+        "",
+        "table: t\nsplit: {from: a, into: {x: {as: length(a), type: positive}}, inverse: x::text}",
+        "positive is a domain with constraints",
+    ),
+    "to be filled from a generated column": (
+        "",
+        "table: t\nadd: {x: {type: text, fill: g, not_null: true}}",
+        "t.g is a",
+    ),
+    "a default that a foreign key sets, of what is swapped": (
+        "ALTER TABLE child ADD COLUMN p int DEFAULT 0 REFERENCES t (id) ON DELETE SET DEFAULT;",
+        "table: child\ntype: {p: bigint}",
+        "the foreign key child_p_fkey (SET DEFAULT) depends on child.p",
+    ),
+    "a foreign key to another unique one than the key": (
+        "ALTER TABLE t ADD UNIQUE (id, n); CREATE TABLE other (a int, b int, FOREIGN KEY (a, b) REFERENCES t (id, n));",
+        "table: t\nprimary_key: {id: bigint}",
+        "the foreign key other_a_b_fkey of other depends on t.id",
+    ),
+    "a cast by the session's time zone": (
+        "",
+        "table: t\nsplit: {from: at, into: {x: {as: at, type: date}}, inverse: \"x::timestamp AT TIME ZONE 'UTC'\"}",
+        "the cast of at from timestamp with time zone to date depends on settings",
+    ),
+    "a name that an earlier change has hidden": (
+        "ALTER TABLE t ADD COLUMN w text; ALTER TABLE t ADD COLUMN hitless_gone_w text;",
+        "table: t\ndrop: [w]",
+        "t has a hidden w of an earlier change",
+    ),
     "a rule": ("CREATE RULE r AS ON DELETE TO t DO NOTHING;", "table: t\nrename: {b: x}", "the rule r rewrites"),
     "another change": (
         "CREATE TRIGGER zzz_hitless_other_upd BEFORE UPDATE ON t FOR EACH ROW WHEN (new.b = '') EXECUTE FUNCTION f();",

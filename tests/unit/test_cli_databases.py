@@ -107,14 +107,14 @@ def told(before: RolloutView, after: RolloutView) -> list[str]:
 def test_a_plan_shows_who_takes_which_connections_and_what_a_contract_waits_for() -> None:
     drawn = text_of(plan_picture(planned(), CANVAS))
     assert "pools fit, split-name verified" in drawn
-    assert "pools server: 94 of 97 connections at the peak, fits" in drawn
+    assert "pools server: 96 of 97 connections at the peak, fits" in drawn
     assert "  40  1.4 (4 instances x 10)" in drawn
     assert "   7  others, open now" in drawn
     assert "note  the contract of split-name is refused as long as 1.4 or 1.5 runs" in drawn
 
 
 def test_a_plan_that_does_not_fit_says_so() -> None:
-    assert "94 of 57 connections at the peak, 37 too many" in text_of(plan_picture(planned(most=60), CANVAS))
+    assert "96 of 57 connections at the peak, 39 too many" in text_of(plan_picture(planned(most=60), CANVAS))
 
 
 def test_a_plan_says_why_nobody_knows_whether_it_fits() -> None:
@@ -152,7 +152,8 @@ def test_a_refusal_shows_its_evidence_and_what_to_do() -> None:
         assert words in drawn
     lines = told(before, story.view())
     assert "split-name stands at expanded" in lines
-    assert "database refused: 3 rows are lost" in lines
+    begin = lines.index("database refused: 3 rows are lost")
+    assert lines[begin + 1 :][:2] == ["id 7: Cher", "next: hitless migrate verify split-name --allow"]
 
 
 def test_what_is_ready_is_told_once() -> None:

@@ -76,7 +76,14 @@ def test_a_role_alone_is_the_group_and_the_prefix_is_the_services_name(directory
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://owner:secret@db/shop", "postgres://db/shop?user=a&password=secret", "postgresql://:x@db/shop"]
+    "url",
+    [
+        "postgresql://owner:secret@db/shop",
+        "postgres://db/shop?user=a&password=secret",
+        "postgresql://:x@db/shop",
+        "postgresql://owner:se/cr@db/shop",
+        "postgresql://owner@db/shop?sslkey=k&sslpassword=secret",
+    ],
 )
 def test_a_password_is_not_taken_because_settings_are_journaled(directory: Path, url: str) -> None:
     told = wrong(directory, f"database: {{url: '{url}'}}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -102,7 +103,7 @@ async def test_how_a_change_gets_on_is_shown(world: SchemaWorld) -> None:
     async with world.controlled() as controller:
         await with_v1(world, controller)
         await deploy(controller, "v2")
-        await world.clock.advance(450)
+        await world.clock.advance(420)
         view = await rollout(controller)
         (condition,) = view["stages"][0]["until"]
         assert condition == {"name": "split-name verified", "met": False, "detail": "expanded 40 %"}
@@ -209,7 +210,7 @@ async def test_a_fault_that_does_not_pass_is_told_at_once(world: SchemaWorld) ->
 
 async def test_pools_that_do_not_fit_refuse_the_rollout_before_the_schema_is_touched(world: SchemaWorld) -> None:
     world.need(replace(DATABASE, connections=ConnectionsSpec(per_instance=10)))
-    world.schemas.limits = (Limit(what="server", connections=40, kept_back=3, is_server=True),)
+    world.schemas.limits = (Limit(what="server", connections=42, kept_back=3, is_server=True),)
     async with world.controlled() as controller:
         await with_v1(world, controller)
         await deploy(controller, "v2", "canary")
@@ -340,3 +341,106 @@ async def test_a_role_is_made_only_once_nobody_drops_roles_any_more(world: Schem
         await deploy(controller, "v2")
         await idle(world, controller)
         assert "v2" in world.schemas.roles
+
+
+async def test_a_database_that_hangs_is_told_of_and_needs_a_person_in_the_end(world: SchemaWorld) -> None:
+    world.need(replace(DATABASE, connections=ConnectionsSpec(per_instance=7)))
+
+    async def hangs(**_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async with world.controlled() as controller:
+        await with_v1(world, controller)
+        world.schemas.fits = hangs  # type: ignore[method-assign]  # a server that takes the question and says nothing
+        await deploy(controller, "v2")
+        await world.clock.advance(40)
+        problems = (await controller.service("shop"))["problems"]
+        assert any("the database of shop: no answer within 30 s" in one for one in problems)
+        await idle(world, controller)
+        assert (await rollout(controller))["state"] == "failed"
+
+
+async def test_who_hangs_while_roles_are_dropped_holds_up_no_deploy_for_ever(world: SchemaWorld) -> None:
+    world.need(replace(DATABASE, changes=(), roles=RolesSpec(group="app", prefix="shop")))
+
+    async def hangs(**_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async with world.controlled() as controller:
+        await with_v1(world, controller)
+        await deploy(controller, "v2")
+        world.schemas.keep_roles = hangs  # type: ignore[method-assign]
+        await idle(world, controller)
+        await world.clock.advance(5)
+        await deploy(controller, "v3")
+        await idle(world, controller)
+        assert (await rollout(controller))["state"] == "failed"
+        assert world.weight("v2") == ALL_TRAFFIC_BP
+
+
+async def test_a_worker_that_is_told_to_stop_is_given_its_time(world: SchemaWorld) -> None:
+    world.need(DATABASE)
+    ended: list[str] = []
+
+    async def slow_to_stop(**_: Any) -> Any:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await world.clock.sleep(5)
+            ended.append("at a moment at which nothing is half done")
+
+    async with world.controlled() as controller:
+        await with_v1(world, controller)
+        world.schemas.bring = slow_to_stop  # type: ignore[method-assign]
+        await deploy(controller, "v2")
+        await world.clock.advance(2)
+        await controller.act(service="shop", verb="abort", actor="ann", reason=None)
+        await world.clock.advance(2)
+        assert (await rollout(controller))["state"] == "rolled_back"
+        await world.clock.advance(10)
+        assert ended
+
+
+async def test_a_plan_counts_the_instances_that_the_old_version_has(world: SchemaWorld) -> None:
+    world.need(DatabaseSpec(url="env:DATABASE_URL", connections=ConnectionsSpec(per_instance=10)))
+    async with world.controlled() as controller:
+        await with_v1(world, controller)
+        before = world.spec.instances
+        world.spec = replace(world.spec, instances=before + 5)
+        planned = await controller.plan(service="shop", version="v2", strategy="blue_green")
+        assert planned["database"] is not None
+        takers = {one["who"]: one["connections"] for one in planned["database"]["takers"]}
+        assert (takers["v1"], takers["v2"]) == (10 * before, 10 * (before + 5))
+
+
+async def test_what_has_been_answered_is_shown_while_a_change_is_carried_out(world: SchemaWorld) -> None:
+    world.need(
+        replace(DATABASE, connections=ConnectionsSpec(per_instance=7), roles=RolesSpec(group="app", prefix="shop"))
+    )
+    world.schemas.limits = (Limit(what="server", connections=100, is_server=True),)
+    world.schemas.takes_s = 1_000
+    async with world.controlled() as controller:
+        await with_v1(world, controller)
+        await deploy(controller, "v2")
+        await world.clock.advance(100)
+        fit, made, _ = (await rollout(controller))["stages"][0]["until"]
+        assert "connections at the peak, fits" in fit["detail"]
+        assert made["detail"] == "shop_vv2"
+
+
+async def test_a_change_of_which_nothing_is_heard_is_shown_as_such(world: SchemaWorld) -> None:
+    world.need(DATABASE)
+
+    async def hangs(*, tell: Callable[[str], None], **_: Any) -> Any:
+        tell("backfill: 27 %")
+        await asyncio.Event().wait()
+
+    async with world.controlled() as controller:
+        await with_v1(world, controller)
+        world.schemas.bring = hangs  # type: ignore[method-assign]
+        await deploy(controller, "v2")
+        await world.clock.advance(20)
+        assert (await rollout(controller))["stages"][0]["until"][0]["detail"] == "backfill: 27 %"
+        await world.clock.advance(20)
+        detail = (await rollout(controller))["stages"][0]["until"][0]["detail"]
+        assert detail.startswith("backfill: 27 %; nothing was heard of it since, for ")

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from hitless.lifecycle.sql import Capture
 from hitless.lifecycle.sql.__main__ import main
 from hitless.lifecycle.sql.manifests import DifferError, merge
+from hitless.schema.guard.manifests import manifest_of
 
 
 @pytest.fixture
@@ -161,3 +163,21 @@ def test_every_key_of_a_manifest_is_documented(path: Path) -> None:
     document = merge(path)
     page = (Path(__file__).parents[2] / "docs/reference/sqlmanifest.md").read_text()
     assert [key for key in (*document, *document["statements"][0]) if f"`{key}`" not in page] == []
+
+
+def test_two_short_runs_days_apart_are_no_long_one(tmp_path: Path) -> None:
+    """A merge of manifests says for how long nothing was captured, and that is not counted."""
+    about = {"format": "hitless.sqlmanifest/v1", "service": "shop", "version": "42", "scope": "staging"}
+    row = {"sql": "SELECT 1", "marks": "$", "parameters": [], "calls": 1, "where": None}
+    for name, day in (("1-a", "01"), ("2-b", "03")):
+        moments = {"began_at": f"2026-01-{day}T10:00:00Z", "until": f"2026-01-{day}T10:05:00Z"}
+        seen = {"first_seen": moments["began_at"], "last_seen": moments["until"]}
+        document = {**about, **moments, "lost": 0, "failed": 0, "statements": [{**row, **seen}]}
+        (tmp_path / f"sqlmanifest.json.{name}").write_text(json.dumps(document))
+    merged = merge(tmp_path / "sqlmanifest.json")
+    assert merged["gaps_s"] == timedelta(days=2, minutes=-5).total_seconds()
+    assert merge(tmp_path / "sqlmanifest.json")["gaps_s"] == merged["gaps_s"]
+    (evidence,) = manifest_of(merged, name="it", window=timedelta(hours=24)).evidence
+    assert not evidence.shows_absence
+    (evidence,) = manifest_of(merged, name="it", window=timedelta(minutes=10)).evidence
+    assert evidence.shows_absence

@@ -72,10 +72,21 @@ def test_each_version_opens_what_its_own_settings_say() -> None:
     assert taken(peak_of(StrategyName.BLUE_GREEN, old=old)) == 4 * 10 + 4 * 20 + 3
 
 
+def test_instances_that_open_more_during_a_migration_are_counted_with_it() -> None:
+    pool = ConnectionsSpec(per_instance=10, jobs=3, during_migration=30)
+    spec = replace(SPEC, database=DatabaseSpec(url="env:X", connections=pool))
+    assert taken(peak_of(StrategyName.ROLLING, spec)) == (4 + 1) * 10 + 3
+    changes = (ChangeSpec(name="a", file="a.yaml"),)
+    changing = replace(spec, database=DatabaseSpec(url="env:X", connections=pool, changes=changes))
+    found = peak_of(StrategyName.ROLLING, changing, old=spec)
+    assert taken(found) == 4 * 30 + 3 + 2
+    assert found.most_of_candidate == 4 + 2
+
+
 def test_a_migration_takes_connections_of_its_own() -> None:
     assert SPEC.database is not None
     spec = replace(SPEC, database=replace(SPEC.database, changes=(ChangeSpec(name="a", file="a.yaml"),)))
-    assert taken(peak_of(StrategyName.ROLLING, spec)) == (4 + 1) * 10 + 3 + 2
+    assert taken(peak_of(StrategyName.ROLLING, spec)) == (4 + 1) * 10 + 3 + 4
 
 
 def test_the_role_of_the_new_version_has_room_for_all_of_it_and_two_that_are_examined() -> None:

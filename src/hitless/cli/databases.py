@@ -74,3 +74,6 @@ def database_lines(before: RolloutView | None, after: RolloutView) -> Iterator[s
         yield from (line for fit in found["connections"][:1] for line in fit_lines(fit) if not fit["fits"])
         if found["verdict"] != "ready":
             yield f"database {found['verdict']}: {found['cause']}"
+            is_in_table = any(not fit["fits"] for fit in found["connections"])
+            yield from () if is_in_table else found["evidence"]
+            yield from (f"next: {one}" for one in found["remedies"])

@@ -31,8 +31,8 @@ from hitless.view.models import GuardVersionView, GuardView, RolloutRowView, Ser
 GUARD_GROUP = Group("Evidence options", sort_key=80)
 _VERSION = re.compile(r"(?P<service>[^@=]+)@(?P<version>[^=]+)=(?P<what>live|target)(?::(?P<hours>\d+)h)?")
 _STYLES = {"clear": "bold green", "references": "bold red", "unknown": "bold yellow"}
-ROLLOUTS = 20
-"""Rollouts of a service that are looked at: the newest."""
+PAGE = 100
+"""Rollouts of a service that are asked for at once."""
 
 SHOWN = 8
 """Uses and doubts of a version that a terminal shows; --json has all."""
@@ -113,9 +113,22 @@ def _told(given: Evidences, common: Common) -> tuple[Known, ...] | None:
         return None
     client, now = Client(socket), WallClock().now()
     services = [one for one in client.services() if not given.service or one["name"] in given.service]
-    return tuple(
-        known for one in services for known in known_of(one, client.rollouts(one["name"], limit=ROLLOUTS), now)
-    )
+    return tuple(known for one in services for known in known_of(one, rollouts_of(client, one["name"]), now))
+
+
+def rollouts_of(client: Client, service: str) -> list[RolloutRowView]:
+    """Return a service's rollouts, newest first, as far as to the one that brought its version in."""
+    found: list[RolloutRowView] = []
+    while page := client.rollouts(service, limit=PAGE, before=found[-1]["started_at"] if found else None):
+        found += page
+        if len(page) < PAGE or any(_brought_in(one) for one in page):
+            break
+    return found
+
+
+def _brought_in(one: RolloutRowView) -> bool:
+    """Tell whether a rollout has brought a version in, and not only settings of the one that ran."""
+    return one["state"] == "completed" and one["baseline"] != one["candidate"]
 
 
 def known_of(service: ServiceView, rollouts: Sequence[RolloutRowView], now: datetime) -> Iterator[Known]:
@@ -134,8 +147,9 @@ def known_of(service: ServiceView, rollouts: Sequence[RolloutRowView], now: date
     running = next((one for one in rollouts if one["state"] in {"running", "paused"}), None)
     if running is not None and running["baseline"] is not None:
         yield _target(service, running["baseline"], f"rollout {running['id']} goes back to it", completed, now)
-    if completed and completed[0]["baseline"] is not None:
-        yield _target(service, completed[0]["baseline"], "`rollout undo` brings it back", completed, now)
+    last = next((one for one in completed if _brought_in(one)), None)
+    if last is not None and last["baseline"] is not None:
+        yield _target(service, last["baseline"], "`rollout undo` brings it back", completed, now)
 
 
 def _target(

@@ -118,7 +118,7 @@ def walk(word: str, verb: Verb, *, throttling: Throttling, target: Target, allow
     """Carry out a verb that walks through tables; return the exit code."""
     output, limits = common.output, throttling.limits()
     with stoppable(output) as stopping:
-        quiet = migrator_of(target, output, stopping, allowed)
+        quiet = migrator_of(target, output, stopping, allowed, project=common.project)
         name = begin(quiet, word)
         state = quiet.state(name)
         (part,) = FORWARD[verb]

@@ -20,7 +20,7 @@ from hitless.cli.outcome import DONE
 from hitless.cli.output import Output
 from hitless.cli.session import DEFAULTS, Common
 from hitless.cli.waiting import actor
-from hitless.errors import Refused
+from hitless.errors import EnvironmentFault, Refused
 from hitless.schema.change.standing import Part, Standing, Verb
 from hitless.schema.change.state import ChangeState
 from hitless.schema.guard.decision import Override
@@ -70,7 +70,7 @@ def contract(
     output = common.output
     asked = replace(asked_of(evidences, common), overrides=_overrides(override, reason, expires))
     with stoppable(output) as stopping:
-        migrator = migrator_of(target, output, stopping)
+        migrator = migrator_of(target, output, stopping, project=common.project)
         name = begin(migrator, change)
         part = next_stop(migrator.state(name))
         if not yes:
@@ -111,11 +111,21 @@ def _carry_out(migrator: Migrator, name: str, part: Part, watch: timedelta | Non
     usual = watcher.usual(min(USUAL_S, watch.total_seconds()))
     state = migrator.carry_out(name, Verb.CONTRACT)
     output.narrate(f"watches for {watch}: writes of older releases, and transactions that are rolled back")
-    trouble = watcher.watch(usual, watch.total_seconds(), output.narrate)
+    try:
+        trouble = watcher.watch(usual, watch.total_seconds(), output.narrate)
+    except EnvironmentFault as fault:
+        trouble = f"it cannot be watched any more: {fault}"
     if trouble is None:
         return state
     migrator.stopping.clear()  # giving back is not stopped by what stopped the watch
-    migrator.undo(name, Standing.SWITCHED)
+    try:
+        migrator.undo(name, Standing.SWITCHED)
+    except EnvironmentFault as fault:
+        raise GivenBack(
+            f"{part.value} of {name} was to be given back, and could not be: {trouble}",
+            evidence=(str(fault), f"{part.value} is in force as far as it was not given back"),
+            hints=(f"as soon as the database answers: hitless migrate undo {name} --to switched",),
+        ) from fault
     raise GivenBack(
         f"{part.value} of {name} was given back: {trouble}",
         evidence=(f"it is switched again: everything that {part.value} had taken is there",),

@@ -31,7 +31,7 @@ def guard(
         common: Options of every command.
     """
     output = common.output
-    migrator = migrator_of(target, output, Event())
+    migrator = migrator_of(target, output, Event(), project=common.project)
     name, plan, part = _looked_up(migrator, change)
     decision, counters = consider(migrator.database, name, plan, part, asked_of(evidences, common))
     view = guard_view(name, part, decision, counters)

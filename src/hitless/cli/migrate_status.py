@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hitless.adapters.postgres.database import Database, DatabaseUnreachable
 from hitless.adapters.postgres.exchanging import lost_since_exchange
-from hitless.adapters.postgres.faults import in_words
+from hitless.adapters.postgres.faults import all_in_words
 from hitless.adapters.postgres.leftovers import find_leftovers, take_away
 from hitless.adapters.postgres.states import read_states
 from hitless.adapters.postgres.taking import unknown
@@ -69,7 +69,7 @@ def look(database: Database, change: str | None = None, *, fixes: bool = False) 
         UnknownChange: the one that is asked for is not there.
         DatabaseUnreachable, StatementFailed, NotPermitted, ConnectionLost: the server.
     """
-    with database.connect() as connection, in_words(database):
+    with database.connect() as connection, all_in_words(database):
         states = read_states(connection)
         blocked = {one.change: blockers_of(connection, one) for one in states}
         differs = {one.change: lost_since_exchange(connection, one) for one in states}

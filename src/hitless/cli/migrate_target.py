@@ -15,7 +15,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from hitless.adapters.postgres.addresses import resolve
+from hitless.adapters.postgres.addresses import beside, resolve
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.hold import Patience, Stopped, Told
 from hitless.adapters.postgres.migrator import Migrator
@@ -81,7 +81,7 @@ def _urls(project: Path | None) -> set[str]:
     if not (directory / PROJECT_FILE).is_file():
         return set()
     services = load(directory / PROJECT_FILE).services.values()
-    return {one.database.url for one in services if one.database is not None}
+    return {beside(one.database.url, directory) for one in services if one.database is not None}
 
 
 @dataclass(slots=True)

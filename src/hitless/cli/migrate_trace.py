@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.text import Text
 
 from hitless.adapters.postgres.database import Database
@@ -31,7 +33,7 @@ SHOWN = 100
 def trace(
     *paths: str,
     schema: Path | None = None,
-    scratch_url: str | None = None,
+    scratch_url: Annotated[str | None, Parameter(name="--scratch")] = None,
     target: Target = TARGET,
     common: Common = DEFAULTS,
 ) -> int:
@@ -46,7 +48,7 @@ def trace(
     """
     output = common.output
     sources = _sources(paths)
-    with _copy(schema, scratch_url, target) as (copy, text):
+    with _copy(schema, scratch_url, target, common.project) as (copy, text):
         catalog, _ = read_schema(Source(text.name, text.text))
         found = list(trace_files(copy, sources, catalog=catalog))
     views = [_view(one) for one in found]
@@ -70,9 +72,11 @@ def _sources(paths: tuple[str, ...]) -> list[Source]:
 
 
 @contextmanager
-def _copy(schema: Path | None, scratch_url: str | None, target: Target) -> Iterator[tuple[Database, SchemaText]]:
-    server = Database(scratch_url) if scratch_url else database_of(target)
-    text = _given(schema) if schema else dumped(database_of(target))
+def _copy(
+    schema: Path | None, scratch_url: str | None, target: Target, project: Path | None
+) -> Iterator[tuple[Database, SchemaText]]:
+    server = Database(scratch_url) if scratch_url else database_of(target, project)
+    text = _given(schema) if schema else dumped(database_of(target, project))
     with scratch(text, server=server) as copy:
         yield copy, text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from hitless.adapters.postgres.backfill.faults import NotAlike
-from hitless.adapters.postgres.faults import in_words
+from hitless.adapters.postgres.faults import all_in_words
 from hitless.adapters.postgres.hold import Told
 from hitless.adapters.postgres.verification.sampling import Sampled, watch_parity
 from hitless.cli.migrate_backfill import THROTTLING, Throttling, walk
@@ -48,10 +48,10 @@ def _sample(change: str, target: Target, common: Common) -> int:
     Raises:
         NotAlike: a row of it is wrong.
     """
-    output, database = common.output, database_of(target)
+    output, database = common.output, database_of(target, common.project)
     with stoppable(output) as stopping, telling(output) as teller:
-        plan = migrator_of(target, output, stopping).state(change).plan
-        with database.connect() as connection, in_words(database):
+        plan = migrator_of(target, output, stopping, project=common.project).state(change).plan
+        with database.connect() as connection, all_in_words(database):
             for step in plan.steps:
                 if not isinstance(step, Compare):
                     continue

@@ -114,7 +114,8 @@ class Database(Section):
 
     url: DatabaseUrl = setting(
         "Where to find its URL, for the role that changes the schema: `env:NAME`, a variable of the control plane, or "
-        "`file:PATH`, a file that holds nothing else. A URL itself only without a password: settings are journaled.",
+        "`file:PATH`, a file that holds nothing else, relative to this one. A URL itself only without a password: "
+        "settings are journaled.",
         example="env:MIGRATION_DATABASE_URL",
     )
     changes: list[Annotated[Change, FILE_ALONE]] = setting(

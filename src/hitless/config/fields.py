@@ -63,7 +63,7 @@ _LONGEST_QUERY = 2_000
 _IN_VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _IN_FILE = re.compile(r"file:[^\n]+")
 _URL = re.compile(r"postgres(ql)?://[^\s]*")
-_HAS_PASSWORD = re.compile(r"//[^/@]*:[^/@]+@|[?&]password=")
+_HAS_PASSWORD = re.compile(r"//[^@]*:[^@]+@|[?&](ssl)?password=")  # one may hold what should have been escaped
 _AMOUNT = {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MOST_INSTANCES}, _PERCENT]}
 _WIDEST_MARGIN = 0.5
 

@@ -10,11 +10,11 @@ answer a person is needed. What a rule refuses is not asked again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from hitless.engine.outside import Outside
 from hitless.errors import EnvironmentFault, HitlessError, Refused
@@ -30,11 +30,20 @@ from hitless.view.database import Asked
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 15.0
 """Between two attempts at a database that cannot be asked: each is twice as long as the one before."""
 
+ANSWERS_WITHIN_S = 30.0
+"""What takes no time of its own: connecting alone may take five seconds, then a server that hangs is away."""
+
+SILENT_S = 30.0
+"""A change of which nothing was heard for longer is shown as such: few statements take that long and tell nothing."""
+
 TIDY_AGAIN_S = 60.0
 """After an attempt to drop roles that some of them have outlived: sessions end, objects are given away."""
 
 TOLD_EVERY_S = 0.5
 """So often at most people are told how a backfill gets on: its batches take a tenth of that."""
+
+
+Answer = TypeVar("Answer")
 
 
 class PoolsDoNotFit(Refused):
@@ -69,6 +78,7 @@ class Asking:
     Attributes:
         state: of the service as it was when the stage began.
         on_news: told when there is something to be shown.
+        settled: returns when nobody drops roles.
         changes: the changes of this rollout as they are known now, by name.
         trouble: why the database cannot be asked at the moment; None = it answers.
     """
@@ -77,6 +87,7 @@ class Asking:
     state: ServiceState
     outside: Outside
     on_news: Callable[[], None]
+    settled: Callable[[], Awaitable[None]]
     changes: dict[str, NeededChange] = field(default_factory=dict)
     trouble: str | None = None
     _fits: tuple[Fit, ...] = ()
@@ -92,7 +103,15 @@ class Asking:
     @property
     def known(self) -> Asked:
         """What people are shown of it now."""
-        return Asked(changes=self.changes, trouble=self.trouble)
+        changes = {name: replace(one, detail=self._in_time(one.detail)) for name, one in self.changes.items()}
+        return Asked(changes=changes, fits=self._fits, role=self._role, trouble=self.trouble)
+
+    def _in_time(self, detail: str) -> str:
+        """Say how old the last words are: a server that hangs says nothing, and so does one that is busy."""
+        if not detail or self._heard_at is None:
+            return detail
+        silent_s = (self.outside.clock.now() - self._heard_at).total_seconds()
+        return f"{detail}; nothing was heard of it since, for {silent_s:.0f} s" if silent_s > SILENT_S else detail
 
     @property
     def spec(self) -> ServiceSpec:
@@ -164,16 +183,18 @@ class Asking:
         if isinstance(asked, PoolsFit):
             await self._hold_pools(schemas)
         elif isinstance(asked, RoleMade):
-            self._role = await schemas.make_role(
-                spec=self.spec, version=self.rollout.candidate, connections=self._role_limit()
-            )
+            self._role = await answer_of(self.spec, self.outside, self._make_role(schemas))
         else:
             await self._bring(schemas, asked)
+
+    async def _make_role(self, schemas: Schemas) -> str:
+        await self.settled()
+        return await schemas.make_role(spec=self.spec, version=self.rollout.candidate, connections=self._role_limit())
 
     async def _hold_pools(self, schemas: Schemas) -> None:
         found = self._peak()
         assert found is not None
-        self._fits = await schemas.fits(spec=self.spec, takers=found.takers)
+        self._fits = await answer_of(self.spec, self.outside, schemas.fits(spec=self.spec, takers=found.takers))
         refuse_too_many(self._fits, spec=self.spec, found=found)
 
     def _peak(self) -> Peak | None:
@@ -212,6 +233,15 @@ class Asking:
             self.on_news()
 
 
+async def answer_of(spec: ServiceSpec, outside: Outside, asked: Awaitable[Answer]) -> Answer:
+    """Wait for what takes a database no time of its own.
+
+    Raises:
+        EnvironmentFault: no answer; the question itself may live on in its thread, and is harmless there.
+    """
+    return await outside.within(ANSWERS_WITHIN_S, asked, of=f"the database of {spec.name}")
+
+
 @asynccontextmanager
 async def role_to_examine(
     spec: ServiceSpec, version: Version, *, outside: Outside, keeper: RoleKeeper | None
@@ -224,8 +254,8 @@ async def role_to_examine(
     opened = wish.connections.per_instance * EXAMINED if wish.connections is not None else None
     with keeper.borrowed(version) if keeper is not None else nullcontext():
         if keeper is not None:
-            await keeper.settled()
-        await outside.schemas.make_role(spec=spec, version=version, connections=opened)
+            await answer_of(spec, outside, keeper.settled())
+        await answer_of(spec, outside, outside.schemas.make_role(spec=spec, version=version, connections=opened))
         yield
 
 

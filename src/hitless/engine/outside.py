@@ -67,8 +67,13 @@ class Outside:
     judge: Callable[[JudgeSettings], Judge] = usual_judge
     background: BackgroundOf = usual_background
 
-    async def within(self, seconds: float, asked: Awaitable[Wanted]) -> Wanted:
+    async def within(self, seconds: float, asked: Awaitable[Wanted], *, of: str = "") -> Wanted:
         """Await at most so long, by the clock: what hangs must hold up nobody for ever.
+
+        Args:
+            seconds: at most.
+            asked: the question.
+            of: who is asked, for people.
 
         Raises:
             EnvironmentFault: no answer.
@@ -78,7 +83,7 @@ class Outside:
         try:
             await asyncio.wait({answer, over}, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
-                raise EnvironmentFault(f"no answer within {seconds:g} s")
+                raise EnvironmentFault(f"{of}: no answer within {seconds:g} s".removeprefix(": "))
             return answer.result()
         finally:
             answer.cancel()

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from hitless.engine.outside import Outside
 from hitless.errors import HitlessError
+from hitless.rollout.admission import standing_world
 from hitless.rollout.connections import peak
 from hitless.rollout.spec import ServiceSpec, StrategyName, Version
 from hitless.rollout.stage import Plan
 from hitless.rollout.state import ServiceState
-from hitless.rollout.strategy import compile_rollout, stable_world
+from hitless.rollout.strategy import compile_rollout
 from hitless.view.database import Room
 from hitless.view.models import PlanView
 from hitless.view.plan import plan_view
@@ -34,7 +35,12 @@ async def planned(
     chosen = StrategyName(strategy) if strategy else spec.strategy.default
     baseline, candidate = state.stable, Version(version)
     plan = compile_rollout(
-        spec, strategy=chosen, baseline=baseline, candidate=candidate, standing=stable_world(spec, baseline)
+        spec,
+        strategy=chosen,
+        baseline=baseline,
+        candidate=candidate,
+        baseline_instances=state.specs[baseline].instances if baseline else None,
+        standing=standing_world(state, salt=version),
     )
     room = await _room(spec, plan, state.specs, candidate, outside)
     return plan_view(plan, spec=spec, strategy=chosen, baseline=baseline, candidate=candidate, room=room)

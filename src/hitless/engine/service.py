@@ -392,8 +392,9 @@ class ServiceLoop:
     def _ask_what_the_stage_asks(self) -> None:
         stage, rollout = self._stage(), self.state.rollout
         if self._asking is not None and self._asked_stage != stage:
-            self._asking.cancel()  # nobody waits for the answer any more, and nobody waits for its end
             self.asking = None
+            if not self._asking.cancelling():  # once: a second time would cut short how it ends what it has begun
+                self._asking.cancel()  # nobody waits for the answer any more, and nobody waits for its end
         if stage is None or rollout is None or not rollout.current_stage.has_questions or self._asked_stage == stage:
             return
         if rollout.record.waiting_since() is not None or rollout.record.checks_passed is not None:
@@ -408,13 +409,19 @@ class ServiceLoop:
         return self._examine if rollout.current_stage.is_preflight else self._check
 
     async def _ask_database(self, rollout: Rollout) -> _Answers:
-        self.asking = Asking(rollout=rollout, state=self.state, outside=self.outside, on_news=self.on_change)
-        await self.roles.settled()
+        self.asking = Asking(
+            rollout=rollout,
+            state=self.state,
+            outside=self.outside,
+            on_news=self.on_change,
+            settled=self.roles.settled,
+        )
         return _Answers(database=await self.asking.run())
 
     async def _drop_question(self) -> None:
         if self._asking is not None:
-            self._asking.cancel()
+            if not self._asking.cancelling():
+                self._asking.cancel()
             await asyncio.wait({self._asking})
 
     def _tidy_roles(self) -> None:

@@ -2,8 +2,9 @@
 
 Rule. Between two stages both worlds may stand at once, but never more instances than the limits allow; which version's
 are missing then is not known, so those that open fewer connections are left out. While a version is examined, two of
-its instances run beside the world as it is. Instances that only streams keep are not in any world: they have given
-their pools back, or are among the others that have connections open now.
+its instances run beside the world as it is; while changes are carried out, each instance may open what is set for that.
+Instances that only streams keep are not in any world: they have given their pools back, or, without roles by version,
+are among the others that have connections open now.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hitless.rollout.spec import ServiceSpec, Version
+from hitless.rollout.spec import ConnectionsSpec, ServiceSpec, Version
 from hitless.rollout.stage import Plan, Stage
 from hitless.rollout.world import World
 from hitless.schema.headroom import WORKERS, Taker
@@ -53,15 +54,18 @@ def peak(plan: Plan, *, spec: ServiceSpec, specs: Mapping[Version, ServiceSpec],
     wish = database.connections
     opens = {version: _opens(one, wish.per_instance) for version, one in specs.items()}
     opens[candidate] = wish.per_instance
-    moments = list(_moments(plan, candidate, opens))
-    found = max(moments, key=lambda one: sum(count * opens.get(it, wish.per_instance) for it, count in one.items()))
+    opens |= {one: wish.per_instance for stage in plan.stages for one in _count(stage.desired) if one not in opens}
+    usual = list(_moments(plan, candidate, opens))
+    wider = [(_count(stage.desired), _while_migrating(opens, wish)) for stage in plan.stages if stage.changes]
+    moments = [*((one, opens) for one in usual), *wider]
+    found, each = max(moments, key=lambda one: sum(count * one[1].get(it, 0) for it, count in one[0].items()))
     beside = [Taker(who="jobs", connections=wish.jobs, because="as set")] if wish.jobs else []
     if database.changes:
         beside.append(Taker(who="the migration", connections=WORKERS))
     return Peak(
         instances=found,
-        takers=(*_takers(found, opens, wish.per_instance), *beside),
-        most_of_candidate=max(one.get(candidate, 0) for one in moments) + EXAMINED,
+        takers=(*_takers(found, each), *beside),
+        most_of_candidate=max(one.get(candidate, 0) for one in usual) + EXAMINED,
     )
 
 
@@ -70,9 +74,15 @@ def _opens(spec: ServiceSpec, usual: int) -> int:
     return wish.per_instance if wish is not None else usual
 
 
-def _takers(instances: Counts, opens: Mapping[Version, int], usual: int) -> Iterator[Taker]:
+def _while_migrating(opens: Mapping[Version, int], wish: ConnectionsSpec) -> Mapping[Version, int]:
+    """Return what an instance may open while changes are carried out; limits are raised by the same factor for all."""
+    wide = max(wish.during_migration or 0, wish.per_instance)
+    return {version: -(-each * wide // wish.per_instance) for version, each in opens.items()}
+
+
+def _takers(instances: Counts, opens: Mapping[Version, int]) -> Iterator[Taker]:
     for version, count in instances.items():
-        each = opens.get(version, usual)
+        each = opens[version]
         because = f"{count} instance{'s' if count != 1 else ''} x {each}"
         yield Taker(who=version, connections=count * each, because=because, is_of_instances=True)
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 ALL_BP = 10_000
 UNLIMITED = -1
-WORKERS = 2
-"""Connections of a migration: one that works, one that looks."""
+WORKERS = 4
+"""Connections of a migration: one that holds the change, one that works, and two that look at others meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,18 @@ from hitless.view.models import ChangeStateView, ConnectionsView, DatabaseView, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the present stage asks of the database, as far as it is known now; `trouble`: why it cannot be asked."""
+    """What the present stage asks of the database, as far as it is known now.
+
+    Attributes:
+        changes: by name.
+        fits: how the pools fit; empty = not known yet.
+        role: that was made; None = none yet.
+        trouble: why the database cannot be asked; None = it answers.
+    """
 
     changes: Mapping[str, NeededChange] = field(default_factory=dict)
+    fits: tuple[Fit, ...] = ()
+    role: str | None = None
     trouble: str | None = None
 
 
@@ -47,10 +56,11 @@ def schema_detail(condition: Condition, asked: Asked | None, report: DatabaseRep
         known = asked.changes.get(condition.change) if asked is not None else None
         known = known or _in_report(report, condition.change)
         return _change_words(known, asked) if known is not None else None
-    if isinstance(condition, PoolsFit) and report is not None and report.fits:
-        return report.fits[0].sentence
-    if isinstance(condition, RoleMade) and report is not None and report.role:
-        return report.role
+    known_now = report or asked
+    if isinstance(condition, PoolsFit) and known_now is not None and known_now.fits:
+        return known_now.fits[0].sentence
+    if isinstance(condition, RoleMade) and known_now is not None and known_now.role:
+        return known_now.role
     return asked.trouble if asked is not None and isinstance(condition, PoolsFit | RoleMade) else None
 
 

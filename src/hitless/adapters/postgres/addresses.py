@@ -50,6 +50,12 @@ def resolve(url: str, environment: Mapping[str, str]) -> str:
     return found
 
 
+def beside(url: str, directory: Path) -> str:
+    """Return `database.url` with a `file:PATH` that is relative to hitless.yaml, wherever this process was started."""
+    kind, _, path = url.partition(":")
+    return f"file:{directory / path}" if kind == "file" else url
+
+
 def _variable(name: str, environment: Mapping[str, str]) -> str:
     if not environment.get(name):
         raise UrlMissing(

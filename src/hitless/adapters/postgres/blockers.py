@@ -15,7 +15,7 @@ set it, it is set shorter than the wait. A worker that prevents wraparound does 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import psycopg
@@ -72,7 +72,7 @@ class Blocker:
     Attributes:
         transaction: its virtual transaction id: the same as long as it lives.
         relation: on what; empty = not on a relation.
-        held: the mode.
+        held: the mode; what it holds in words, where it is not a relation.
         pid: None = a prepared transaction, called `gid`.
         age_s: seconds since the transaction began; None = this role may not see it.
         query: what it runs, or ran last.
@@ -104,7 +104,7 @@ class Blocker:
 
     @property
     def _lock(self) -> str:
-        return f"{self.held} on {self.relation}" if self.relation else "an old snapshot"
+        return f"{self.held} on {self.relation}" if self.relation else self.held
 
     @property
     def data(self) -> dict[str, Any]:
@@ -125,9 +125,11 @@ def holders(connection: psycopg.Connection, wanted: Mapping[Name, LockMode]) -> 
     return tuple(_blocker(row) for row in _rows(connection, _HOLDERS, given))
 
 
-def sessions(connection: psycopg.Connection, pids: Sequence[int]) -> tuple[Blocker, ...]:
-    """Describe sessions that something waits for, by their processes."""
-    return tuple(_blocker(row) for row in _rows(connection, _ONE, (list(pids),)))
+def sessions(
+    connection: psycopg.Connection, pids: Sequence[int], *, holds: str = "an old snapshot"
+) -> tuple[Blocker, ...]:
+    """Describe sessions that something waits for, by their processes; `holds` says for what, in words."""
+    return tuple(replace(_blocker(row), held=holds) for row in _rows(connection, _ONE, (list(pids),)))
 
 
 def _rows(connection: psycopg.Connection, query: str, given: Any) -> list[dict[str, Any]]:

@@ -163,6 +163,8 @@ def _run_watched(statement: str, hold: Hold, look: Callable[[psycopg.Connection,
     wait_ms = round(hold.patience.deadline_s * 1_000)
     with hold.database.connect() as connection:
         with in_words(hold.database):
+            with connection.transaction():  # or who was overtaken drops what the next worker has built
+                hold.confirm(connection)
             set_in_session(connection, f"SET lock_timeout = '{wait_ms}ms'")
         try:
             with _watched(hold, connection, look), in_words_but_unique(hold, statement):

@@ -9,12 +9,14 @@ from hitless.adapters.postgres.faults import in_words
 from hitless.adapters.postgres.hold import Hold, Told
 from hitless.adapters.postgres.patience import patiently
 from hitless.adapters.postgres.validate import until_stopped
-from hitless.adapters.postgres.verification.asking import count_rows
+from hitless.adapters.postgres.verification.asking import count_rows, read_patiently
 from hitless.errors import Refused
 from hitless.schema.change.steps import Check, Step
 
 SHOWN = 20
 """Rows that are shown."""
+
+WHAT = "what a check reads"
 
 
 class DataSpeakAgainst(Refused):
@@ -47,11 +49,15 @@ def _ask(one: Check, hold: Hold) -> tuple[int, tuple[str, ...]]:
         if not found:
             return 0, ()
         with in_words(hold.database, one.query):
-            cursor = connection.execute(one.query.encode())
-            names = [column.name for column in cursor.description or ()]
-            rows = cursor.fetchmany(SHOWN)
-    return found, tuple(
-        ", ".join(f"{name} = {value!r}" for name, value in zip(names, row, strict=True)) for row in rows
+            return found, read_patiently(connection, lambda: _rows(connection, one), hold, what=WHAT)
+
+
+def _rows(connection: psycopg.Connection, one: Check) -> tuple[str, ...]:
+    cursor = connection.execute(one.query.encode())
+    names = [column.name for column in cursor.description or ()]
+    return tuple(
+        ", ".join(f"{name} = {value!r}" for name, value in zip(names, row, strict=True))
+        for row in cursor.fetchmany(SHOWN)
     )
 
 
@@ -61,8 +67,10 @@ def _count(connection: psycopg.Connection, one: Check, hold: Hold) -> int:
         counted = count_rows(connection, one.rows_of, one.wrong, hold) if one.rows_of else None
         if counted is not None:
             return counted
-        row = connection.execute(one.counted.encode()).fetchone()
-    return int(row[0]) if row else 0
+        query = one.counted.encode()
+        row = read_patiently(connection, lambda: connection.execute(query).fetchone(), hold, what=WHAT)
+    assert row is not None, "a count is a row"
+    return int(row[0])
 
 
 def _refusal(step: Step, one: Check, found: int, rows: tuple[str, ...], change: str) -> DataSpeakAgainst:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import psycopg
 
 from hitless.adapters.postgres.database import APPLICATION
-from hitless.adapters.postgres.roles import roles_of
+from hitless.adapters.postgres.roles import own_roles
+from hitless.errors import EnvironmentFault
 from hitless.schema.headroom import WORKERS, Fit, Limit, Reserve, Taker, fit
 
 _LIMITS = """
@@ -27,19 +28,26 @@ _ROLE_LIMIT = "SELECT rolconnlimit FROM pg_roles WHERE rolname = %s"
 
 
 def limits_of(
-    connection: psycopg.Connection, *, service: str, role: str | None = None, allowed: int = 0, is_shared: bool = False
+    connection: psycopg.Connection,
+    *,
+    service: str,
+    key: str = "",
+    role: str | None = None,
+    allowed: int = 0,
+    is_shared: bool = False,
 ) -> tuple[Limit, ...]:
     """Measure every limit of a database.
 
     Args:
         connection: to it.
         service: whose versions' roles are its own.
+        key: fingerprint of what their passwords were derived from; those of another key are others.
         role: whose sessions are the service's own too, up to `allowed`; more of them are others.
         allowed: what is counted elsewhere as taken by who connects as `role`.
         is_shared: all versions connect as `role`, so its limit is theirs.
     """
     most, kept_back, database, of_database = _one(connection, _LIMITS)
-    own = {one for one, known in roles_of(connection).items() if known.service == service}
+    own = set(own_roles(connection, service, key))
     sessions = connection.execute(_SESSIONS, (APPLICATION,)).fetchall()
 
     def others(*, here: bool) -> int:
@@ -61,6 +69,34 @@ def _one(connection: psycopg.Connection, query: str) -> tuple[int, int, str, int
     row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return row[0], row[1], row[2], row[3]
+
+
+class NoRoom(EnvironmentFault):
+    """The server has no connections to spare for a worker."""
+
+    code = "HL4537"
+    exit_code = 5
+
+    def __init__(self, found: Fit) -> None:
+        super().__init__(
+            f"{found.what}: a worker needs {WORKERS} connections, and would take the last ones of others",
+            evidence=(found.sentence, *found.rows),
+            hints=(
+                "run the same command again when fewer are open: nothing has begun",
+                "SELECT usename, application_name, count(*) FROM pg_stat_activity GROUP BY 1, 2   # whose they are",
+            ),
+        )
+
+
+def require_room(connection: psycopg.Connection) -> None:
+    """Return where a worker fits beside everybody else.
+
+    Raises:
+        NoRoom: it does not.
+    """
+    found = room_for_migration(connection)
+    if not found.fits:
+        raise NoRoom(found)
 
 
 def room_for_migration(connection: psycopg.Connection, *, workers: int = WORKERS) -> Fit:

@@ -12,6 +12,9 @@ from hitless.errors import EnvironmentFault
 
 APPLICATION = "hitless migrate"
 CONNECT_S = 5
+SECRET = frozenset({"password", "sslpassword"})
+"""What of an address nobody is shown."""
+
 OLDEST = 15
 """The oldest major version that is supported."""
 
@@ -46,7 +49,7 @@ class Database:
     @cached_property
     def shown(self) -> str:
         """Name it without its password."""
-        parts = {key: value for key, value in conninfo_to_dict(self.conninfo).items() if key != "password"}
+        parts = {key: value for key, value in conninfo_to_dict(self.conninfo).items() if key not in SECRET}
         return make_conninfo("", **parts) or "the default database"
 
     def connect(self) -> psycopg.Connection:
@@ -66,10 +69,12 @@ class Database:
                 keepalives_idle=10,  # a server whose machine is gone is found out in 25 s, not in two hours
                 keepalives_interval=5,
                 keepalives_count=3,
+                tcp_user_timeout=25_000,  # keepalives do not run while something sent is not acknowledged
                 application_name=APPLICATION,
             )
         except psycopg.OperationalError as error:
             raise self._unreachable(error) from error
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # whatever a role or a database prefers
         if connection.info.server_version < OLDEST * 10_000:
             version = connection.info.server_version // 10_000
             connection.close()

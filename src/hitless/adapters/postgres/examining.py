@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import psycopg
 
-from hitless.adapters.postgres.addresses import UrlMissing, resolve
+from hitless.adapters.postgres.addresses import UrlMissing, beside, resolve
 from hitless.adapters.postgres.connections import limits_of
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.faults import in_words
@@ -24,18 +25,21 @@ FROM pg_roles u LEFT JOIN pg_roles g ON g.rolname = %s WHERE u.rolname = current
 _LIBRARIES = "SELECT current_setting('shared_preload_libraries', true)"
 
 
-def look_at(spec: ServiceSpec, environment: Mapping[str, str] | None = None) -> DatabaseState | None:
+def look_at(
+    spec: ServiceSpec, environment: Mapping[str, str] | None = None, *, directory: Path = Path()
+) -> DatabaseState | None:
     """Measure the database of a service; None = it names none.
 
     Args:
         spec: the service.
         environment: where `env:NAME` is looked up; None = that of this process.
+        directory: of hitless.yaml.
     """
     wish = spec.database
     if wish is None:
         return None
     try:
-        database = Database(resolve(wish.url, os.environ if environment is None else environment))
+        database = Database(resolve(beside(wish.url, directory), os.environ if environment is None else environment))
     except UrlMissing as error:
         return DatabaseState(service=spec.name, place=wish.url, missing=error.message)
     except HitlessError as error:

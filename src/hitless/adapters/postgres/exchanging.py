@@ -52,7 +52,7 @@ _IS_THERE = "SELECT to_regclass('hitless.fingerprint') IS NOT NULL"
 class LeftBehind(Refused):
     """Something that hung on the table would not hang on it after the swap."""
 
-    code = "HL4537"
+    code = "HL4538"
 
 
 def run(step: Ddl, exchange: Exchange, hold: Hold) -> Mapping[str, Any]:

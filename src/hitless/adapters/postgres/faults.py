@@ -17,6 +17,9 @@ LONGEST = 300
 _PASSING = (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCanceled)
 """Told to whoever tries again."""
 
+_FULL = (errors.DiskFull, errors.OutOfMemory)
+_ENDED = (errors.OperatorIntervention, errors.InsufficientResources, errors.IdleInTransactionSessionTimeout)
+
 
 class StatementFailed(EnvironmentFault):
     """The server refuses a statement."""
@@ -45,11 +48,6 @@ class ConnectionLost(EnvironmentFault):
     code = "HL6508"
 
 
-_ENDED = ("08", "53", "57P", "25P03")
-"""SQLSTATEs of a session that is gone, or that the server cannot serve: connection lost, out of resources, ended by an
-administrator or by a restart, ended because it was idle in a transaction. Error classes are no ancestors in psycopg."""
-
-
 @contextmanager
 def in_words(database: Database, statement: str = "") -> Iterator[None]:
     """Tell what the server refuses as an error for a user; what is tried again passes as it is.
@@ -72,10 +70,36 @@ def in_words(database: Database, statement: str = "") -> Iterator[None]:
             evidence=_evidence(error, statement),
             hints=("connect as the owner of the tables, who may also create schemas in this database",),
         ) from error
+    except _FULL as error:
+        raise StatementFailed(
+            f"{database.shown}: {said(error)}",
+            evidence=(*_evidence(error, statement), "nothing of it was done; what was done before it is recorded"),
+            hints=("make room on the server", "then run the same command again: it goes on"),
+        ) from error
+    except _ENDED as error:
+        raise _lost(database, error) from error
     except psycopg.Error as error:
-        if error.sqlstate is None or error.sqlstate.startswith(_ENDED):  # None: no answer at all
+        if error.sqlstate is None or error.sqlstate.startswith("08"):  # no answer at all: the session is gone
             raise _lost(database, error) from error
         raise StatementFailed(said(error), evidence=_evidence(error, statement)) from error
+
+
+@contextmanager
+def all_in_words(database: Database) -> Iterator[None]:
+    """As `in_words`, where nobody tries again.
+
+    Raises:
+        StatementFailed: also for a lock that was not had, or a statement that was ended.
+    """
+    try:
+        with in_words(database):
+            yield
+    except _PASSING as error:
+        raise StatementFailed(
+            f"{database.shown}: {said(error)}",
+            evidence=_evidence(error, ""),
+            hints=("run the same command again: it looks at what is there, and goes on",),
+        ) from error
 
 
 def _lost(database: Database, error: psycopg.Error) -> ConnectionLost:

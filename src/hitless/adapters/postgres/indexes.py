@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.errors import QueryCanceled
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable, QueryCanceled
 
 from hitless.errors import HitlessError, Refused
 from hitless.schema.actions.objects import CreateIndex
@@ -121,7 +121,11 @@ def _share(total: int | None, so_far: int | None) -> float | None:
 
 
 def is_same(connection: psycopg.Connection, there: Found, statement: str) -> bool:
-    """Tell whether an index is what a statement would build: on an empty copy of its table, PostgreSQL itself says."""
+    """Tell whether an index is what a statement would build: on an empty copy of its table, PostgreSQL itself says.
+
+    Raises:
+        psycopg.Error: it could not be asked: no right to temporary tables, a lock, no answer.
+    """
     create = _read(statement)
     body = f"{'UNIQUE ' if create.is_unique else ''}INDEX {_PROBE}_idx ON {_PROBE} {create.definition}"
     try:
@@ -131,6 +135,8 @@ def is_same(connection: psycopg.Connection, there: Found, statement: str) -> boo
             connection.execute(sql.SQL(like).format(sql.Identifier(_PROBE), table))
             connection.execute(f"CREATE {body}".encode())
             row = connection.execute("SELECT pg_get_indexdef(%s::regclass)", (f"pg_temp.{_PROBE}_idx",)).fetchone()
+    except (LockNotAvailable, InsufficientPrivilege, psycopg.OperationalError):
+        raise  # nothing was compared: it may well be the same
     except psycopg.Error:
         return False
     return row is not None and _essence(row[0]) == _essence(there.definition)

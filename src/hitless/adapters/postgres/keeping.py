@@ -18,7 +18,9 @@ from hitless.schema.change.steps import Plan
 from hitless.schema.change.stored import document_of
 
 _KEEP = "INSERT INTO hitless.change (id, spec, plan) VALUES (%s, %s, %s) ON CONFLICT (id) DO NOTHING RETURNING id"
-_KEEP_ANEW = "UPDATE hitless.change SET spec = %s, plan = %s, changed_at = clock_timestamp() WHERE id = %s"
+_KEEP_ANEW = """
+UPDATE hitless.change SET spec = %s, plan = %s, fence = fence + 1, changed_at = clock_timestamp() WHERE id = %s
+"""  # the fence: a worker that waits to do the first step of the earlier plan has been overtaken
 _HAS_BEGUN = "SELECT 1 FROM hitless.event WHERE change = %s AND type IN ('step.began', 'step.done') LIMIT 1"
 
 FILE = "file"

@@ -10,6 +10,7 @@ else is named, with the SQL that would do it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import psycopg
@@ -29,7 +30,8 @@ SELECT n.nspname, x.relname, i.indrelid::regclass::text FROM pg_index i
 JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_namespace n ON n.oid = x.relnamespace
 WHERE NOT i.indisvalid AND x.relkind = 'i' AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = i.indexrelid)
   AND NOT EXISTS (
-    SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid OR p.relid = i.indrelid)
+    SELECT FROM pg_locks l WHERE l.relation = i.indrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
 ORDER BY 1, 2
 """
 _TRIGGERS = r"""
@@ -177,7 +179,8 @@ def _house(connection: psycopg.Connection) -> Leftover:
 
 
 def _stands_in(name: str, plans: str) -> bool:
-    return name in plans
+    """Tell whether a plan names it: plans are JSON, and what is quoted in SQL is quoted once more there."""
+    return json.dumps(name.replace('"', '""'), ensure_ascii=False)[1:-1] in plans
 
 
 def _drop(statement: str, name: str) -> str:

@@ -19,9 +19,11 @@ from typing import Any
 
 from hitless.adapters.postgres import records
 from hitless.adapters.postgres.checks import check
+from hitless.adapters.postgres.connections import require_room
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.exchanging import keep_begun, since_begun, tell_differences
-from hitless.adapters.postgres.faults import in_words
+from hitless.adapters.postgres.faults import all_in_words, in_words
+from hitless.adapters.postgres.guard import brownout
 from hitless.adapters.postgres.hold import Hold, Patience, Told
 from hitless.adapters.postgres.keeping import FILE, keep
 from hitless.adapters.postgres.patience import Try, patiently
@@ -109,7 +111,7 @@ class Migrator:
             ReadOnly, NotPermitted, DatabaseUnreachable, ConnectionLost: the server.
         """
         hold = self._hold(plan.change)
-        with self.database.connect() as connection:
+        with self.database.connect() as connection, in_words(self.database):
             must_write(hold, connection)
 
         def act(one: Try) -> None:
@@ -147,14 +149,23 @@ class Migrator:
         Raises:
             NotItsTurn: the part before it is not whole.
             ChangeHeld, Fenced: another worker has the change.
+            NoRoom: it would take the last connections of the server.
             Stopped: somebody asked to stop.
             Refused, EnvironmentFault: a step's or the guard's own.
         """
         with taken(self._hold(change)) as hold:
             state = self.state(change)
-            for part in _parts(verb, state):
+            ahead = _parts(verb, state)
+            if ahead:
+                self._require_room()
+            for part in ahead:
                 self._carry_part(hold, part)
         return self.state(change)
+
+    def _require_room(self) -> None:
+        """Ask before anything is done; a way back is not asked: it needs fewer, and is not to be held up."""
+        with self.database.connect() as connection, in_words(self.database):
+            require_room(connection)
 
     def _carry_part(self, hold: Hold, part: Part) -> None:
         state = self.state(hold.change)
@@ -163,7 +174,8 @@ class Migrator:
         if part is Part.EXPAND and not state.touched:
             for note in state.plan.notes:
                 hold.tell(Told(kind="note", sentence=note))
-        evidence = guard().permit(state.plan, part, hold) if part in GUARDED else {}
+        is_ahead = any(step.id not in state.done for step in state.plan.of(part))
+        evidence = guard().permit(state.plan, part, hold) if part in GUARDED and is_ahead else {}
         is_first = part is Part.EXPAND and not state.touched
         patiently(hold, lambda one: _begin_part(one, part, evidence, state.plan.tables if is_first else ()))
         for number, step in enumerate(state.plan.of(part), start=1):
@@ -174,7 +186,7 @@ class Migrator:
                     hold.tell(Told(kind="caveat", sentence=f"  {caveat}", data=_step_data(step)))
                 _do(step, hold)
                 hold.tell(Told(kind="step_done", sentence=f"{of}: done", data=_step_data(step)))
-        patiently(hold, lambda one: _end_part(one, part))
+        patiently(hold, lambda one: _end_part(one, part, state.plan))
 
     def undo(self, change: str, to: Standing = Standing.PLANNED) -> ChangeState | None:
         """Take a change back to where it stood; to `planned`: nothing of it is left, and None is returned.
@@ -216,7 +228,8 @@ class Migrator:
     def _take_back(self, step: Step, hold: Hold) -> None:
         hold.stop_if_asked()
         hold.tell(Told(kind="step_undone", sentence=f"takes back: {step.title}", data=_step_data(step)))
-        runner_of(step).take_back(step, hold)
+        with all_in_words(hold.database):
+            runner_of(step).take_back(step, hold)
         patiently(hold, lambda one: _forgotten(one, step))
 
     def _hold(self, change: str) -> Hold:
@@ -240,8 +253,9 @@ def _parts(verb: Verb, state: ChangeState) -> tuple[Part, ...]:
 
 def _do(step: Step, hold: Hold) -> None:
     hold.stop_if_asked()
-    check(step, hold)
-    evidence = runner_of(step).run(step, hold)
+    with all_in_words(hold.database):
+        check(step, hold)
+        evidence = runner_of(step).run(step, hold)
     patiently(hold, lambda one: _recorded(one, step, evidence))
 
 
@@ -276,7 +290,9 @@ def _begin_part(one: Try, part: Part, evidence: Mapping[str, Any], fingerprinted
     )
 
 
-def _end_part(one: Try, part: Part) -> None:
+def _end_part(one: Try, part: Part, plan: Plan) -> None:
+    if part is Part.DROP:
+        brownout.settle(one, plan)
     records.stand(one.connection, one.hold, LEADS_TO[part])
     records.tell(one.connection, one.hold.change, one.hold.actor, "part.done", part=part.value)
 

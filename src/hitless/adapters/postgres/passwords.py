@@ -8,6 +8,7 @@ import hmac
 import os
 import secrets
 from pathlib import Path
+from threading import Lock
 
 KEY_FILE = "database.key"
 _KEY_BYTES = 32
@@ -24,6 +25,7 @@ class RoleKey:
         """
         self._path = directory / KEY_FILE
         self._key: bytes | None = None
+        self._reading = Lock()
 
     def password(self, *, service: str, role: str) -> str:
         """Return a role's password: 256 bits, always the same, in letters, digits, `-` and `_`."""
@@ -35,14 +37,20 @@ class RoleKey:
         """By which it is known which key a role's password came from; tells nothing of the key."""
         return hashlib.sha256(b"hitless database key\0" + self._read()).hexdigest()[:16]
 
+    @property
+    def is_there(self) -> bool:
+        """Tell whether it is there already."""
+        return self._key is not None or self._path.exists()
+
     def _read(self) -> bytes:
-        if self._key is None:
-            self._make()
-            key = self._path.read_bytes()
-            if len(key) != _KEY_BYTES:
-                raise OSError(f"{self._path} holds {len(key)} bytes, no key; roles have passwords of another one")
-            self._key = key
-        return self._key
+        with self._reading:  # services are asked for in threads of their own
+            if self._key is None:
+                self._make()
+                key = self._path.read_bytes()
+                if len(key) != _KEY_BYTES:
+                    raise OSError(f"{self._path} holds {len(key)} bytes, no key; roles have passwords of another one")
+                self._key = key
+            return self._key
 
     def _make(self) -> None:
         """Write a new key, whole or not at all; one that is there stays."""

@@ -11,6 +11,10 @@ Rules.
 * A try that fails leaves nothing. What is recorded of it is in the same transaction, with the fence.
 * Nobody is ever ended. Who is in the way is told to people, who may.
 
+* Locks that are had end soon whatever happens: a worker that is stopped, or out of reach, between two statements loses
+  its session; and the commit waits for no standby. It would hold the locks meanwhile, for as long as a query there
+  keeps a lock from being replayed. What is written later waits for standbys, and by the order of WAL for this too.
+
 The limits are set with SET LOCAL, so they hold behind a pooler that hands each transaction to another session.
 """
 
@@ -38,13 +42,14 @@ LEAST_MS = 20
 """What a statement may wait in any case, after others of the same try."""
 
 SHORT_MS = 3_000
-"""The longest that a statement may run that should change the catalogue alone: milliseconds, and it holds its locks."""
+"""The longest that a statement may run that should change the catalogue alone: milliseconds, and it holds its locks.
+The longest, too, that a try waits for its worker's next statement."""
 
 SLOW_TRIES = 3
 """A machine may be slow once; a statement that is slow thrice is not what it should be."""
 
 LONGEST_PAUSE_S = 2.0
-FLEETING_S = 1.0
+FLEETING_S = 5.0
 """Transactions younger than this that are others at each look are usual traffic: there is never a time without."""
 
 Result = TypeVar("Result")
@@ -88,7 +93,7 @@ class Try:
         """
         for one in statements:
             left_ms = max(LEAST_MS, round(self.hold.patience.lock_ms - self.spent_s * 1_000))
-            self.connection.execute(_limits(left_ms, self.longest_ms))
+            self.connection.execute(_limits(left_ms, self.longest_ms) + b"; SET LOCAL synchronous_commit = local")
             began_s = time.monotonic()
             with in_words(self.hold.database, one):
                 self.connection.execute(one.encode())
@@ -122,6 +127,10 @@ class _Wait(Generic[Result]):
                     self._after(connection, error)
                 except QueryCanceled as error:
                     self._after_slow(error)
+                except StatementFailed as error:
+                    if (race := _race(error)) is None:
+                        raise
+                    self._after(connection, race)
             self._pause(connection)
 
     def _look(self, connection: psycopg.Connection) -> tuple[Blocker, ...]:
@@ -201,6 +210,13 @@ class _Wait(Generic[Result]):
         self.hold.stopping.wait(1.5 * lock_s + random.uniform(0, longest_s))  # noqa: S311
 
 
+def _race(error: StatementFailed) -> psycopg.Error | None:
+    """Return what a server says of a row of its catalogue that somebody changed meanwhile: GRANT takes no lock."""
+    cause = error.__cause__
+    is_race = isinstance(cause, psycopg.errors.InternalError_) and "concurrently" in said(cause)
+    return cause if is_race and isinstance(cause, psycopg.Error) else None
+
+
 def _is_fleeting(one: Blocker, seen: frozenset[str]) -> bool:
     """Tell whether it is usual traffic: others each time we look, and each soon over."""
     return one.transaction not in seen and (one.age_s or 0) < FLEETING_S
@@ -256,7 +272,10 @@ def locks_of(statements: Iterable[str]) -> dict[Name, LockMode]:
 
 
 def _limits(lock_ms: int, statement_ms: int) -> bytes:
-    return f"SET LOCAL lock_timeout = '{lock_ms}ms'; SET LOCAL statement_timeout = '{statement_ms}ms'".encode()
+    return (
+        f"SET LOCAL lock_timeout = '{lock_ms}ms'; SET LOCAL statement_timeout = '{statement_ms}ms'; "
+        f"SET LOCAL idle_in_transaction_session_timeout = '{SHORT_MS}ms'"
+    ).encode()
 
 
 def _wraparound(one: Blocker) -> WraparoundAhead:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from threading import Lock
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -27,17 +28,22 @@ class RememberedAddresses:
             directory: the state directory.
         """
         self._path = directory / FILE
+        self._writing = Lock()
 
     def keep(self, service: str, conninfo: str) -> None:
         """Remember where a service's database is."""
         parts = {key: value for key, value in conninfo_to_dict(conninfo).items() if key not in _SECRET}
-        known, address = self._read(), make_conninfo("", **parts)
-        if known.get(service) == address:
-            return
+        address = make_conninfo("", **parts)
+        with self._writing:  # services are asked for in threads of their own
+            known = self._read()
+            if known.get(service) != address:
+                self._write({**known, service: address})
+
+    def _write(self, known: dict[str, str]) -> None:
         written = self._path.with_suffix(f".{os.getpid()}")
         descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            json.dump({**known, service: address}, file, indent=1)
+            json.dump(known, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         written.replace(self._path)

@@ -1,7 +1,9 @@
 """Login roles by version, in a server: made, limited, dropped.
 
 Rules.
-* A role is touched only if its comment says that it is ours, of this service and this version.
+* A role is touched only if its comment says that it is ours: of this service and this version, and of the key of this
+  state directory. Another project on the same server may have a service of the same name.
+* The limit of a role that is there is never lowered: instances may be connected as it, or come back as it.
 * A password is never sent: the server gets its verifier (SCRAM-SHA-256), so no log of statements holds it.
 * A role is dropped by `DROP ROLE` alone, which the server refuses while the role owns anything or has a privilege of
   its own. `DROP OWNED` could drop a table that was made a moment ago.
@@ -73,6 +75,11 @@ def roles_of(connection: psycopg.Connection) -> Mapping[str, VersionRole]:
     return {name: known for name, known in found if known is not None}
 
 
+def own_roles(connection: psycopg.Connection, service: str, key: str) -> Mapping[str, VersionRole]:
+    """Return those of a service that were made with this key, by name."""
+    return {name: one for name, one in roles_of(connection).items() if (one.service, one.key) == (service, key)}
+
+
 def make_role(connection: psycopg.Connection, name: str, wanted: VersionRole, *, group: str, password: str) -> None:
     """Make a version's role, or bring the one that is there up to date.
 
@@ -104,8 +111,7 @@ def make_role(connection: psycopg.Connection, name: str, wanted: VersionRole, *,
 def _make(connection: psycopg.Connection, name: str, wanted: VersionRole, *, group: str, password: str) -> None:
     row = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone()
     if row is not None:
-        _refuse_others(name, roles_of(connection).get(name), wanted)
-        _alter(connection, name, wanted)
+        _alter(connection, name, _widened(_ours(name, roles_of(connection).get(name), wanted), wanted))
         _ensure_member(connection, name, group)
         return
     verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
@@ -118,7 +124,14 @@ def _make(connection: psycopg.Connection, name: str, wanted: VersionRole, *, gro
     _remember(connection, name, wanted)
 
 
-def _refuse_others(name: str, known: VersionRole | None, wanted: VersionRole) -> None:
+def _widened(known: VersionRole, wanted: VersionRole) -> VersionRole:
+    """Return a role with room for both: what is examined of a version that runs must not take its connections."""
+    if known.connections is None or wanted.connections is None:
+        return replace(known, connections=None, raised_to=None)
+    return replace(known, connections=max(known.connections, wanted.connections))
+
+
+def _ours(name: str, known: VersionRole | None, wanted: VersionRole) -> VersionRole:
     if known is None or (known.service, known.version) != (wanted.service, wanted.version):
         whose = f"of {known.service} {known.version}" if known is not None else "that hitless has not made"
         raise RoleTaken(
@@ -134,6 +147,7 @@ def _refuse_others(name: str, known: VersionRole | None, wanted: VersionRole) ->
                 f"or, when no instance connects as it any more: DROP ROLE {sql.Identifier(name).as_string(None)}",
             ),
         )
+    return known
 
 
 def _alter(connection: psycopg.Connection, name: str, wanted: VersionRole) -> None:
@@ -156,8 +170,9 @@ def _remember(connection: psycopg.Connection, name: str, role: VersionRole) -> N
 
 
 def _limit(role: VersionRole) -> int:
-    limit = role.raised_to if role.raised_to is not None else role.connections
-    return NO_LIMIT if limit is None else limit
+    if role.connections is None:
+        return NO_LIMIT
+    return max(role.connections, role.raised_to or 0)
 
 
 def copy_to_table(connection: psycopg.Connection, service: str) -> None:
@@ -172,7 +187,7 @@ def copy_to_table(connection: psycopg.Connection, service: str) -> None:
             connection.execute(_NOTE, (name, service, version))
 
 
-def raise_limits(connection: psycopg.Connection, service: str, *, times: tuple[int, int]) -> tuple[str, ...]:
+def raise_limits(connection: psycopg.Connection, service: str, *, key: str, times: tuple[int, int]) -> tuple[str, ...]:
     """Raise the limits of a service's roles for a migration; return their names.
 
     Remembered in the transaction that raises it, so that whoever comes after a crash takes it back.
@@ -180,12 +195,13 @@ def raise_limits(connection: psycopg.Connection, service: str, *, times: tuple[i
     Args:
         connection: in autocommit.
         service: whose.
+        key: fingerprint of what the passwords were derived from.
         times: connections that an instance opens meanwhile, and usually.
     """
     wide, usual = times
     raised = []
-    for name, known in roles_of(connection).items():
-        if known.service == service and known.connections is not None:
+    for name, known in own_roles(connection, service, key).items():
+        if known.connections is not None:
             more = -(-known.connections * wide // usual)
             with connection.transaction():
                 _alter(connection, name, replace(known, raised_to=more))
@@ -193,33 +209,28 @@ def raise_limits(connection: psycopg.Connection, service: str, *, times: tuple[i
     return tuple(raised)
 
 
-def take_limits_back(connection: psycopg.Connection, service: str) -> tuple[str, ...]:
+def take_limits_back(connection: psycopg.Connection, service: str, *, key: str) -> tuple[str, ...]:
     """Give a service's roles their usual limits back, whoever has raised them; return the names of those that had not.
 
     Sessions beyond the limit live on; the limit holds for new ones.
     """
-    raised = {
-        name: known
-        for name, known in roles_of(connection).items()
-        if known.service == service and known.raised_to is not None
-    }
+    raised = {name: one for name, one in own_roles(connection, service, key).items() if one.raised_to is not None}
     for name, known in raised.items():
         with connection.transaction():
             _alter(connection, name, replace(known, raised_to=None))
     return tuple(raised)
 
 
-def drop_roles(connection: psycopg.Connection, service: str, *, keep: frozenset[str]) -> tuple[str, ...]:
+def drop_roles(connection: psycopg.Connection, service: str, *, key: str, keep: frozenset[str]) -> tuple[str, ...]:
     """Drop the roles of a service's other versions; say which stay, and why.
 
     Args:
         connection: in autocommit.
         service: whose.
+        key: fingerprint of what the passwords were derived from; roles of another key are another project's.
         keep: versions that run or may come back.
     """
-    others = [
-        name for name, known in roles_of(connection).items() if known.service == service and known.version not in keep
-    ]
+    others = [name for name, known in own_roles(connection, service, key).items() if known.version not in keep]
     return tuple(why for name in others for why in _drop(connection, name))
 
 

@@ -11,23 +11,27 @@ import asyncio
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from queue import Empty, Queue
 from threading import Event, Thread
 from typing import TypeVar
 
 import psycopg
+from psycopg import errors
 
-from hitless.adapters.postgres.addresses import UrlMissing, resolve, url_for
+from hitless.adapters.postgres.addresses import UrlMissing, UrlWrong, beside, resolve, url_for
 from hitless.adapters.postgres.connections import limits_of
 from hitless.adapters.postgres.database import Database
-from hitless.adapters.postgres.faults import in_words
-from hitless.adapters.postgres.passwords import RoleKey
+from hitless.adapters.postgres.faults import in_words, said
+from hitless.adapters.postgres.passwords import KEY_FILE, RoleKey
 from hitless.adapters.postgres.release import carry_out, states_of
 from hitless.adapters.postgres.remembered import RememberedAddresses
 from hitless.adapters.postgres.roles import copy_to_table, drop_roles, make_role, raise_limits, take_limits_back
+from hitless.errors import EnvironmentFault
 from hitless.rollout.spec import ChangeSpec, ConnectionsSpec, DatabaseSpec, RunSpec, ServiceSpec, Version
 from hitless.schema.change.standing import Standing
 from hitless.schema.headroom import Fit, Limit, Reserve, Taker, fit
@@ -38,8 +42,31 @@ STOPS_WITHIN_S = 15.0
 """So long the end of a worker that was told to stop is waited for: a batch takes 0.1 s, a lock 0.1 s, a connection 5 s.
 One that hangs longer is fenced off by the next one."""
 
+_LOCKED = (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCanceled, errors.SerializationFailure)
+_MEANWHILE = (
+    *_LOCKED,
+    errors.DuplicateObject,  # somebody has made the same role between our look and our statement
+    errors.UniqueViolation,  # the same, seen a moment earlier
+    errors.InternalError_,  # `tuple concurrently updated`: two alter one role
+)
+
+READS_WITHIN_S = 0.5
+"""The file with the address, read while an instance is ordered: a mount that hangs must not hold up the loop."""
+
 Answer = TypeVar("Answer")
 log = logging.getLogger("hitless")
+
+
+class DatabaseBusy(EnvironmentFault):
+    """Somebody else changes the same thing at this moment, or holds a lock on it."""
+
+    code = "HL4555"
+
+
+class KeyMissing(EnvironmentFault):
+    """The key is gone that passwords of versions' roles were derived from."""
+
+    code = "HL4556"
 
 
 class DatabaseSchemas:
@@ -49,31 +76,51 @@ class DatabaseSchemas:
         """Prepare; nothing is read or asked yet.
 
         Args:
-            directory: the state directory; the key of passwords is there.
+            directory: the state directory, beside hitless.yaml; the key of passwords is there.
             actor: who changes schemas, as the databases remember it.
             environment: where `env:NAME` is looked up; None = that of this process.
         """
+        self._project = directory.parent
         self._key = RoleKey(directory)
         self._remembered = RememberedAddresses(directory)
         self._actor = actor
         self._environment = os.environ if environment is None else environment
         self._working: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
+    @property
+    def key(self) -> str:
+        """Fingerprint of the key that this project's roles have their passwords from."""
+        return self._key.fingerprint
+
     def dress(self, spec: ServiceSpec, version: Version) -> RunSpec:
-        """Return how an instance of a version is started: with the URL of its own role, where versions have one."""
+        """Return how an instance of a version is started: with the URL of its own role, where versions have one.
+
+        The variable that `database.url` names is emptied then: the owner's password is none of an application's
+        business, and with it no statement would tell which version sent it.
+        """
         roles = spec.database.roles if spec.database is not None else None
         if spec.database is None or roles is None:
             return spec.run
         role = role_name(roles.prefix, version)
+        self._refuse_another_key(spec.name, role)
         password = self._key.password(service=spec.name, role=role)
         url = url_for(self._address(spec.name, spec.database), role=role, password=password)
-        return replace(spec.run, environment={**spec.run.environment, roles.variable: url})
+        return replace(spec.run, environment={**_emptied(spec.database), **spec.run.environment, roles.variable: url})
+
+    def _refuse_another_key(self, service: str, role: str) -> None:
+        """Refuse to make a key anew for a role that has its password from the one before: nobody could log in."""
+        if not self._key.is_there and self._remembered.of(service) is not None:
+            raise KeyMissing(
+                f"{service}: the password of {role} was derived from {KEY_FILE}, which is gone",
+                evidence=("instances that run are connected and stay; no other can log in",),
+                hints=(f"put {KEY_FILE} back into .hitless", "or deploy another version: it gets a key of its own"),
+            )
 
     def _address(self, service: str, wish: DatabaseSpec) -> str:
-        """Return where the database is; who has lost the variable that says so still knows where it was."""
+        """Return where the database is; who has lost what says so, or has it garbled, still knows where it was."""
         try:
-            return self._conninfo(wish)
-        except UrlMissing:
+            return soon(partial(self._conninfo, wish), place=wish.url)
+        except (UrlMissing, UrlWrong):
             known = self._remembered.of(service)
             if known is None:
                 raise
@@ -95,9 +142,9 @@ class DatabaseSchemas:
         wish = _wish(spec)
         assert wish.connections is not None
         database = self._database(wish)
-        with database.connect() as connection, in_words(database):
-            take_limits_back(connection, spec.name)
-            limits = _limits(connection, spec.name, wish, wish.connections, takers)
+        key = self.key if wish.roles is not None else ""
+        with database.connect() as connection, asked(database):
+            limits = _limits(connection, spec.name, wish, wish.connections, takers, key=key)
         return fit(takers, limits, reserve=_reserve(wish.connections))
 
     async def make_role(self, *, spec: ServiceSpec, version: Version, connections: int | None) -> str:
@@ -111,7 +158,7 @@ class DatabaseSchemas:
         wanted = VersionRole(service=spec.name, version=version, key=self._key.fingerprint, connections=connections)
         password = self._key.password(service=spec.name, role=name)
         database = self._database(wish)
-        with database.connect() as connection, in_words(database):
+        with database.connect() as connection, asked(database):
             make_role(connection, name, wanted, group=wish.roles.group, password=password)
             self._remembered.keep(spec.name, database.conninfo)
             copy_to_table(connection, spec.name)
@@ -121,17 +168,18 @@ class DatabaseSchemas:
         self, *, spec: ServiceSpec, change: ChangeSpec, standing: Standing, tell: Callable[[str], None]
     ) -> NeededChange:
         """Carry a change out in a thread; when cancelled, have it stop, and wait for that."""
-        database = self._database(_wish(spec))
+        # off the loop's thread: the place of the URL may be a file on a mount that hangs
+        database = await in_thread(partial(self._database, _wish(spec)))
         stopping, loop = Event(), asyncio.get_running_loop()
 
         def told(words: str) -> None:
             loop.call_soon_threadsafe(tell, words)
 
         async with self._working[database.conninfo]:
-            wanted = replace(change, standing=standing)
+            wanted = replace(change, standing=standing, file=str(self._project / change.file))
             bringing = partial(carry_out, database, wanted, standing, actor=self._actor, tell=told, stopping=stopping)
             work = partial(self._with_roles_noted, spec, partial(self._with_wider_pools, spec, wanted, bringing, told))
-            answer = asyncio.ensure_future(in_thread(work))
+            answer = asyncio.ensure_future(in_thread(partial(_asked_all_along, database, work)))
             try:
                 return await asyncio.shield(answer)
             except asyncio.CancelledError:
@@ -144,7 +192,7 @@ class DatabaseSchemas:
         found, wish = bringing(), _wish(spec)
         if wish.roles is not None:
             database = self._database(wish)
-            with database.connect() as connection, in_words(database):
+            with database.connect() as connection, asked(database):
                 copy_to_table(connection, spec.name)
         return found
 
@@ -155,15 +203,15 @@ class DatabaseSchemas:
         pool, database = _wish(spec).connections, self._database(_wish(spec))
         if pool is None or pool.during_migration is None or states_of(database, (change,))[0].is_reached:
             return bringing()
-        with database.connect() as connection, in_words(database):
-            raised = raise_limits(connection, spec.name, times=(pool.during_migration, pool.per_instance))
+        with database.connect() as connection, asked(database):
+            raised = raise_limits(connection, spec.name, key=self.key, times=(pool.during_migration, pool.per_instance))
         if raised:
             tell(f"until {change.name} is {change.standing}, an instance may open {pool.during_migration} connections")
         try:
             return bringing()
         finally:
-            with database.connect() as connection, in_words(database):
-                take_limits_back(connection, spec.name)
+            with database.connect() as connection, asked(database):
+                take_limits_back(connection, spec.name, key=self.key)
 
     async def states(self, spec: ServiceSpec) -> tuple[NeededChange, ...]:
         """Say where each change stands."""
@@ -176,9 +224,9 @@ class DatabaseSchemas:
 
     def _keep_roles(self, spec: ServiceSpec, versions: frozenset[Version]) -> tuple[str, ...]:
         database = self._database(_wish(spec))
-        with database.connect() as connection, in_words(database):
-            take_limits_back(connection, spec.name)
-            kept = drop_roles(connection, spec.name, keep=frozenset(versions))
+        with database.connect() as connection, asked(database):
+            take_limits_back(connection, spec.name, key=self.key)
+            kept = drop_roles(connection, spec.name, key=self.key, keep=frozenset(versions))
             copy_to_table(connection, spec.name)
             return kept
 
@@ -186,7 +234,7 @@ class DatabaseSchemas:
         return Database(self._conninfo(wish))
 
     def _conninfo(self, wish: DatabaseSpec) -> str:
-        return resolve(wish.url, self._environment)
+        return resolve(beside(wish.url, self._project), self._environment)
 
 
 def _wish(spec: ServiceSpec) -> DatabaseSpec:
@@ -194,12 +242,43 @@ def _wish(spec: ServiceSpec) -> DatabaseSpec:
     return spec.database
 
 
+def _emptied(wish: DatabaseSpec) -> dict[str, str]:
+    kind, _, variable = wish.url.partition(":")
+    return {variable: ""} if kind == "env" else {}
+
+
+@contextmanager
+def asked(database: Database, passing: tuple[type[psycopg.Error], ...] = _MEANWHILE) -> Iterator[None]:
+    """Tell what the server refuses in words; what passes by itself, as what may be asked again.
+
+    Raises:
+        DatabaseBusy: somebody else is in the way at this moment.
+        HitlessError: see `in_words`.
+    """
+    with in_words(database):
+        try:
+            yield
+        except passing as error:
+            raise DatabaseBusy(f"{database.shown}: somebody else is in the way: {said(error)}") from error
+
+
+def _asked_all_along(database: Database, work: Callable[[], Answer]) -> Answer:
+    with asked(database, _LOCKED):
+        return work()
+
+
 def _limits(
-    connection: psycopg.Connection, service: str, wish: DatabaseSpec, pool: ConnectionsSpec, takers: tuple[Taker, ...]
+    connection: psycopg.Connection,
+    service: str,
+    wish: DatabaseSpec,
+    pool: ConnectionsSpec,
+    takers: tuple[Taker, ...],
+    *,
+    key: str,
 ) -> tuple[Limit, ...]:
     if wish.roles is not None:
         jobs = sum(one.connections for one in takers if not one.is_of_instances)
-        return limits_of(connection, service=service, role=pool.role, allowed=jobs)
+        return limits_of(connection, service=service, key=key, role=pool.role, allowed=jobs)
     allowed = sum(one.connections for one in takers)
     role = pool.role or connection.info.user
     return limits_of(connection, service=service, role=role, allowed=allowed, is_shared=True)
@@ -210,11 +289,40 @@ def _reserve(pool: ConnectionsSpec) -> Reserve:
 
 
 async def _end_of(answer: asyncio.Future[NeededChange]) -> None:
+    answer.add_done_callback(_forget)
     done, _ = await asyncio.wait({answer}, timeout=STOPS_WITHIN_S)
     if not done:
         log.warning("a worker of a migration does not stop within %g s; the next one fences it off", STOPS_WITHIN_S)
-    elif not answer.cancelled():
-        answer.exception()  # how it ended is in the database; nobody waits for it here
+
+
+def _forget(answer: asyncio.Future[NeededChange]) -> None:
+    """Take note of how a worker ended: that is in the database, and nobody waits for it here."""
+    if not answer.cancelled():
+        answer.exception()
+
+
+def soon(work: Callable[[], Answer], *, place: str) -> Answer:
+    """Do what should take no time, in a thread that is left behind where it does.
+
+    Raises:
+        UrlMissing: it takes longer.
+    """
+    found: Queue[Answer | BaseException] = Queue()
+
+    def run() -> None:
+        try:
+            found.put(work())
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            found.put(error)
+
+    Thread(target=run, name="hitless-address", daemon=True).start()
+    try:
+        answer = found.get(timeout=READS_WITHIN_S)
+    except Empty:
+        raise UrlMissing(f"`database.url` is {place}, which does not answer within {READS_WITHIN_S:g} s") from None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
 
 
 async def in_thread(work: Callable[[], Answer]) -> Answer:

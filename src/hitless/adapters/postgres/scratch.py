@@ -3,8 +3,8 @@
 What it is not: it has no rows, no subscriptions (one would connect to its publisher), no large objects; owners and
 privileges are left out, because the roles may not exist where the copy lies.
 
-A copy whose maker was killed stays behind. Its name says when it was made, so that it is found: `sweep` drops those
-that nobody is connected to.
+A copy whose maker was killed stays behind. Its name says whose it is, so that it is found: `sweep` drops those that
+nobody is connected to.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def sweep(connection: psycopg.Connection) -> tuple[str, ...]:
     """Drop copies that were left behind and that nobody is connected to; return their names."""
     names = abandoned(connection)
     for name in names:
-        _drop(connection, name)
+        # Without FORCE: whoever has connected since is not ended.
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
     return names
 
 

@@ -15,7 +15,7 @@ from functools import partial
 
 import psycopg
 
-from hitless.adapters.postgres.roles import roles_of
+from hitless.adapters.postgres.roles import own_roles
 from hitless.adapters.postgres.schemas import DatabaseSchemas, in_thread
 from hitless.analysis.counts import PoolReading
 from hitless.errors import HitlessError
@@ -48,19 +48,32 @@ class RoleSessions:
         self._open: dict[str, psycopg.Connection] = {}
         self._read: dict[str, tuple[float, Readings]] = {}
         self._again_at: dict[str, float] = {}
+        self._looking: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Look until cancelled; sessions of our own are closed then, and where nobody is watched any more."""
         try:
             while True:
-                specs = self._watched()
-                for gone in set(self._open) - set(specs):
-                    self._close(gone)
-                await asyncio.gather(*(self._look(name, spec) for name, spec in specs.items()))
+                self._look_at_all(self._watched())
                 await asyncio.sleep(EVERY_S)
         finally:
-            for service in tuple(self._open):
+            for one in self._looking.values():
+                one.cancel()
+            for service in set(self._open) - self._busy:
                 self._close(service)
+
+    @property
+    def _busy(self) -> set[str]:
+        return {service for service, one in self._looking.items() if not one.done()}
+
+    def _look_at_all(self, specs: Mapping[str, ServiceSpec]) -> None:
+        """Begin a look at each; a database that hangs is left alone, and keeps nobody from the others."""
+        busy = self._busy
+        for gone in set(self._open) - set(specs) - busy:
+            self._close(gone)
+        for name, spec in specs.items():
+            if name not in busy:
+                self._looking[name] = asyncio.create_task(self._look(name, spec))
 
     def readings(self) -> Mapping[str, Readings]:
         """Return what was read just now, by service."""
@@ -89,15 +102,15 @@ class RoleSessions:
         connection = self._open.get(service)
         if connection is None:
             connection = self._open[service] = self._schemas.connect(spec)
-        return read_sessions(connection, service)
+        return read_sessions(connection, service, key=self._schemas.key)
 
 
-def read_sessions(connection: psycopg.Connection, service: str) -> Readings:
+def read_sessions(connection: psycopg.Connection, service: str, *, key: str) -> Readings:
     """Count the sessions of each version's role over its limit; roles without one are left out."""
     limited = {
         name: (known, known.raised_to or known.connections)
-        for name, known in roles_of(connection).items()
-        if known.service == service and known.connections
+        for name, known in own_roles(connection, service, key).items()
+        if known.connections
     }
     counts: dict[str, int] = dict(connection.execute(_SESSIONS, (list(limited),)).fetchall())
     return tuple(

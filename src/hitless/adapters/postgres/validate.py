@@ -7,7 +7,7 @@ It holds a snapshot meanwhile: what is deleted is not cleaned up before it ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
@@ -15,12 +15,11 @@ from typing import Any
 import psycopg
 from psycopg.errors import QueryCanceled
 
-from hitless.adapters.postgres import ddl
 from hitless.adapters.postgres.evidence import evidence_of
 from hitless.adapters.postgres.hold import Hold, Stopped
 from hitless.adapters.postgres.patience import Try, locks_of, patiently
-from hitless.adapters.postgres.records import record, tell
-from hitless.schema.change.steps import Ddl, Validate
+from hitless.adapters.postgres.records import forget, record, tell
+from hitless.schema.change.steps import Validate
 
 LOOK_S = 0.2
 
@@ -29,10 +28,7 @@ def run(step: Validate, hold: Hold) -> Mapping[str, Any]:
     """Do a step; for errors see `ddl.run`."""
 
     def act(one: Try) -> Mapping[str, Any]:
-        for statement in step.do:
-            one.spent_s = 0.0  # nobody waits while it reads, so each lock has the whole wait
-            with until_stopped(hold, one.connection):
-                one.run((statement,))
+        _read(step.do, one)
         evidence = evidence_of(one)
         record(one.connection, hold, step.id, evidence)
         tell(one.connection, hold.change, hold.actor, "step.done", step=step.id, **evidence)
@@ -42,8 +38,21 @@ def run(step: Validate, hold: Hold) -> Mapping[str, Any]:
 
 
 def take_back(step: Validate, hold: Hold) -> None:
-    """Take a step back: a constraint that was read to its end is taken back like any other statement."""
-    ddl.take_back(Ddl(id=step.id, part=step.part, title=step.title, do=step.do, undo=step.undo), hold)
+    """Take a step back, which may read as long: what was valid before is valid again at the end."""
+
+    def act(one: Try) -> None:
+        _read(step.undo, one)
+        forget(one.connection, hold, step.id)
+        tell(one.connection, hold.change, hold.actor, "step.undone", step=step.id, **evidence_of(one))
+
+    patiently(hold, act, wanted=locks_of(step.undo), longest_ms=0)
+
+
+def _read(statements: Iterable[str], one: Try) -> None:
+    for statement in statements:
+        one.spent_s = 0.0  # nobody waits while it reads, so each lock has the whole wait
+        with until_stopped(one.hold, one.connection):
+            one.run((statement,))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,21 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
+def _gaps_s(documents: Sequence[dict[str, Any]]) -> float:
+    """Return for how long nothing was captured between the first begin and the last end, in seconds."""
+    spans = sorted(
+        (datetime.fromisoformat(one["began_at"]), datetime.fromisoformat(one["until"]))
+        for one in documents
+        if one.get("began_at") and one.get("until")
+    )
+    gaps_s, covered = 0.0, spans[0][1] if spans else None
+    for began, until in spans:
+        assert covered is not None, "there is a first one"
+        gaps_s += max((began - covered).total_seconds(), 0.0)
+        covered = max(covered, until)
+    return gaps_s
+
+
 def _merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in (row for one in documents for row in one["statements"]):
@@ -81,12 +97,14 @@ def _merged(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
         known["last_seen"] = max(known["last_seen"], row["last_seen"])
     covered = [one["coverage"] for one in documents if one.get("coverage") is not None]
     began = [one["began_at"] for one in documents if one.get("began_at")]
+    gaps_s = _gaps_s(documents) + sum(one.get("gaps_s", 0) for one in documents)
     until = [one["until"] for one in documents if one.get("until")]
     return {
         **documents[0],
         "coverage": min(covered) if covered else None,
         "began_at": min(began) if began else None,
         "until": max(until) if until else None,
+        "gaps_s": gaps_s,
         "lost": sum(one["lost"] for one in documents),
         "failed": sum(one["failed"] for one in documents),
         "unended": sum(one.get("unended", 0) for one in documents),

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     TRIGGER = "trigger"
     POLICY = "policy"
     PUBLICATION = "publication"
+    WIDE_PUBLICATION = "publication of schemas"
     STATISTICS = "statistics"
     RULE = "rule"
     COMMENT = "comment"
@@ -46,7 +47,7 @@ class Definition:
     Attributes:
         name: of the index, view, trigger ... itself.
         relations: the tables and views that it is about.
-        columns: that it names, of whatever relation.
+        columns: that it names, of whatever relation; of a publication of schemas, those: none = all.
         text: the statement.
     """
 
@@ -66,6 +67,13 @@ class Dependents:
     def on(self, table: Name, *kinds: Kind) -> Iterator[Definition]:
         """Return the definitions about a relation."""
         return (one for one in self.definitions if one.kind in kinds and table in one.relations)
+
+    def publications(self, table: Name) -> Iterator[Definition]:
+        """Return the publications that a table is in: by its name, its schema, or as all are."""
+        for one in self.definitions:
+            is_wide = one.kind is Kind.WIDE_PUBLICATION and (not one.columns or table.schema in one.columns)
+            if is_wide or (one.kind is Kind.PUBLICATION and table in one.relations):
+                yield one
 
     def naming(self, table: Name, column: str, *kinds: Kind) -> Iterator[Definition]:
         """Return the definitions about a relation that name a column."""
@@ -154,7 +162,12 @@ def _statistics(node: pg.CreateStatsStmt, text: str) -> Iterator[Definition]:
 
 
 def _publication(node: pg.CreatePublicationStmt | pg.AlterPublicationStmt, text: str) -> Iterator[Definition]:
+    if node.for_all_tables:
+        yield _made(Kind.WIDE_PUBLICATION, node, text, Name(node.pubname))
     for one in node.pubobjects:
+        if one.publication_obj_spec.pubobjtype == pg.PUBLICATIONOBJ_TABLES_IN_SCHEMA:
+            also = (one.publication_obj_spec.name,)
+            yield _made(Kind.WIDE_PUBLICATION, one, text, Name(node.pubname), also=also)
         table = one.publication_obj_spec.pubtable
         if table.relation.relname:
             yield _made(

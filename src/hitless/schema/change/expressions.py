@@ -7,7 +7,7 @@ clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from hitless.schema.actions.values import Expression, SqlType
@@ -118,6 +118,13 @@ def read_type(text: str) -> SqlType:
     if value.WhichOneof("node") != "type_cast" or value.type_cast.arg.WhichOneof("node") != "a_const":
         raise BadExpressionError(f"{text!r} is no type")
     return sql_type(value.type_cast.type_name)
+
+
+def casts_in(one: RowExpression) -> Iterator[tuple[str, SqlType]]:
+    """Return each column that an expression casts as it is, and the type."""
+    for node in whole(_parsed(one.text)):
+        if isinstance(node, pg.TypeCast) and node.arg.WhichOneof("node") == "column_ref":
+            yield node.arg.column_ref.fields[-1].string.sval, sql_type(node.type_name)
 
 
 def _unchecked(text: str) -> RowExpression:

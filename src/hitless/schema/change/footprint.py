@@ -39,6 +39,7 @@ def footprints(plan: Plan, catalog: Catalog, postgres: int) -> Mapping[str, Effe
             for effect, known in _effects(statement, catalog, postgres):
                 effects.append(effect)
                 catalog = known
+        catalog = replace(catalog, local_path=None)  # each step is a transaction
         found[step.id] = _of_users(merged((*effects, *_of_rows(step, catalog))))
     return found
 

@@ -36,6 +36,14 @@ def is_exact(column_type: SqlType | None, collation: str | None = None) -> bool:
     return is_plain and column_type.name in _EXACT and collation in _EXACT_COLLATIONS
 
 
+_WORDS = frozenset(("text", "varchar", "character"))
+
+
+def follows_collation(column_type: SqlType | None) -> bool:
+    """Tell whether `=` of a type is that of the collation, which may come from the other side of a comparison."""
+    return column_type is None or (column_type.name in _WORDS and not column_type.is_array)
+
+
 def is_exact_column(column: Column | None) -> bool:
     """Tell it of a column as the catalogue knows it."""
     return column is None or is_exact(column.stored_type, column.collation)
@@ -63,6 +71,8 @@ class Pair:
         as_text: columns that are compared as text.
         casts: types that values of new columns are cast to where PostgreSQL does not by itself: outside of triggers.
         values: of a column of an enum, the old ones and what they become.
+        defaults: of old columns that fill themselves, the value; None = it is another one each time.
+        is_cascaded: a foreign key of an old column may write it when its partner changes.
         is_swapped: the new columns take the names of the old ones in the end, and no release knows the shadows.
     """
 
@@ -72,6 +82,8 @@ class Pair:
     is_swapped: bool = False
     casts: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, RowExpression | None] = field(default_factory=dict)
+    is_cascaded: bool = False
 
     @property
     def old(self) -> tuple[str, ...]:
@@ -99,6 +111,7 @@ class Pair:
             forward=side(self.forward),
             backward=side(self.backward),
             as_text=frozenset(names.get(one, one) for one in self.as_text),
+            defaults={names.get(name, name): one for name, one in self.defaults.items()},
         )
 
     def is_forward(self, row: str = "") -> str:
@@ -123,6 +136,19 @@ class Pair:
     def changed(self, names: Iterable[str]) -> str:
         """Write the condition that an UPDATE changed one of these columns; in parentheses where it needs them."""
         return _any([differs(at("OLD", one), at("NEW", one), exact=one not in self.as_text) for one in names])
+
+    def is_written(self, row: str) -> str | None:
+        """Write the condition that somebody wrote an old column of a new row, not its default; None = nothing can tell.
+
+        A newer release that leaves all of them out gets the default of the old ones, which have it until the contract.
+        """
+        told = [
+            differs(at(row, one), default.operand(), exact=one not in self.as_text)
+            for one, default in self.defaults.items()
+            if default is not None
+        ]
+        told += [f"{at(row, one)} IS NOT NULL" for one in self.old if one not in self.defaults]
+        return _any(told) if told else None
 
     def needs_filling(self, row: str = "") -> str:
         """Write the condition under which a new row, or one that is there, still needs one side from the other.

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from hitless.schema.catalog.catalog import Catalog
-from hitless.schema.change.dependents import Dependents, Kind
+from hitless.schema.change.dependents import Dependents
 from hitless.schema.change.intent import (
     Add,
     Change,
@@ -36,7 +36,7 @@ from hitless.schema.change.planning.apart import hold_apart
 from hitless.schema.change.planning.assembly import assembled
 from hitless.schema.change.planning.constraints import plan_check, plan_foreign_key, plan_index, plan_unique
 from hitless.schema.change.planning.enums import plan_enum, plan_enum_values
-from hitless.schema.change.planning.ground import Ground, Pieces, joined
+from hitless.schema.change.planning.ground import FORMER, Ground, Pieces, joined
 from hitless.schema.change.planning.keys import plan_key
 from hitless.schema.change.planning.moves import plan_move
 from hitless.schema.change.planning.renames import plan_rename
@@ -45,7 +45,7 @@ from hitless.schema.change.planning.splits import plan_split
 from hitless.schema.change.planning.types import plan_type
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.steps import Plan
-from hitless.schema.names import quoted
+from hitless.schema.names import listed, quoted
 
 OLDEST = 15
 
@@ -91,11 +91,14 @@ def plan_change(
 
 def _of_subscribers(ground: Ground, pieces: Pieces) -> tuple[str, ...]:
     """Say that a table is published: who subscribes gets rows with columns that it must have."""
-    if ground.dependents is None or not pieces.columns:
+    if ground.dependents is None or not (pieces.columns or pieces.hidden):
         return ()
-    names = dict.fromkeys(quoted(one.name.name) for one in ground.dependents.on(ground.table, Kind.PUBLICATION))
+    names = dict.fromkeys(quoted(one.name.name) for one in ground.dependents.publications(ground.table))
     said = "add the new columns, without triggers, to what subscribes to {} before the expansion"
-    return (said.format(", ".join(names)),) if names else ()
+    former = [after for before, after in pieces.swapped if after.startswith(FORMER)]
+    later = tuple(former + [after for _, after in pieces.hidden])
+    also = f"; columns {listed(later)} too, as former ones are called in the end, or it stops applying rows"
+    return (said.format(", ".join(names)) + (also if later else ""),) if names else ()
 
 
 def ground_of(change: Change, catalog: Catalog | None, postgres: int, dependents: Dependents | None) -> Ground:

@@ -8,11 +8,13 @@ Why like this.
   what is seen here.
 * A write that only the older release makes moves a sequence. `nextval` is not undone by a rollback and locks nothing;
   while it moves, somebody still needs the old columns.
-* Names in expressions are looked up by a `search_path` of the function's own, whatever the session's is.
+* Names in expressions are looked up by a `search_path` of the function's own, whatever the session's is; the conditions
+  of triggers and what fills a gap are read by it too, so what is not found there fails now, and not in users' writes.
+* They fire ALWAYS: rows that a subscription applies, or a session as `replica`, are kept the same too.
 
 | write | what is done |
 | --- | --- |
-| INSERT, new columns all NULL | new := f(old), counted |
+| INSERT, new columns all NULL | new := f(old), counted where an old one is not its default |
 | INSERT, else, old columns all NULL, or the two do not agree | old := g(new) |
 | UPDATE of the old columns alone, that do not agree | new := f(old), counted |
 | UPDATE of the new columns, alone or with the old ones, that do not agree | old := g(new) |
@@ -78,10 +80,14 @@ class Sync:
         """Write what begins to keep both sides the same."""
         if self.is_idle:
             return ()
+        always = (f"ENABLE ALWAYS TRIGGER {quoted(self.trigger(one))}" for one in ("ins", "upd"))
         return (
             self._function(),
+            f"SET LOCAL search_path = {self._path}",
+            *(f"SELECT {one.fill.text} FROM {self.table} WHERE false" for one in self.gaps),
             self._trigger("ins", "INSERT", self._when_inserted()),
             self._trigger("upd", "UPDATE", self._when_updated()),
+            f"ALTER TABLE {self.table} {', '.join(always)}",
         )
 
     def dropped(self) -> tuple[str, ...]:
@@ -129,10 +135,14 @@ class Sync:
     def _is_single(self) -> bool:
         return len(self.pairs) + len(self.gaps) == 1
 
+    @property
+    def _path(self) -> str:
+        schemas = dict.fromkeys(("pg_catalog", self.table.schema or PUBLIC, PUBLIC))
+        return f"{', '.join(map(quoted, schemas))}, pg_temp"
+
     def _function(self) -> str:
-        path = ", ".join(quoted(one) for one in dict.fromkeys(("pg_catalog", self.table.schema or PUBLIC, PUBLIC)))
         return (
-            f"CREATE FUNCTION {self.function}() RETURNS trigger LANGUAGE plpgsql SET search_path = {path}, pg_temp"
+            f"CREATE FUNCTION {self.function}() RETURNS trigger LANGUAGE plpgsql SET search_path = {self._path}"
             f" AS {_TAG}\n" + "\n".join(self._body()) + f"\n{_TAG}"
         )
 
@@ -148,14 +158,14 @@ class Sync:
                 yield from _indented(_guarded(one.is_torn(), self._update(one), alone=alone), 2)
             yield "    END IF;"
         for gap in self.gaps:
-            filled = (f"NEW.{quoted(gap.column)} := {gap.fill.of('NEW')};", *self._counted(gap))
+            filled = (f"NEW.{quoted(gap.column)} := {gap.fill.of('NEW')};", self._count())
             yield from _indented(_guarded(gap.is_open("NEW"), filled, alone=alone), 1)
         yield "    RETURN NEW;"
         yield "END"
 
     def _insert(self, pair: Pair) -> Iterator[str]:
         yield f"IF {all_null(pair.new, 'NEW')} THEN"
-        yield from _indented((*_assigned(pair.forward), *self._counted(pair)), 1)
+        yield from _indented((*_assigned(pair.forward), *self._inserted(pair)), 1)
         yield "ELSE"
         yield from _indented(_assigned(pair.backward), 1)
         yield "END IF;"
@@ -164,13 +174,27 @@ class Sync:
         yield f"IF {pair.changed(pair.new)} THEN"
         yield from _indented(_assigned(pair.backward), 1)
         yield "ELSE"
-        yield from _indented((*_assigned(pair.forward), *self._counted(pair)), 1)
+        yield from _indented((*_assigned(pair.forward), *self._updated(pair)), 1)
         yield "END IF;"
 
-    def _counted(self, one: Pair | Gap) -> tuple[str, ...]:
-        """Count a write; both releases write a column that is swapped, so that tells nothing."""
-        is_told = isinstance(one, Gap) or not one.is_swapped
-        return (f"PERFORM nextval({literal(str(self.counter))});",) if is_told else ()
+    def _inserted(self, pair: Pair) -> tuple[str, ...]:
+        """Count a new row; both releases write a column that is swapped, and both leave one out that has a default."""
+        if pair.is_swapped:
+            return ()
+        if not pair.defaults:
+            return (self._count(),)
+        written = pair.is_written("NEW")
+        return (self._count(written),) if written else ()
+
+    def _updated(self, pair: Pair) -> tuple[str, ...]:
+        """Count a write, but for one of a foreign key: it writes the old column first, whoever changed its partner."""
+        if pair.is_swapped:
+            return ()
+        return (self._count("pg_trigger_depth() = 1" if pair.is_cascaded else None),)
+
+    def _count(self, condition: str | None = None) -> str:
+        where = f" WHERE {condition}" if condition else ""
+        return f"PERFORM nextval({literal(str(self.counter))}){where};"
 
 
 def _assigned(side: Mapping[str, RowExpression]) -> tuple[str, ...]:

@@ -11,7 +11,11 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
-_DYNAMIC = re.compile(r"\bexecute\b(?!\s+(?:function|procedure)\b)", re.IGNORECASE)
+_DYNAMIC = re.compile(
+    r"\bexecute\b(?!\s+(?:function|procedure)\b)|\bspi_\w+|\bplpy\.(?:cursor|prepare)\b"
+    r"|\b(?:query|cursor|table|schema|database)_to_xml|\bts_stat\b",
+    re.IGNORECASE,
+)
 _GIVEN_BACK = re.compile(r"\breturn\s+(?:new|old)\b", re.IGNORECASE)
 _WHOLE = re.compile(r"\b(?:new|old)\b(?!\s*\.\s*[\w\"])", re.IGNORECASE)
 

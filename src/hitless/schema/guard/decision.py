@@ -156,7 +156,9 @@ def of_dependents(dependents: Sequence[Dependent], *, nested_is_seen: bool) -> t
             sentence=f"{one.name}: {one.why}",
             remedies=("drop it, or make it anew so that it does not need what is removed",)
             if not one.is_told_by_statements
-            else ("set pg_stat_statements.track = all: then what it sends is seen, and judged",),
+            else (
+                "set pg_stat_statements.track = all, and wait for the window: then what it sends is seen, and judged",
+            ),
         )
         for one in dependents
         if not (one.is_told_by_statements and nested_is_seen)

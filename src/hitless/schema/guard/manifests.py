@@ -98,7 +98,8 @@ def _lacks(document: Mapping[str, Any], statements: Sequence[Statement], window:
             )
     elif scope in {"staging", "canary", "production"}:
         began, until = _moment(document.get("began_at")), _moment(document.get("until"))
-        if began is None or until is None or until - began < window:
+        gaps = timedelta(seconds=float(document.get("gaps_s", 0)))
+        if began is None or until is None or until - began - gaps < window:
             lacks.append(f"it was captured for less than {window}")
     else:
         lacks.append(f"nobody knows where it was captured (scope {scope!r})")

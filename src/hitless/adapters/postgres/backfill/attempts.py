@@ -9,7 +9,7 @@ from typing import TypeVar
 import psycopg
 
 from hitless.adapters.postgres.backfill.blockers import Witness
-from hitless.adapters.postgres.backfill.faults import HeldUp
+from hitless.adapters.postgres.backfill.faults import HeldUp, ServerRefuses
 from hitless.adapters.postgres.backfill.patience import Failure, Patience, failure_of, message
 from hitless.adapters.postgres.backfill.session import Session
 from hitless.adapters.postgres.hold import Hold, Told
@@ -23,6 +23,7 @@ SETTINGS = (
     # up by sorting all rows that were left, fifteen times the time of all updates (400,000 rows). Only the index knows.
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; "
     "SET LOCAL jit = off; "
+    "SET LOCAL idle_in_transaction_session_timeout = '3s'; "  # a worker that is stopped keeps no row locked
     "SET LOCAL row_security = off; "  # rows that a policy hides are an error, not skipped
     "SET LOCAL standard_conforming_strings = on; "  # keys are written as constants
 )
@@ -94,14 +95,20 @@ class Attempts:
             self._hold.tell(Told(kind="server_away", sentence=f"the session has ended: {message(error)}"))
         self.pace = self.pace.after_failure()
         if failure in {Failure.LOCKED, Failure.AWAY}:
-            self._wait()
+            self._wait(failure, message(error))
 
-    def _wait(self) -> None:
+    def _wait(self, failure: Failure, why: str) -> None:
         pause_s, told = self.patience.failed(), self._witness.news()
         if told:
             self._hold.tell(Told(kind="blocked_by", sentence=f"waits for {told[0]}", data={"blockers": list(told)}))
         self._hold.stop_if_asked()
         if self.patience.is_over:
-            what = f"a lock was not had in {self.patience.waited_s:.0f} s; everything before it is done"
-            raise HeldUp(what, change=self._hold.change, blockers=self._witness.seen)
+            waited = f"in {self.patience.waited_s:.0f} s; everything before it is done"
+            if failure is Failure.AWAY:
+                raise ServerRefuses(
+                    f"the server ended every session {waited}",
+                    evidence=(why,),
+                    hints=("look into the server's log", "then run the same command again: it goes on"),
+                )
+            raise HeldUp(f"a lock was not had {waited}", change=self._hold.change, blockers=self._witness.seen)
         self._hold.stopping.wait(pause_s)

@@ -5,20 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import psycopg
 
+from hitless.adapters.postgres.blockers import sessions
 from hitless.adapters.postgres.database import Database
 from hitless.errors import EnvironmentFault
 
 _EVERY_S = 0.01
-_WHO = """
-SELECT pid, coalesce(nullif(application_name, ''), backend_type, '?'), coalesce(usename, '?'), coalesce(state, '?'),
-  coalesce(to_char(xact_start, 'HH24:MI:SS'), '?'), left(regexp_replace(query, '\\s+', ' ', 'g'), 200)
-FROM pg_stat_activity WHERE pid = ANY(pg_blocking_pids(%(pid)s))
-UNION ALL SELECT 0, '', '', '', '', '' WHERE 0 = ANY(pg_blocking_pids(%(pid)s))
-"""
+_WHO = "SELECT pg_blocking_pids(%s)"
+_PREPARED = "a prepared transaction; SELECT * FROM pg_prepared_xacts names it"
 
 
 class Witness:
@@ -52,13 +48,14 @@ class Witness:
         # Whoever cannot look says nothing: then the blockers stay unknown, and are told to be.
         with suppress(psycopg.Error, EnvironmentFault), self._database.connect() as connection:
             while not over.wait(_EVERY_S):
-                if found := connection.execute(_WHO, {"pid": pid}).fetchall():
-                    self.seen = tuple(_sentence(one) for one in found)
+                row = connection.execute(_WHO, (pid,)).fetchone()
+                if row and row[0]:
+                    self.seen = tuple(_sentences(connection, row[0]))
                     return
 
 
-def _sentence(session: Sequence[Any]) -> str:
-    pid, application, user, state, since, query = session
-    if pid == 0:
-        return "a prepared transaction; SELECT * FROM pg_prepared_xacts names it"
-    return f"pid {pid} ({application}, user {user}), {state}, transaction since {since}: {query}"
+def _sentences(connection: psycopg.Connection, pids: Sequence[int]) -> Iterator[str]:
+    """Name them; the server tells 0 for a prepared transaction."""
+    yield from (one.sentence for one in sessions(connection, pids, holds="rows, or the table"))
+    if 0 in pids:
+        yield _PREPARED

@@ -70,15 +70,17 @@ def _fill_later(walk: Walk, filling: Filling, hold: Hold, parts: Sequence[Part])
     by_label = {one.label: one for one in parts}
     while later := walk.known.get(LATER):
         hold.stop_if_asked()
-        part, key = by_label[later[0]["part"]], tuple(later[0]["key"])
+        part, key = by_label.get(later[0]["part"]), tuple(later[0]["key"])
 
-        def fill(connection: psycopg.Connection, part: Part = part, key: tuple[str, ...] = key) -> Advance:
-            changed = filling.fill_one(connection, part, key)
+        def fill(connection: psycopg.Connection, part: Part | None = part, key: tuple[str, ...] = key) -> Advance:
+            """Rows of a part that was detached, dropped or named anew are not the table's, or are found by `verify`."""
+            changed = filling.fill_one(connection, part, key) if part else 0
             return Advance(rows=1, changed=changed, evidence={LATER: walk.known[LATER][1:]})
 
         try:
             walk.advance(fill)
         except RowFailed as failed:
+            assert part is not None, "nothing is done to a part that is not there"
             shown = part.key.shown(key)
             raise RowRefuses(table=part.name.shown, key=shown, why=str(failed), change=hold.change) from failed
 

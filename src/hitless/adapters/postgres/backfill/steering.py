@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from hitless.adapters.postgres.backfill.faults import NothingBegun
 from hitless.adapters.postgres.database import Database
+from hitless.adapters.postgres.faults import all_in_words
 
 PATIENCE_S = 10.0
 """The worker holds its row from each checkpoint to its commit: milliseconds."""
@@ -64,7 +65,7 @@ def limit(database: Database, *, change: str, steps: Sequence[str], actor: str, 
 
 def _soon(database: Database, write: Callable[[psycopg.Connection], None]) -> None:
     until_s = time.monotonic() + PATIENCE_S
-    with database.connect() as connection:
+    with database.connect() as connection, all_in_words(database):
         while True:
             try:
                 with connection.transaction():

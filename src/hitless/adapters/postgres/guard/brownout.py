@@ -1,11 +1,14 @@
 """The brownout: privileges on what is removed are taken from every role but the owner, and given back exactly.
 
-How. A privilege on a whole table covers every column, so it is revoked, and granted anew on all columns but those. That
-takes no lock on the table, reaches statements that are prepared already, and `42501` is what an application sees.
+How. A privilege on a whole table covers every column, so it is revoked, and granted anew on all columns but those, the
+system's (`xmin`, `ctid` ...) with them. That takes no lock on the table, reaches statements that are prepared already,
+and `42501` is what an application sees.
 
 Given back exactly: the lists of privileges are written down in the transaction that changes them. On the way back all
 that was granted is revoked and granted anew in the order in which it stood there, so pg_dump writes the same; what
-somebody has granted meanwhile stays. Owners, superusers and members of the owner are not stopped by any of it.
+somebody has granted meanwhile stays, and roles and columns that are gone are left out. The same happens once the
+columns are dropped: a privilege on the table covers columns that come later, one on each column does not. Owners,
+superusers and members of the owner are not stopped by any of it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from hitless.adapters.postgres.hold import Hold
 from hitless.adapters.postgres.patience import Try, patiently
 from hitless.adapters.postgres.records import forget, record, tell
 from hitless.errors import Refused
-from hitless.schema.change.steps import Revoke, Step
+from hitless.schema.change.standing import Part
+from hitless.schema.change.steps import Plan, Revoke, Step
 from hitless.schema.names import Name, listed, quoted
 
 BY_COLUMN = frozenset({"SELECT", "INSERT", "UPDATE", "REFERENCES"})
@@ -33,22 +37,23 @@ WHERE c.oid = to_regclass(%(table)s) AND acl.grantee <> c.relowner
 UNION ALL
 SELECT a.ordinality, t.attnum, t.attname, COALESCE(e.rolname, ''), acl.privilege_type, acl.is_grantable, g.rolname,
        acl.grantor = c.relowner
-FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid AND t.attnum > 0 AND NOT t.attisdropped,
+FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid AND NOT t.attisdropped,
      unnest(t.attacl) WITH ORDINALITY a(item, ordinality), aclexplode(ARRAY[a.item]) acl
 LEFT JOIN pg_roles e ON e.oid = acl.grantee LEFT JOIN pg_roles g ON g.oid = acl.grantor
 WHERE c.oid = to_regclass(%(table)s) AND acl.grantee <> c.relowner
 ORDER BY 2, 1
 """
 _COLUMNS = """
-SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+SELECT attname, attnum < 0 FROM pg_attribute WHERE attrelid = to_regclass(%s) AND NOT attisdropped ORDER BY attnum
 """
+_ROLES = "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)"
 _BYPASS = """
 SELECT r.rolname, CASE WHEN r.rolsuper THEN 'is a superuser' WHEN r.oid = c.relowner THEN 'owns the table'
-    WHEN pg_has_role(r.oid, c.relowner, 'USAGE') THEN 'is a member of the owner'
+    WHEN pg_has_role(r.oid, c.relowner, 'MEMBER') THEN 'is a member of the owner'
     ELSE 'is a member of pg_read_all_data or pg_write_all_data' END
 FROM pg_roles r, pg_class c
-WHERE c.oid = to_regclass(%s) AND r.rolcanlogin AND (r.rolsuper OR pg_has_role(r.oid, c.relowner, 'USAGE')
-    OR pg_has_role(r.oid, 'pg_read_all_data', 'USAGE') OR pg_has_role(r.oid, 'pg_write_all_data', 'USAGE'))
+WHERE c.oid = to_regclass(%s) AND r.rolcanlogin AND (r.rolsuper OR pg_has_role(r.oid, c.relowner, 'MEMBER')
+    OR pg_has_role(r.oid, 'pg_read_all_data', 'MEMBER') OR pg_has_role(r.oid, 'pg_write_all_data', 'MEMBER'))
 """
 
 
@@ -83,13 +88,14 @@ def run(step: Step, hold: Hold) -> Mapping[str, Any]:
     revoke = cast("Revoke", step)
 
     def act(one: Try) -> Mapping[str, Any]:
-        before = grants_of(one.connection, revoke.table)
-        kept = [name for (name,) in one.connection.execute(_COLUMNS, (str(revoke.table),)).fetchall()]
-        kept = [name for name in kept if name not in revoke.columns]
-        one.run(_taking(revoke, before, kept))
+        before = left = grants_of(one.connection, revoke.table)
+        while any(_is_taken(each, revoke) for each in left):  # again, where somebody has granted between look and act
+            one.run(_taking(revoke, left, _columns(one.connection, revoke.table)))
+            left = grants_of(one.connection, revoke.table)
+            before = (*before, *(each for each in left if _is_taken(each, revoke)))
         evidence = {
             "before": [_document(each) for each in before],
-            "left": [_document(each) for each in grants_of(one.connection, revoke.table)],
+            "left": [_document(each) for each in left],
             "bypass": dict(bypassing(one.connection, (str(revoke.table),))),
         }
         record(one.connection, hold, revoke.id, evidence)
@@ -104,18 +110,38 @@ def take_back(step: Step, hold: Hold) -> None:
     revoke = cast("Revoke", step)
 
     def act(one: Try) -> None:
-        row = one.connection.execute(
-            "SELECT evidence FROM hitless.step WHERE change = %s AND id = %s", (hold.change, revoke.id)
-        ).fetchone()
-        if row is None:
-            return
-        before, left = ([_grant(each) for each in row[0][name]] for name in ("before", "left"))
-        now = grants_of(one.connection, revoke.table)
-        one.run(_giving(revoke.table, before, left, now))
-        forget(one.connection, hold, revoke.id)
-        tell(one.connection, hold.change, hold.actor, "step.undone", step=revoke.id)
+        if _give(one, revoke):
+            forget(one.connection, hold, revoke.id)
+            tell(one.connection, hold.change, hold.actor, "step.undone", step=revoke.id)
 
     patiently(hold, act)
+
+
+def settle(one: Try, plan: Plan) -> None:
+    """Give privileges on tables back once their columns are dropped; in the transaction that ends the contract."""
+    for step in plan.of(Part.BROWNOUT):
+        if isinstance(step, Revoke) and step.columns:
+            _give(one, step)
+
+
+def _give(one: Try, revoke: Revoke) -> bool:
+    """Give back what is recorded, to roles and on columns that are still there; False = nothing is recorded."""
+    row = one.connection.execute(
+        "SELECT evidence FROM hitless.step WHERE change = %s AND id = %s", (one.hold.change, revoke.id)
+    ).fetchone()
+    if row is None:
+        return False
+    before, left = ([_grant(each) for each in row[0][name]] for name in ("before", "left"))
+    roles = {"", *(name for (name,) in one.connection.execute(_ROLES, ([each.role for each in before],)).fetchall())}
+    columns = {"", *_columns(one.connection, revoke.table)}
+    before = [each for each in before if each.role in roles and each.column in columns]
+    one.run(_giving(revoke.table, before, left, grants_of(one.connection, revoke.table)))
+    return True
+
+
+def _columns(connection: psycopg.Connection, table: Name) -> dict[str, bool]:
+    """Return the columns of a table, and whether each is one of the system's."""
+    return dict(connection.execute(_COLUMNS, (str(table),)).fetchall())
 
 
 def grants_of(connection: psycopg.Connection, table: Name) -> tuple[Grant, ...]:
@@ -145,19 +171,31 @@ def bypassing(connection: psycopg.Connection, tables: Sequence[str]) -> Mapping[
     return {role: why for table in tables for role, why in connection.execute(_BYPASS, (table,)).fetchall()}
 
 
-def _taking(revoke: Revoke, before: Sequence[Grant], kept: Sequence[str]) -> Iterator[str]:
+def _is_taken(one: Grant, revoke: Revoke) -> bool:
+    """Tell whether a brownout revokes a privilege: on what is removed, or on the whole table around it."""
+    return not revoke.columns or one.column in revoke.columns or (not one.column and one.privilege in BY_COLUMN)
+
+
+def _taking(revoke: Revoke, before: Sequence[Grant], columns: Mapping[str, bool]) -> Iterator[str]:
     on = f"ON TABLE {revoke.table}"
     for one in before:
-        if not revoke.columns or one.column in revoke.columns:
+        if _is_taken(one, revoke):
             yield f"REVOKE {one.privilege}{_of(one.column)} {on} FROM {one.to}"
-        elif not one.column and one.privilege in BY_COLUMN:
-            yield f"REVOKE {one.privilege} {on} FROM {one.to}"
-    if revoke.columns and kept:
-        for one in before:
-            if not one.column and one.privilege in BY_COLUMN:
-                yield f"GRANT {one.privilege} ({listed(tuple(kept))}) {on} TO {one.to}{_option(one)}"
-            elif one.column and one.column not in revoke.columns and _is_covered(one, before):
-                yield f"GRANT {one.privilege}{_of(one.column)} {on} TO {one.to}{_option(one)}"
+    for one in before if revoke.columns else ():
+        kept = _kept(one, revoke, columns)
+        if not one.column and one.privilege in BY_COLUMN and kept:
+            yield f"GRANT {one.privilege} ({listed(kept)}) {on} TO {one.to}{_option(one)}"
+        elif one.column and one.column not in revoke.columns and _is_covered(one, before):
+            yield f"GRANT {one.privilege}{_of(one.column)} {on} TO {one.to}{_option(one)}"
+
+
+def _kept(one: Grant, revoke: Revoke, columns: Mapping[str, bool]) -> tuple[str, ...]:
+    """Name the columns that stay; the system's can only be read."""
+    return tuple(
+        name
+        for name, is_systems in columns.items()
+        if name not in revoke.columns and (not is_systems or one.privilege == "SELECT")
+    )
 
 
 def _is_covered(one: Grant, before: Sequence[Grant]) -> bool:

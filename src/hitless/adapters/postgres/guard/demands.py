@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from hitless.adapters.postgres.guard.asked import Asked, Known
@@ -11,6 +11,7 @@ from hitless.adapters.postgres.guard.sessions import Session, Surroundings
 from hitless.adapters.postgres.guard.statements import Sent
 from hitless.schema.guard.decision import Block
 from hitless.schema.guard.evidence import Evidence, Source, Statement
+from hitless.schema.guard.manifests import Consumer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,19 +53,31 @@ def demands_of(seen: Seen, asked: Asked) -> tuple[Demand, ...]:
         demand = found.setdefault(one.name, Demand(name=one.name, known=one, is_version=True))
         demand.because.append(one.because)
     for role, sessions in _roles(seen, asked).items():
-        _place(found, seen, role, sessions)
+        _place(found, seen, role, sessions, frozenset(one.service for one in asked.known or ()))
     for consumer in asked.consumers:
-        demand = found.setdefault(consumer.name, Demand(name=consumer.name))
+        # Nobody's word counts for a version, or for another consumer, by bearing its name.
+        name = consumer.name if consumer.name not in found else f"consumer {consumer.name} of {consumer.owner}"
+        demand = found.setdefault(name, Demand(name=name))
         demand.because.append(f"registered by {consumer.owner}")
-        demand.evidence = [consumer.evidence(seen.primary.now)]
+        demand.evidence += [consumer.evidence(seen.primary.now), *_sent_by(consumer, seen)]
     for demand in found.values():
         _give_evidence(demand, seen, asked)
     return tuple(found.values())
 
 
+def _sent_by(consumer: Consumer, seen: Seen) -> Iterator[Evidence]:
+    """What is seen of it all the same: it can speak against its owner's word."""
+    for role in consumer.roles:
+        if statements := tuple(one for sent in seen.sent for one in sent.by_role.get(role, ())):
+            origin = f"role {role} in pg_stat_statements"
+            yield Evidence(
+                source=Source.ROLE, origin=origin, statements=statements, lacks=("its owner answers for it",)
+            )
+
+
 def _roles(seen: Seen, asked: Asked) -> Mapping[str, list[Session]]:
     """Return every role that is connected, was seen to send something, or may use it, with its sessions."""
-    declared = {role for one in asked.consumers for role in one.roles}
+    declared = {role for one in asked.consumers for role in one.roles} - seen.primary.versions.keys()
     me = seen.primary.me
     found: dict[str, list[Session]] = {}
     for around in seen.around:
@@ -76,17 +89,21 @@ def _roles(seen: Seen, asked: Asked) -> Mapping[str, list[Session]]:
     return {role: sessions for role, sessions in found.items() if role not in declared}
 
 
-def _place(found: dict[str, Demand], seen: Seen, role: str, sessions: list[Session]) -> None:
+def _place(found: dict[str, Demand], seen: Seen, role: str, sessions: list[Session], services: frozenset[str]) -> None:
     version = seen.primary.versions.get(role)
     if version is None:
         demand = found.setdefault(f"role {role}", Demand(name=f"role {role}"))
         demand.because.append(_why(sessions) or "it may use the table, or was seen to send something")
-    elif version.name in found or sessions:
+    elif version.name in found or sessions or version.service not in services:
         demand = found.setdefault(version.name, Demand(name=version.name, is_version=True))
         if sessions:
             demand.because.append(f"{_why(sessions)} as {role}")
+        elif not demand.because:  # its pool may be empty just now
+            demand.because.append(
+                f"it has the role {role}, and nobody has said which versions of {version.service} live"
+            )
     else:
-        return  # a version that is neither connected nor named: who says which versions there are has left it out
+        return  # who says which versions of this service there are has left it out, and it is not connected
     demand.roles.append(role)
     demand.sessions += sessions
     if role == seen.primary.me:
@@ -108,9 +125,11 @@ def _why(sessions: Sequence[Session]) -> str:
 def _give_evidence(demand: Demand, seen: Seen, asked: Asked) -> None:
     roles = [role for role in _roles_of(demand, seen) if role != seen.primary.me]
     demand.evidence += [_of_role(role, demand, seen, asked) for role in roles]
-    for manifest in asked.manifests:
-        if demand.name == f"{manifest.service}@{manifest.version}":
-            demand.evidence += manifest.evidence
+    manifests = [one for one in asked.manifests if demand.name == f"{one.service}@{one.version}"]
+    digests = sorted({one.digest for one in manifests if one.digest is not None})
+    differ = (f"manifests of it are of different artifacts: {', '.join(digests)}",) if len(digests) > 1 else ()
+    for manifest in manifests:
+        demand.evidence += [replace(one, lacks=(*one.lacks, *differ)) for one in manifest.evidence]
 
 
 def _roles_of(demand: Demand, seen: Seen) -> list[str]:
@@ -128,9 +147,19 @@ def _of_role(role: str, demand: Demand, seen: Seen, asked: Asked) -> Evidence:
         origin=f"role {role} in pg_stat_statements",
         statements=statements,
         lacks=tuple(dict.fromkeys(lacks)),
-        nested_seen=all(one.nested_seen for one in seen.sent),
+        nested_seen=all(_nested_is_seen(one, role, demand, seen, asked) for one in seen.sent),
         since=max((one.since for one in seen.sent if one.since is not None), default=None),
     )
+
+
+def _nested_is_seen(sent: Sent, role: str, demand: Demand, seen: Seen, asked: Asked) -> bool:
+    """Tell whether what functions send was counted all the time, and not only since somebody has set it so."""
+    if not sent.nested_seen or sent.since is None or sent.loaded_at is None:
+        return False
+    made_at = seen.primary.versions[role].made_at if role in seen.primary.versions else None
+    was_set = sent.loaded_at <= max(sent.since, made_at or sent.since)
+    is_gone = demand.is_version and not demand.sessions
+    return was_set or (not is_gone and seen.primary.now - sent.loaded_at >= asked.window)
 
 
 def _of_servers(role: str, seen: Seen) -> Iterator[str]:
@@ -175,7 +204,7 @@ def _span(one: timedelta) -> str:
 
 def outside(seen: Seen, asked: Asked) -> tuple[Block, ...]:
     """Block for what is seen elsewhere: standbys, slots; and where nobody has said which versions there are."""
-    return (*_of_versions(asked), *_of_standbys(seen, asked), *_of_slots(seen, asked))
+    return (*_of_versions(asked), *_of_standbys(seen, asked), *_of_slots(seen, asked), *_of_subscriptions(seen))
 
 
 def _of_versions(asked: Asked) -> Iterator[Block]:
@@ -192,8 +221,9 @@ def _of_versions(asked: Asked) -> Iterator[Block]:
 
 def _of_standbys(seen: Seen, asked: Asked) -> Iterator[Block]:
     declared = {name for one in asked.consumers for name in one.standbys}
-    strangers = [one for one in seen.primary.standbys if one not in declared]
-    for name in strangers[len(asked.replicas) :]:
+    strangers = [one for around in seen.around for one in around.standbys if one not in declared]  # theirs too
+    looked_at = {one.started_at for one in seen.around[1:] if one.is_standby}
+    for name in strangers[len(looked_at) :]:
         yield Block(
             subject=f"standby {name}",
             sentence=f"the standby {name} may be read from, and what it is asked is not seen here",
@@ -203,13 +233,22 @@ def _of_standbys(seen: Seen, asked: Asked) -> Iterator[Block]:
 
 def _of_slots(seen: Seen, asked: Asked) -> Iterator[Block]:
     declared = {name for one in asked.consumers for name in one.slots}
-    for name, kind in seen.primary.slots.items():
+    for name, kind in {name: kind for one in seen.around for name, kind in one.slots.items()}.items():
         if name not in declared:
             yield Block(
                 subject=f"slot {name}",
                 sentence=f"the replication slot {name} ({kind}) feeds somebody who may need it",
                 remedies=("register who that is, and what it uses: --consumers consumers.yaml",),
             )
+
+
+def _of_subscriptions(seen: Seen) -> Iterator[Block]:
+    for name in seen.primary.subscriptions:
+        yield Block(
+            subject=f"subscription {name}",
+            sentence=f"the subscription {name} writes the table, by names of columns that its publisher sends",
+            remedies=("contract at the publisher first, or take the table out of its publication",),
+        )
 
 
 def statements_of(demands: Sequence[Demand]) -> tuple[Statement, ...]:

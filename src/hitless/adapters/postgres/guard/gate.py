@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from hitless.adapters.postgres.guard.asked import ASKED, Asked
 from hitless.adapters.postgres.guard.brownout import bypassing
 from hitless.adapters.postgres.guard.demands import Demand, Seen, demands_of, outside, statements_of
 from hitless.adapters.postgres.guard.inquiry import Inquiry, inquire
-from hitless.adapters.postgres.guard.sessions import look_around
+from hitless.adapters.postgres.guard.sessions import columns_of, look_around
 from hitless.adapters.postgres.guard.statements import read_sent
 from hitless.adapters.postgres.hold import Hold, Told
 from hitless.adapters.postgres.patience import Try, patiently
@@ -35,6 +36,7 @@ from hitless.schema.guard.decision import (
     of_dependents,
     of_retention,
 )
+from hitless.schema.guard.evidence import Evidence, Source
 from hitless.schema.guard.verdict import Judged, Verdict, judge
 from hitless.schema.names import Name
 
@@ -113,6 +115,7 @@ def consider(
         counters = tuple(_counters(connection, change, plan))
         overrides = (*_overrides(connection, change), *asked.overrides)
         bypass = bypassing(connection, tables)
+        columns = columns_of(connection) if asked.consumers else {}
     undone = _undone(plan, state)
     inquiry = inquire(database, plan.removals, statements_of(demands), server=asked.scratch, undone=undone)
     judged = tuple(_judged(one, inquiry) for one in demands)
@@ -120,6 +123,7 @@ def consider(
     others = (
         *_of_standing(plan, state, part, asked, now),
         *outside(seen, asked),
+        *_of_names(asked, columns, inquiry),
         *_of_troubles(inquiry),
         *of_dependents(inquiry.dependents, nested_is_seen=_nested_is_seen(judged)),
         *of_counters(counters, quiet=asked.quiet, now=now),
@@ -142,10 +146,18 @@ def _judged(one: Demand, inquiry: Inquiry) -> Judged:
     return judge(
         one.name,
         because=tuple(dict.fromkeys(one.because)),
-        evidence=one.evidence,
+        evidence=[_beside_a_word(each, one, inquiry) for each in one.evidence],
         answers=inquiry.answers,
         mapped=inquiry.mapped,
     )
+
+
+def _beside_a_word(evidence: Evidence, demand: Demand, inquiry: Inquiry) -> Evidence:
+    """Leave out what nobody can judge where an owner answers for it; what is shown speaks against the owner's word."""
+    if evidence.source is Source.DECLARED or not any(one.source is Source.DECLARED for one in demand.evidence):
+        return evidence
+    shown = (one for one in evidence.statements if inquiry.answers[one].verdict is Verdict.REFERENCES)
+    return replace(evidence, statements=tuple(shown))
 
 
 def _nested_is_seen(judged: Sequence[Judged]) -> bool:
@@ -198,6 +210,21 @@ def _of_bypass(bypass: Mapping[str, str], demands: Sequence[Demand], seen: Seen)
                     subject=f"bypass {role}",
                     sentence=f"a brownout proves nothing for {demand.name}: {role} {bypass[role]}",
                     remedies=("let applications log in as roles that own nothing and are no superusers",),
+                )
+
+
+def _of_names(asked: Asked, columns: Mapping[str, frozenset[str]], inquiry: Inquiry) -> Iterator[Block]:
+    """Block for what a consumer declares and is not there: a name that is written wrong would say "not used"."""
+    for consumer in asked.consumers:
+        for table, named in consumer.uses.items():
+            missing = [one for one in named or ("*",) if (table, one) not in inquiry.mapped]
+            wrong = [one for one in missing if one != "*" and one not in columns.get(table, ())]
+            if missing and (table not in columns or wrong):
+                what = table if table not in columns else ", ".join(f"{table}.{one}" for one in wrong)
+                yield Block(
+                    subject=f"names of {consumer.name}",
+                    sentence=f"{consumer.name} declares {what}, which is not in this database",
+                    remedies=("write tables and columns as the catalogue does: users, or shop.users",),
                 )
 
 

@@ -36,6 +36,14 @@ _UNTYPED = frozenset({"42P18", "42P08", "42725", "42883", "42804", "42846", "22P
 """States of errors that other types of parameters may mend: ambiguous or unknown function, no type found ..."""
 
 _PARAMETER = "SELECT oid::regtype::text FROM pg_type WHERE oid = %s AND typtype <> 'p'"
+_BUILT_IN = """
+SELECT oid::int8, proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND (proname = ANY(%s)
+    OR proname ~ '^(query|cursor|table|schema|database)_to_xml' OR (proname = 'ts_rewrite' AND pronargs = 2))
+"""
+_OF_SEQUENCES = ("nextval", "currval", "setval", "pg_get_serial_sequence")
+_CALLED = re.compile(r":funcid (\d+)")
+"""PostgreSQL records no need of what it brings itself: it stands in the tree alone."""
+
 _VARIABLES = 50
 _MARK = re.compile(r"\$(\d+)")
 
@@ -71,6 +79,7 @@ class Prober:
     path: str
     _types: dict[str, int] = field(default_factory=dict)
     _parameters: dict[int, str | None] = field(default_factory=dict)
+    _built_in: dict[int, str] = field(default_factory=dict)
     _first: dict[Statement, list[_Prepared | Answer]] = field(default_factory=dict)
 
     def take(self, statements: Sequence[Statement]) -> None:
@@ -253,7 +262,18 @@ class Prober:
         ways = tuple(way for one in self.doomed for way in one.ways(needs, row[1]))
         called = {oid for kind, oid, _ in needs if kind == "pg_proc"}
         opaque = tuple(why for one in self.doomed for oid, why in one.opaque.items() if oid in called)
-        return Parts(ways=ways, opaque=opaque)
+        return Parts(ways=ways, opaque=(*opaque, *self._of_built_in(str(row[1]), has_values=bool(types))))
+
+    def _of_built_in(self, tree: str, *, has_values: bool) -> Iterator[str]:
+        """What PostgreSQL brings and is told at run time: a statement as text, a sequence by its name."""
+        if not self._built_in:
+            names = ["ts_stat", *_OF_SEQUENCES]
+            self._built_in = dict(self.connection.execute(_BUILT_IN, (names,)).fetchall())
+        for name in sorted({self._built_in[one] for one in map(int, _CALLED.findall(tree)) if one in self._built_in}):
+            if name not in _OF_SEQUENCES:
+                yield f"{name}() reads what it is told at run time"
+            elif has_values and any(one.sequences for one in self.doomed):
+                yield f"{name}() of a sequence whose name is not known, and one goes with what is removed"
 
     def _touch(self, kind: Touch) -> Answer:
         ways = [way for one in self.doomed for table in kind.tables for way in self._touched(kind, str(table), one)]
@@ -268,6 +288,8 @@ class Prober:
             return
         if doomed.is_table:
             yield f"{kind.way} of {doomed.shown}"
+        elif kind.way == "LOCK":  # which wants a privilege on the whole table, and a brownout takes it
+            yield f"LOCK of the table of {doomed.shown}: columns' privileges do not suffice for it"
         elif kind.takes_columns and (not kind.columns or set(kind.columns) & set(doomed.removal.columns)):
             yield f"{kind.way} of {'all columns of ' if not kind.columns else ''}{doomed.shown}"
 

@@ -11,6 +11,7 @@ import psycopg
 
 from hitless.adapters.postgres.database import APPLICATION
 
+_SELF = "SELECT current_user, clock_timestamp(), pg_is_in_recovery(), pg_postmaster_start_time()"
 _SESSIONS = """
 SELECT usename, COALESCE(application_name, ''), count(*), min(backend_start)
 FROM pg_stat_activity
@@ -37,6 +38,21 @@ _SLOTS = """
 SELECT slot_name::text, slot_type, COALESCE(plugin::text, ''), active FROM pg_replication_slots
 WHERE (slot_type = 'logical' AND database = current_database()) OR (slot_type = 'physical' AND NOT active)
 """
+_COLUMNS = """
+SELECT unnest(ARRAY[c.relname, n.nspname || '.' || c.relname]), array_agg(a.attname::text)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+GROUP BY c.oid, c.relname, n.nspname
+"""
+_SUBSCRIPTIONS = """
+WITH RECURSIVE family AS (
+    SELECT to_regclass(%s)::oid AS id UNION SELECT i.inhrelid FROM pg_inherits i JOIN family f ON i.inhparent = f.id
+) SELECT DISTINCT s.subname FROM family f JOIN pg_subscription_rel r ON r.srrelid = f.id
+JOIN pg_subscription s ON s.oid = r.srsubid
+"""
+"""What an apply worker writes is counted nowhere, and it may not run just now."""
+
 _MAY = """
 SELECT r.rolname FROM pg_roles r, (SELECT to_regclass(%s)::oid AS oid) t
 WHERE t.oid IS NOT NULL AND r.rolcanlogin AND NOT r.rolsuper AND (
@@ -80,6 +96,9 @@ class Surroundings:
         permitted: roles that may log in and use what is removed.
         standbys: names of those that stream now.
         slots: name -> kind, of those that feed somebody from here.
+        subscriptions: that write into what is removed.
+        is_standby: the server is one.
+        started_at: when it was: by that, it is known again.
     """
 
     me: str
@@ -89,13 +108,16 @@ class Surroundings:
     permitted: tuple[str, ...]
     standbys: tuple[str, ...]
     slots: Mapping[str, str]
+    subscriptions: tuple[str, ...]
+    is_standby: bool
+    started_at: datetime
 
 
 def look_around(connection: psycopg.Connection, tables: tuple[str, ...]) -> Surroundings:
     """Look who is around."""
-    row = connection.execute("SELECT current_user, clock_timestamp()").fetchone()
+    row = connection.execute(_SELF).fetchone()
     assert row is not None, "one row"
-    me, now = row
+    me, now, is_standby, started_at = row
     sessions = [
         Session(role=role, application=application, count=count, oldest=oldest)
         for role, application, count, oldest in connection.execute(_SESSIONS).fetchall()
@@ -105,6 +127,7 @@ def look_around(connection: psycopg.Connection, tables: tuple[str, ...]) -> Surr
         Session(role=role, application=kind, count=1, oldest=now)
         for role, kind in connection.execute(_BACKGROUND).fetchall()
     ]
+    feeding = {name for table in tables for (name,) in connection.execute(_SUBSCRIPTIONS, (table,)).fetchall()}
     permitted = {role for table in tables for (role,) in connection.execute(_MAY, (table,)).fetchall()}
     return Surroundings(
         me=me,
@@ -114,7 +137,18 @@ def look_around(connection: psycopg.Connection, tables: tuple[str, ...]) -> Surr
         permitted=tuple(sorted(permitted)),
         standbys=tuple(name or address for name, address in connection.execute(_STANDBYS).fetchall()),
         slots={name: f"{kind} {plugin}".strip() for name, kind, plugin, _ in connection.execute(_SLOTS).fetchall()},
+        subscriptions=tuple(sorted(feeding)),
+        is_standby=is_standby,
+        started_at=started_at,
     )
+
+
+def columns_of(connection: psycopg.Connection) -> Mapping[str, frozenset[str]]:
+    """Return the columns of every table and view, by its name with the schema and without it."""
+    found: dict[str, frozenset[str]] = {}
+    for name, columns in connection.execute(_COLUMNS).fetchall():
+        found[name] = found.get(name, frozenset()) | frozenset(columns)
+    return found
 
 
 def _versions(connection: psycopg.Connection) -> dict[str, VersionOf]:

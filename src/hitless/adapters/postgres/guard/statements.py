@@ -1,12 +1,13 @@
 """What roles have sent, as `pg_stat_statements` counts it, on one server or several.
 
-Its limits, each of which makes evidence incomplete: entries that were evicted (`dealloc`), a reset, texts that it lost,
-a setting that hides utility statements, or a role whose own setting turns it off. It counts by role, and knows neither
-an application's name nor when a statement was last sent.
+Its limits, each of which makes evidence incomplete: entries that were evicted (`dealloc`), a reset, also of one role
+alone, texts that it lost, a setting that hides utility statements, or a role whose own setting turns it off. It counts
+by role, and knows neither an application's name nor when a statement was last sent.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,8 +29,15 @@ FROM {view} s JOIN pg_roles r ON r.oid = s.userid
 WHERE s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 _INFO = "SELECT dealloc, stats_reset FROM {view}"
+_RESETS = "SELECT query FROM {view} WHERE position('pg_stat_statements_reset' IN query) > 0"
+_PARTIAL = re.compile(r"pg_stat_statements_reset\s*\(\s*[^)\s]", re.IGNORECASE)
+_COMMENT = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_NO_CALL = re.compile(rf"{_COMMENT}(?:grant|revoke|create|alter|comment|drop)\b", re.IGNORECASE | re.DOTALL)
+"""The extension's own script is among them: it was run when the extension was made."""
+
 _SETTINGS = """
-SELECT COALESCE(current_setting('pg_stat_statements.track', true), '') AS track,
+SELECT pg_conf_load_time() AS loaded_at,
+       COALESCE(current_setting('pg_stat_statements.track', true), '') AS track,
        COALESCE(current_setting('pg_stat_statements.track_utility', true), '') AS utility,
        current_setting('compute_query_id') AS ids
 """
@@ -57,6 +65,7 @@ class Sent:
         lacks_of: the same, for one role.
         nested_seen: what functions send was counted too.
         since: from when on it counts; None = not known.
+        loaded_at: since when its settings are what they are, at the latest.
     """
 
     server: str
@@ -65,6 +74,7 @@ class Sent:
     lacks_of: Mapping[str, tuple[str, ...]]
     nested_seen: bool
     since: datetime | None
+    loaded_at: datetime | None = None
 
 
 def read_sent(connection: psycopg.Connection, *, server: str) -> Sent:
@@ -75,6 +85,7 @@ def read_sent(connection: psycopg.Connection, *, server: str) -> Sent:
     view, info = (str(Name(name, row[0])) for name in ("pg_stat_statements", "pg_stat_statements_info"))
     try:
         rows = _rows(connection, _ROWS.format(view=view))
+        resets = [one["query"] for one in _rows(connection, _RESETS.format(view=view))]
         told = _rows(connection, _INFO.format(view=info))[0]
     except psycopg.Error as error:
         return _nothing(server, f"pg_stat_statements cannot be read: {error.diag.message_primary}")
@@ -83,10 +94,11 @@ def read_sent(connection: psycopg.Connection, *, server: str) -> Sent:
     return Sent(
         server=server,
         by_role=_by_role(rows, paths),
-        lacks=tuple(_lacks(rows, told, settings)),
+        lacks=(*_lacks(rows, told, settings), *_of_resets(resets)),
         lacks_of=_own(connection),
         nested_seen=settings["track"] == "all",
         since=told["stats_reset"],
+        loaded_at=settings["loaded_at"],
     )
 
 
@@ -129,6 +141,15 @@ def _lacks(rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any], settings:
         yield "pg_stat_statements.track_utility is off: COPY and cursors are not counted"
     if settings["ids"] == "off":
         yield "compute_query_id is off"
+
+
+def _of_resets(queries: Sequence[str]) -> Iterator[str]:
+    """A reset of one role alone moves no date: the call itself, which is counted too, is all that is seen."""
+    if any(_PARTIAL.search(one) and not _NO_CALL.match(one) for one in queries):
+        yield (
+            "somebody has reset a part of pg_stat_statements, and nobody knows which or when:"
+            " SELECT pg_stat_statements_reset(), and the window begins anew"
+        )
 
 
 def _own(connection: psycopg.Connection) -> dict[str, tuple[str, ...]]:

@@ -28,6 +28,9 @@ T = TypeVar("T")
 BUDGET_S = 0.3
 """A read locks no row; it only should not be long."""
 
+ALL_ROWS = "SET LOCAL lock_timeout = '100ms'; SET LOCAL row_security = off"
+"""What a policy hides from us may speak against a step: then it is an error, not silence."""
+
 _AGAIN_S = 0.2
 
 
@@ -83,16 +86,26 @@ class _Count:
         return found.to, found.rows, row[0]
 
     def _patiently(self, act: Callable[[], T]) -> T:
-        """Do something in a transaction of its own, again while the table is locked."""
-        until_s = time.monotonic() + self.hold.patience.deadline_s
-        while True:
-            try:
-                with self.connection.transaction():
-                    self.connection.execute(SETTINGS.encode())
-                    return act()
-            except LockNotAvailable:
-                if time.monotonic() > until_s:
-                    what = f"{self.part.name.shown} stayed locked"
-                    raise HeldUp(what, change=self.hold.change, blockers=()) from None
-            self.hold.stop_if_asked()
-            self.hold.stopping.wait(_AGAIN_S)
+        return read_patiently(self.connection, act, self.hold, what=self.part.name.shown, settings=SETTINGS)
+
+
+def read_patiently(
+    connection: psycopg.Connection, act: Callable[[], T], hold: Hold, *, what: str, settings: str = ALL_ROWS
+) -> T:
+    """Read something in a transaction of its own, again while what it reads is locked.
+
+    Raises:
+        HeldUp: it stayed locked until the deadline of the hold's patience.
+        Stopped: `hold.stopping` is set.
+    """
+    until_s = time.monotonic() + hold.patience.deadline_s
+    while True:
+        try:
+            with connection.transaction():
+                connection.execute(settings.encode())
+                return act()
+        except LockNotAvailable:
+            if time.monotonic() > until_s:
+                raise HeldUp(f"{what} stayed locked", change=hold.change, blockers=()) from None
+        hold.stop_if_asked()
+        hold.stopping.wait(_AGAIN_S)

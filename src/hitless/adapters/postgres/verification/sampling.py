@@ -66,7 +66,7 @@ def watch_parity(connection: psycopg.Connection, step: Compare, *, pages: int = 
     """
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '50ms'; SET LOCAL statement_timeout = '{LONGEST_S}s'".encode())
-        connection.execute("SET LOCAL transaction_read_only = on")
+        connection.execute("SET LOCAL transaction_read_only = on; SET LOCAL row_security = off")
         size = connection.execute(_SIZE, (str(step.table),)).fetchone()
         if size is None or size[0] is None:
             raise NotFillable(f"there is no table {step.table.shown}", hints=("hitless migrate status",))

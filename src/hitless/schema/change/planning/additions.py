@@ -8,8 +8,9 @@ from hitless.schema.change.intent import Add, Require
 from hitless.schema.change.pairs import Gap
 from hitless.schema.change.planning import proofs
 from hitless.schema.change.planning.checks import rows_where
+from hitless.schema.change.planning.columns import hold_unchecked
 from hitless.schema.change.planning.ground import Ground, Pieces, Turn, type_text
-from hitless.schema.change.planning.obstacles import hold_table
+from hitless.schema.change.planning.obstacles import hold_table, hold_unchanged
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.steps import Check
 from hitless.schema.effects.columns import fills_every_row
@@ -27,14 +28,15 @@ def plan_not_null(intent: Require, ground: Ground) -> Pieces:
     return Pieces(
         gaps=(Gap(column=intent.column, fill=fill),),
         checks=_fillable(ground, intent.column, fill),
-        switches=proofs.not_null(ground, intent.column),
+        switches=proofs.not_null(ground, intent.column, is_asked=bool(fill.columns)),
         caveats=(f"an older release that writes NULL into {quoted(intent.column)} reads {fill.text} back",),
     )
 
 
 def _hold_columns(ground: Ground, expression: RowExpression, own: str) -> None:
     for one in expression.columns:
-        ground.existing(one)
+        ground.column(one, why="it is computed after the triggers, which read NULL there")
+        hold_unchanged(ground, one)
     if own in expression.columns:
         raise CannotPlan(f"`fill` of {quoted(own)} reads {quoted(own)}, which is NULL then", "say another value")
 
@@ -75,11 +77,7 @@ def _column(intent: Add, ground: Ground) -> Column:
             f"{quoted(intent.column)} {kind} would write every row anew under a lock",
             f"add it as {SERIALS[kind.name]}, with `default: nextval('SEQUENCE')`",
         )
-    if any(ground.catalog.domains.get(ground.catalog.resolve(kind.named), ())):
-        raise CannotPlan(
-            f"{type_text(kind)} is a domain with constraints: a new column of it is checked in every row, under a lock",
-            "add the column with the domain's own type, and the constraint as `check:`",
-        )
+    hold_unchecked(ground, kind)
     return Column(name=intent.column, type=kind, default=_default(intent.default))
 
 
@@ -100,6 +98,9 @@ def _at_once(intent: Add, column: Column, ground: Ground) -> Pieces:
     return Pieces(columns=(_added(ground, f"{type_text(column.type)}{default}{required}", intent.column),))
 
 
+LEFT = "rows that an older release writes after the backfill have NULL in {}; `not_null: true` fills them too"
+
+
 def _in_batches(intent: Add, column: Column, ground: Ground) -> Pieces:
     added = [_added(ground, type_text(column.type), intent.column)]
     if column.default is not None:
@@ -111,11 +112,13 @@ def _in_batches(intent: Add, column: Column, ground: Ground) -> Pieces:
     _hold_columns(ground, fill, intent.column)
     todo = f"{quoted(intent.column)} IS NULL"
     needs_trigger = intent.not_null and intent.default is None
+    is_left = intent.default is None and not intent.not_null
     if needs_trigger:
         hold_table(ground)
     return Pieces(
         columns=tuple(added),
         gaps=(Gap(column=intent.column, fill=fill),) if needs_trigger else (),
         fills=() if needs_trigger else ((intent.column, fill.text, todo),),
-        switches=proofs.not_null(ground, intent.column) if intent.not_null else (),
+        switches=proofs.not_null(ground, intent.column, is_asked=bool(fill.columns)) if intent.not_null else (),
+        caveats=(LEFT.format(quoted(intent.column)),) if is_left else (),
     )

@@ -134,7 +134,7 @@ PREPARED = (
 
 STARRED = (
     "sessions that keep a prepared SELECT * or RETURNING * of the table get one error each (SQLSTATE 0A000), as with"
-    " any new column"
+    " any new column; COPY, and INSERT of a SELECT *, without a list of columns meet one column more"
 )
 
 

@@ -15,14 +15,16 @@ None of the constraints could be there earlier: a row that is not filled yet wou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from hitless.schema.actions.values import Constraint, ConstraintKind
 from hitless.schema.catalog.catalog import Table
 from hitless.schema.change.dependents import Definition, Kind
 from hitless.schema.change.pairs import Pair
 from hitless.schema.change.planning import proofs
+from hitless.schema.change.planning.checks import no_duplicates, orphans, rows_where
 from hitless.schema.change.planning.defaults import default_moved, default_swapped
 from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, Turn, joined
 from hitless.schema.change.planning.views import views_remade
@@ -34,8 +36,8 @@ from hitless.schema.change.rewriting import (
     option_like,
     statistics_like,
 )
-from hitless.schema.change.steps import Step
-from hitless.schema.names import Name, derived, quoted
+from hitless.schema.change.steps import Check, Step
+from hitless.schema.names import Name, derived, listed, quoted
 
 
 def carried(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Pieces:
@@ -102,7 +104,7 @@ def _objects(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Iterator[C
     assert known is not None
     for old, new in names.items():
         if known.columns.get(old) and known.columns[old].is_not_null:
-            yield Carried(steps=proofs.not_null(ground, new))
+            yield Carried(steps=proofs.not_null(ground, new, is_asked=not is_plain(pair)))
     for index in _indexes(ground, names):
         yield _index(ground, pair, index, names)
     for name, constraint in known.constraints.items():
@@ -161,7 +163,10 @@ def _is_taken(ground: Ground, name: str) -> bool:
 def _index(ground: Ground, pair: Pair, index: Definition, names: Mapping[str, str]) -> Carried:
     name = successor(ground, pair, index.name.name, names)
     definition = index_like(index.text, name, names, table=ground.table)
-    steps = proofs.built(ground, name, definition, f"Build {quoted(name)}, as {quoted(index.name.name)} is")
+    title = f"Build {quoted(name)}, as {quoted(index.name.name)} is"
+    steps = proofs.built(ground, name, definition, title, checks=_doubled(ground, pair, index, names))
+    if definition.startswith("CREATE UNIQUE"):
+        steps = _said(steps)
     exchange = _exchange_index(ground, index.name.name, name)
     return Carried(steps=steps, exchange=(*_clustered(ground, index), *exchange, *commented(ground, index.name)))
 
@@ -179,6 +184,47 @@ def commented(ground: Ground, name: Name) -> tuple[Turn, ...]:
     """Say of what has taken a name what was said of the former."""
     every = ground.dependents.definitions if ground.dependents else ()
     return tuple(Turn(one.text) for one in every if one.kind is Kind.COMMENT and one.name == name)
+
+
+def is_plain(pair: Pair) -> bool:
+    """Tell whether new columns hold the values of old ones: then they meet what those meet."""
+    return all(_PLAIN.fullmatch(one.text) for one in pair.forward.values())
+
+
+_PLAIN = re.compile(r"""\(?(?:\w+|"(?:[^"]|"")+")\)?(?:::[\w. ,()"]+(?:\[\])?)?""")
+_OTHERS = "the values of {} are others than those of the old ones, and {} would fail in these rows"
+_DROPPED = "drop {} of the old ones first, or correct the rows"
+
+
+def _doubled(ground: Ground, pair: Pair, index: Definition, names: Mapping[str, str]) -> tuple[Check, ...]:
+    """Ask whether values that were all different still are, before anybody is held to it."""
+    known = next((one for one in ground.catalog.indexes_on(ground.table) if one.name.name == index.name.name), None)
+    if is_plain(pair) or known is None or not known.is_unique or known.has_expressions or known.is_partial:
+        return ()
+    return (_no_doubles(ground, known.columns, index.name.name, names),)
+
+
+def _no_doubles(
+    ground: Ground, columns: Iterable[str], name: str, names: Mapping[str, str], *, nulls_not_distinct: bool = False
+) -> Check:
+    return no_duplicates(
+        ground.table,
+        tuple(quoted(names.get(one, one)) for one in columns),
+        nulls_not_distinct=nulls_not_distinct,
+        trouble=_OTHERS.format(listed(tuple(names.values())), quoted(name)),
+        remedy=_DROPPED.format(quoted(name)),
+    )
+
+
+UPSERTS = (
+    "of two sessions that INSERT ... ON CONFLICT the same new key at the same moment one may get a unique violation"
+    " (23505) in the place of its update, until the contract: ON CONFLICT looks at one of two indexes; tried again, it"
+    " passes"
+)
+
+
+def _said(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return (replace(steps[0], caveats=(*steps[0].caveats, UPSERTS)), *steps[1:])
 
 
 def _exchange_index(ground: Ground, old: str, new: str) -> tuple[Turn, ...]:
@@ -204,12 +250,24 @@ def _constraint(ground: Ground, pair: Pair, name: str, one: Constraint, names: M
     new = successor(ground, pair, name, names)
     columns = tuple(names.get(column, column) for column in one.columns)
     if one.kind is ConstraintKind.UNIQUE:
-        steps = proofs.unique(ground, new, columns, one)
+        doubled = _no_doubles(ground, one.columns, name, names, nulls_not_distinct=one.nulls_not_distinct)
+        steps = proofs.unique(ground, new, columns, one, checks=() if is_plain(pair) else (doubled,))
+        steps = _said(steps)
     elif one.kind is ConstraintKind.CHECK:
         assert one.check is not None
-        steps = proofs.check(ground, new, condition_like(one.check, names).text, one)
+        condition = condition_like(one.check, names)
+        broken = rows_where(
+            ground.table,
+            tuple(sorted(condition.columns)),
+            f"NOT ({condition.text})",
+            trouble=_OTHERS.format(listed(tuple(names.values())), quoted(name)),
+            remedy=_DROPPED.format(quoted(name)),
+        )
+        steps = proofs.check(ground, new, condition.text, one, checks=() if is_plain(pair) else (broken,))
     else:
-        steps = proofs.foreign_key(ground, new, columns, one)
+        is_asked = one.references is not None and one.referenced and not is_plain(pair)
+        asked = (orphans(ground.table, columns, one.references, one.referenced),) if one.references and is_asked else ()
+        steps = proofs.foreign_key(ground, new, columns, one, checks=asked)
     former = derived(FORMER, name)
     return Carried(
         steps=steps,

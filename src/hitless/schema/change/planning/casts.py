@@ -7,10 +7,14 @@ disagree on what is the same. Those need an expression that says it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from hitless.schema.actions.values import SqlType
+from hitless.schema.change.expressions import RowExpression, casts_in
+from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.effects.types import keeps_rows
+from hitless.schema.names import quoted
 
 _WHOLE = {"smallint": 1, "integer": 2, "bigint": 3}
 _WORDS = {"text", "varchar", "character", "citext"}
@@ -43,6 +47,23 @@ def cast_of(old: SqlType, new: SqlType) -> Cast:
     if _is_free_text(new) or _widens(old, new):
         return Cast.TOTAL
     return Cast.TOTAL if keeps_rows(old, new) else Cast.PARTIAL
+
+
+def hold_steady(one: RowExpression, types: Mapping[str, SqlType | None]) -> None:
+    """Hold that no cast of an expression depends on the session.
+
+    Raises:
+        CannotPlan: one does, as far as types are known.
+    """
+    for column, wanted in casts_in(one):
+        known = types.get(column)
+        if known is not None and cast_of(known, wanted) is Cast.BY_SESSION:
+            raise CannotPlan(
+                f"the cast of {quoted(column)} from {known} to {wanted} depends on settings of the session, so two"
+                " sessions would not agree",
+                "say the zone or the form: `x AT TIME ZONE 'UTC'`, `to_char(x, 'YYYY-MM-DD')`",
+                evidence=(one.text,),
+            )
 
 
 def _is_free_text(one: SqlType) -> bool:

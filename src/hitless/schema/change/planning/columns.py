@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from hitless.schema.actions.values import Column
+from hitless.schema.actions.values import Column, SqlType
 from hitless.schema.change.planning.ground import GONE, Ground, Turn, type_text
+from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.names import Name, derived, literal, quoted
 
 
@@ -13,6 +14,25 @@ def renaming(table: Name, old: str, new: str, *, mark: str) -> Turn:
         f"{mark}\nALTER TABLE {table} RENAME COLUMN {quoted(old)} TO {quoted(new)}",
         f"ALTER TABLE {table} RENAME COLUMN {quoted(new)} TO {quoted(old)}",
     )
+
+
+def hold_unchecked(ground: Ground, kind: SqlType) -> None:
+    """Hold that a new column of a type is there without a look at the rows.
+
+    Raises:
+        CannotPlan: the type is a domain with constraints, and every row would be written anew under a lock.
+    """
+    if any(ground.catalog.domains.get(ground.catalog.resolve(kind.named), ())):
+        raise CannotPlan(
+            f"{type_text(kind)} is a domain with constraints: a new column of it is checked in every row, under a lock",
+            "take a column of the domain's own type, and the constraint as `check:`",
+        )
+
+
+def undefaulted(ground: Ground, kind: SqlType) -> str:
+    """Write what keeps a domain's own default off a new column: it would look like a value that somebody wrote."""
+    is_builtin = kind.schema is None and ground.catalog.resolve(kind.named) not in ground.catalog.domains
+    return "" if is_builtin or kind.is_array else " DEFAULT NULL"
 
 
 def adding(ground: Ground, name: str, kind: str) -> Turn:
@@ -28,7 +48,8 @@ def adding_like(ground: Ground, name: str, model: str) -> Turn:
     """Add a column of another column's type; where nobody has told it, the server is asked when it runs."""
     known = ground.column(model)
     if known is not None:
-        return adding(ground, name, definition(known))
+        hold_unchecked(ground, known.stored_type)
+        return adding(ground, name, f"{definition(known)}{undefaulted(ground, known.stored_type)}")
     ground.free(name)
     relation = literal(str(ground.table))
     do = (

@@ -8,19 +8,39 @@ default fills the old column, and the trigger the new one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from hitless.schema.actions.values import Column
 from hitless.schema.change.dependents import Definition, Kind
-from hitless.schema.change.expressions import read_trusted
+from hitless.schema.change.expressions import RowExpression, read_trusted
 from hitless.schema.change.pairs import Pair, cast
-from hitless.schema.change.planning.ground import FORMER, Ground, Pieces, Turn, allowing
+from hitless.schema.change.planning.columns import undefaulted
+from hitless.schema.change.planning.ground import FORMER, Ground, Pieces, Turn, allowing, type_text
 from hitless.schema.change.refusals import CannotPlan
+from hitless.schema.effects.columns import fills_every_row
 from hitless.schema.names import Name, derived, literal, quoted
 
 _SEQUENCE = re.compile(r"SEQUENCE\s+NAME\s+((?:\"[^\"]+\"|\w+)(?:\.(?:\"[^\"]+\"|\w+))?)", re.IGNORECASE)
 _LITERAL = re.compile(r"'([^']*)'(?:::.*)?", re.DOTALL)
 _OPTIONS = re.compile(r"GENERATED\s+(ALWAYS|BY\s+DEFAULT)\s+AS\s+IDENTITY\s*(\(.*\))?", re.IGNORECASE | re.DOTALL)
+
+
+def filling_themselves(ground: Ground, columns: Iterable[str]) -> dict[str, RowExpression | None]:
+    """Return the columns that fill themselves, each with its value; None = it is another one each time."""
+    found: dict[str, RowExpression | None] = {}
+    for name in columns:
+        column = ground.known.columns.get(name) if ground.known else None
+        if column is not None and column.fills_itself:
+            is_fixed = column.default is not None and not fills_every_row(column, ground.catalog)
+            text = column.default.text if column.default is not None else ""
+            found[name] = read_trusted(text).cast(type_text(column.stored_type)) if is_fixed else None
+    return found
+
+
+def is_cascaded(ground: Ground, columns: Iterable[str]) -> bool:
+    """Tell whether a foreign key writes one of these columns when its partner changes or goes."""
+    keys = [one for column in columns for _, one in (ground.known.constraints_on(column) if ground.known else ())]
+    return any(one.references and ("CASCADE" in one.tail or " SET " in one.tail) for one in keys)
 
 
 def default_moved(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Pieces:
@@ -35,6 +55,8 @@ def default_moved(ground: Ground, pair: Pair, names: Mapping[str, str]) -> Piece
         if text is not None:
             value = cast(pair, new, pair.forward[new].over({old: read_trusted(text)})).text
             statements.append(f"ALTER TABLE {ground.table} ALTER COLUMN {quoted(new)} SET DEFAULT {value}")
+        elif undefaulted(ground, column.stored_type):
+            statements.append(f"ALTER TABLE {ground.table} ALTER COLUMN {quoted(new)} DROP DEFAULT")
         owner = f"{ground.table}.{quoted(new)}"
         statements += [f"ALTER SEQUENCE {one} OWNED BY {owner}" for one in _owned(ground, column)]
     return Pieces(drops=tuple(statements))

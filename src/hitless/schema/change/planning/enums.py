@@ -11,14 +11,14 @@ from hitless.schema.change.expressions import RowExpression, read_trusted
 from hitless.schema.change.intent import ExtendEnum, ReplaceEnum
 from hitless.schema.change.pairs import Pair
 from hitless.schema.change.planning.carrying import carried
-from hitless.schema.change.planning.checks import lossless
+from hitless.schema.change.planning.checks import SHOWN, lossless
 from hitless.schema.change.planning.columns import adding
 from hitless.schema.change.planning.ground import FORMER, SHADOW, Ground, Pieces, Turn, allowing, contracting, joined
 from hitless.schema.change.planning.obstacles import Fate, hold_free
 from hitless.schema.change.planning.types import swapping
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.standing import Part
-from hitless.schema.change.steps import Ddl
+from hitless.schema.change.steps import Check, Ddl
 from hitless.schema.names import Name, derived, literal, quoted
 
 
@@ -76,7 +76,7 @@ def plan_enum_values(intent: ReplaceEnum, ground: Ground) -> Pieces:
     own = Pieces(
         pairs=(pair,),
         columns=(made, adding(ground, shadow, str(shadow_type))),
-        checks=checks,
+        checks=(_uncalled(name), *checks),
         caveats=caveats,
     )
     former_type = name.sibling(derived(FORMER, name.name))
@@ -86,6 +86,20 @@ def plan_enum_values(intent: ReplaceEnum, ground: Ground) -> Pieces:
     )
     carrying = carried(ground, pair, {intent.column: shadow})
     return joined((own, swapping(intent.column, ground), carrying, exchanged))
+
+
+def _uncalled(name: Name) -> Check:
+    """Ask for functions that take or give the type: they would keep the former one, and statements not find them."""
+    found = (
+        "FROM pg_depend AS d JOIN pg_type AS y ON y.oid = d.refobjid WHERE d.classid = 'pg_proc'::regclass"
+        f" AND d.refclassid = 'pg_type'::regclass AND {literal(str(name))}::regtype IN (y.oid, y.typelem)"
+    )
+    return Check(
+        query=f"SELECT DISTINCT d.objid::regprocedure::text AS function {found} LIMIT {SHOWN}",
+        counted=f"SELECT count(DISTINCT d.objid) {found}",
+        trouble=f"functions take or give {name.shown}, and would go on with the former list under another name",
+        remedy="let them take text, or drop them first",
+    )
 
 
 def _renamed(old: Name, new: Name) -> Turn:

@@ -48,7 +48,7 @@ class Ground:
         """Tell whether what is not known of the table is not there."""
         return self.known is not None and self.known.is_complete
 
-    def column(self, name: str) -> Column | None:
+    def column(self, name: str, why: str = "nobody writes it") -> Column | None:
         """Return a column that must be there; None = nobody has told of it.
 
         Raises:
@@ -58,7 +58,7 @@ class Ground:
         found = self.known.columns.get(name) if self.known else None
         if found is not None and found.generated is not None:
             raise CannotPlan(
-                f"{self.table.shown}.{quoted(name)} is a generated column: nobody writes it",
+                f"{self.table.shown}.{quoted(name)} is a generated column: {why}",
                 "change the columns that it is computed from, or plan it by hand: add one, wait, drop the other",
             )
         return found

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 
 from hitless.schema.actions.values import ConstraintKind
-from hitless.schema.catalog.catalog import Table
+from hitless.schema.catalog.catalog import Index, Table
 from hitless.schema.change.dependents import Kind
 from hitless.schema.change.planning.ground import Ground
 from hitless.schema.change.refusals import CannotPlan
@@ -72,7 +72,11 @@ def hold_table(ground: Ground) -> None:
             f"{where} is a foreign table: what writes it elsewhere meets no trigger here", "change it there"
         )
     for trigger in ground.dependents.on(ground.table, Kind.TRIGGER) if ground.dependents else ():
-        if trigger.name.name > f"{PREFIX}~" and " BEFORE " in trigger.text.upper():
+        if (
+            trigger.name.name > PREFIX
+            and not trigger.name.name.startswith(f"{PREFIX}_")
+            and " BEFORE " in trigger.text.upper()
+        ):
             raise CannotPlan(
                 f"the trigger {quoted(trigger.name.name)} fires after those of a change, and what it sets is not seen",
                 f"ALTER TRIGGER {quoted(trigger.name.name)} ON {ground.table} RENAME TO ...   # before {PREFIX}",
@@ -110,10 +114,13 @@ def _in_schema(ground: Ground, known: Table, column: str, fate: Fate) -> Iterato
     if known.columns.get(column) and known.columns[column].identity and fate is Fate.RENAMED:
         yield "its identity", "a column that counts keeps its name; a view can give it another"
     for name, constraint in known.constraints_on(column):
+        if constraint.references and "SET DEFAULT" in constraint.tail and fate.is_swapped:
+            yield f"the foreign key {quoted(name)} (SET DEFAULT)", "let it SET NULL, or drop it, first"
         if constraint.kind is ConstraintKind.EXCLUSION and fate is not Fate.DROPPED:
             yield f"the constraint {quoted(name)} (EXCLUDE)", "no index of EXCLUDE can be built beside writers: by hand"
     for other, constraint in ground.catalog.foreign_keys_to(ground.table):
-        if column in constraint.referenced and fate is not Fate.KEY:
+        is_of_key = known.primary_key is not None and set(constraint.referenced) == set(known.primary_key.columns)
+        if column in constraint.referenced and not (fate is Fate.KEY and is_of_key):
             name = quoted(constraint.named_for(other.name.name))
             yield f"the foreign key {name} of {other.name.shown}", "reference the primary key instead, or drop it first"
 
@@ -130,11 +137,47 @@ def _in_definitions(ground: Ground, column: str, fate: Fate) -> Iterator[tuple[s
     """Name what only definitions know."""
     if ground.dependents is None:
         return
+    for one in ground.dependents.on(ground.table, Kind.REPLICA_IDENTITY):
+        index = next((index for index in ground.catalog.indexes_on(ground.table) if _identifies(one.text, index)), None)
+        if index is not None and column in index.columns:
+            way = (
+                f"ALTER TABLE {ground.table} REPLICA IDENTITY DEFAULT   # first, or UPDATE fails once the index is gone"
+            )
+            yield f"the replica identity {quoted(index.name.name)}", way
+    yield from _of_other_changes(ground, column)
     kinds = [one for one in _REMEDIES if fate.is_swapped or one is not Kind.MATERIALIZED_VIEW]
     for one in ground.dependents.naming(ground.table, column, *kinds):
         if one.name.name.startswith(PREFIX):
             yield "another change, which is not at its end,", "hitless migrate status   # contract or undo it first"
         yield f"the {one.kind} {quoted(one.name.name)}", _REMEDIES[one.kind]
+
+
+def _identifies(text: str, index: Index) -> bool:
+    return text.rstrip("; ").endswith((f"USING INDEX {index.name.name}", f"USING INDEX {quoted(index.name.name)}"))
+
+
+def _of_other_changes(ground: Ground, column: str) -> Iterator[tuple[str, str]]:
+    """Name other changes whose function reads the column: it would not find it under another name."""
+    for trigger in ground.catalog.triggers.values():
+        is_another = trigger.table == ground.table and trigger.name.startswith(f"{PREFIX}_")
+        words = ground.catalog.words.get(ground.catalog.resolve(trigger.function), frozenset()) if is_another else ()
+        if column.lower() in words:
+            yield f"the trigger {quoted(trigger.name)} of another change", FINISH
+
+
+FINISH = "hitless migrate status   # contract or undo that change first"
+
+
+def hold_unchanged(ground: Ground, column: str) -> None:
+    """Hold that no other change that is under way is about a column that an expression reads.
+
+    Raises:
+        CannotPlan: one is.
+    """
+    for _, way in _of_other_changes(ground, column):
+        raise CannotPlan(
+            f"{ground.table.shown}.{quoted(column)} is that of another change, which is not at its end", way
+        )
 
 
 def views_that_stay(ground: Ground, columns: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from hitless.schema.actions.values import Constraint
+from hitless.schema.change.planning.checks import rows_where
 from hitless.schema.change.planning.ground import SHADOW, Ground
 from hitless.schema.change.refusals import CannotPlan
 from hitless.schema.change.rewriting import index_like
@@ -25,14 +26,26 @@ def at_once(title: str, do: str, undo: str, *, checks: tuple[Check, ...] = (), c
     return Ddl(id="", part=Part.SWITCH, title=title, do=(do,), undo=(undo,), checks=checks, caveats=caveats)
 
 
-def not_null(ground: Ground, column: str) -> tuple[Step, ...]:
-    """Prove that a column is never NULL, then say so."""
+def not_null(ground: Ground, column: str, *, is_asked: bool = False) -> tuple[Step, ...]:
+    """Prove that a column is never NULL, then say so; where some rows may be, they are looked for first.
+
+    A CHECK that is not valid yet holds whoever updates such a row, whatever he changes.
+    """
     table, proof = ground.table, derived("hitless", ground.table.name, column, "proof")
     alter = f"ALTER TABLE {table}"
     dropped = f"{alter} DROP CONSTRAINT {quoted(proof)}"
     added = f"{alter} ADD CONSTRAINT {quoted(proof)} CHECK ({quoted(column)} IS NOT NULL) NOT VALID"
+    checks = (
+        rows_where(
+            ground.table,
+            (column,),
+            f"{quoted(column)} IS NULL",
+            trouble=f"{quoted(column)} is NULL in these rows, and will be NOT NULL",
+            remedy="correct what fills it, or the rows",
+        ),
+    )
     return (
-        at_once(f"Hold new rows to {quoted(column)} not being NULL", added, dropped),
+        at_once(f"Hold new rows to {quoted(column)} not being NULL", added, dropped, checks=checks if is_asked else ()),
         _validated(ground, proof),
         Ddl(
             id="",

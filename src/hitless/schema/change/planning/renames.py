@@ -7,6 +7,7 @@ from hitless.schema.change.intent import Rename
 from hitless.schema.change.pairs import Pair, is_exact_column
 from hitless.schema.change.planning.carrying import carried
 from hitless.schema.change.planning.columns import adding_like
+from hitless.schema.change.planning.defaults import filling_themselves, is_cascaded
 from hitless.schema.change.planning.ground import Ground, Pieces, joined
 from hitless.schema.change.planning.obstacles import Fate, hold_free
 from hitless.schema.change.planning.retiring import retired
@@ -22,6 +23,8 @@ def plan_rename(intent: Rename, ground: Ground) -> Pieces:
         forward={new: column_of(old)},
         backward={old: column_of(new)},
         as_text=frozenset() if is_exact_column(known) else frozenset((old, new)),
+        defaults=filling_themselves(ground, (old,)),
+        is_cascaded=is_cascaded(ground, (old,)),
     )
     own = Pieces(
         pairs=(pair,),

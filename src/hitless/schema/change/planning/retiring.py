@@ -16,7 +16,17 @@ from hitless.schema.names import derived, listed, quoted
 
 
 def retired(ground: Ground, columns: tuple[str, ...]) -> Pieces:
-    """Plan the end of columns that releases know by name."""
+    """Plan the end of columns that releases know by name.
+
+    Raises:
+        CannotPlan: an earlier change keeps a column of the same name hidden.
+    """
+    for one in columns:
+        if ground.known is not None and gone(one) in ground.known.columns:
+            raise CannotPlan(
+                f"{ground.table.shown} has a hidden {quoted(one)} of an earlier change: {quoted(gone(one))}",
+                "hitless migrate status   # contract that change to its end first",
+            )
     return Pieces(
         revoked=columns,
         hides=tuple(renaming(ground.table, one, gone(one), mark=contracting(ground.change.name)) for one in columns),

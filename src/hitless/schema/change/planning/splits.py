@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hitless.schema.actions.values import SqlType
 from hitless.schema.change.expressions import RowExpression, read_expression, read_type
 from hitless.schema.change.intent import Split
-from hitless.schema.change.pairs import Pair, is_exact, is_exact_column
+from hitless.schema.change.pairs import Pair, follows_collation, is_exact, is_exact_column
 from hitless.schema.change.planning.carrying import granted
+from hitless.schema.change.planning.casts import hold_steady
 from hitless.schema.change.planning.checks import lossless
-from hitless.schema.change.planning.columns import adding
+from hitless.schema.change.planning.columns import adding, hold_unchecked, undefaulted
+from hitless.schema.change.planning.defaults import filling_themselves, is_cascaded
 from hitless.schema.change.planning.ground import Ground, Pieces, joined, type_text
 from hitless.schema.change.planning.obstacles import Fate, hold_free
 from hitless.schema.change.planning.retiring import retired
@@ -32,25 +36,65 @@ def plan_split(intent: Split, ground: Ground) -> Pieces:
     backward = {name: read_expression(text) for name, text in intent.inverse.items()}
     _hold_to(forward, intent.sources, "into")
     _hold_to(backward, tuple(forward), "inverse")
+    for kind in types.values():
+        hold_unchecked(ground, kind)
     for one in intent.sources:
         hold_free(ground, one, Fate.RENAMED)
     olds = {name: ground.column(name) for name in intent.sources}
+    for said, of in ((forward, {name: ground.type_of(name) for name in intent.sources}), (backward, types)):
+        for expression in said.values():
+            hold_steady(expression, of)
     inexact = {name for name, one in types.items() if not is_exact(one)}
     inexact |= {name for name, one in olds.items() if not is_exact_column(one)}
-    pair = Pair(forward=forward, backward=backward, as_text=frozenset(inexact))
+    inexact |= {name for name, one in forward.items() if one.columns & inexact and follows_collation(types[name])}
+    inexact |= {
+        name for name, one in backward.items() if one.columns & inexact and follows_collation(ground.type_of(name))
+    }
+    pair = Pair(
+        forward=forward,
+        backward=backward,
+        as_text=frozenset(inexact),
+        defaults=filling_themselves(ground, intent.sources),
+        is_cascaded=is_cascaded(ground, intent.sources),
+    )
     checks, caveats = lossless(ground.table, pair, ground.change.lossy)
     assumed = [name for name in intent.into if name not in intent.types]
     own = Pieces(
         pairs=(pair,),
         columns=(
-            *(adding(ground, name, type_text(types[name])) for name in intent.into),
+            *(
+                adding(ground, name, f"{type_text(types[name])}{undefaulted(ground, types[name])}")
+                for name in intent.into
+            ),
             *(turn for old in intent.sources for new in intent.into for turn in granted(ground, old, new)),
         ),
         checks=checks,
         caveats=caveats,
-        notes=tuple(f"{quoted(one)} is text; where it is another, say {{as: ..., type: ...}}" for one in assumed),
+        notes=(
+            *(f"{quoted(one)} is text; where it is another, say {{as: ..., type: ...}}" for one in assumed),
+            *_holding(ground, intent),
+        ),
     )
     return joined((own, retired(ground, intent.sources)))
+
+
+def _holding(ground: Ground, intent: Split) -> Iterator[str]:
+    """Say what old columns are held to: so is what a newer release writes, and no new column gets it."""
+    for name in intent.sources:
+        column = ground.known.columns.get(name) if ground.known else None
+        if ground.known is None or column is None:
+            continue
+        held = [quoted(found) for found, _ in ground.known.constraints_on(name)]
+        held += [
+            quoted(one.name.name)
+            for one in ground.catalog.indexes_on(ground.table)
+            if one.is_unique and one.constraint is None and name in one.columns
+        ]
+        if what := [*(["NOT NULL"] if column.is_not_null else []), *held]:
+            yield (
+                f"{', '.join(what)} of {quoted(name)} holds what `inverse` gives too, until the contract; new columns"
+                " get nothing of it: say not_null, unique, check, foreign_key"
+            )
 
 
 def _typed(one: RowExpression, wanted: SqlType) -> RowExpression:
