@@ -128,7 +128,7 @@ def test_whatever_a_swap_leaves_out_is_found_and_nothing_is_changed(server: tupl
         carried(migrator, Verb.EXPAND, Verb.BACKFILL, Verb.VERIFY)
         passed, refused = [], 0
         for statement in the_swap(plan).do:
-            if "zzz_hitless" in statement or "hitless." in statement:
+            if "zzz_hitless" in statement or "hitless." in statement or statement.startswith("SET LOCAL"):
                 continue
             try_it = made.migrator()
             put(made, without(plan, statement))

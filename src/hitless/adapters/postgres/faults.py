@@ -20,6 +20,9 @@ _PASSING = (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCancel
 _FULL = (errors.DiskFull, errors.OutOfMemory)
 _ENDED = (errors.OperatorIntervention, errors.InsufficientResources, errors.IdleInTransactionSessionTimeout)
 
+_GONE = ("08", "53", "57P")
+"""SQLSTATEs of a session that is gone, or that cannot be served; classes of errors are no ancestors in psycopg."""
+
 
 class StatementFailed(EnvironmentFault):
     """The server refuses a statement."""
@@ -79,7 +82,7 @@ def in_words(database: Database, statement: str = "") -> Iterator[None]:
     except _ENDED as error:
         raise _lost(database, error) from error
     except psycopg.Error as error:
-        if error.sqlstate is None or error.sqlstate.startswith("08"):  # no answer at all: the session is gone
+        if error.sqlstate is None or error.sqlstate.startswith(_GONE):  # None: no answer at all
             raise _lost(database, error) from error
         raise StatementFailed(said(error), evidence=_evidence(error, statement)) from error
 
