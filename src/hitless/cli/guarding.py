@@ -26,7 +26,8 @@ from hitless.config.consumers import ConsumersUnreadable, read_consumers
 from hitless.errors import Place
 from hitless.schema.guard.decision import shortened
 from hitless.schema.guard.manifests import Manifest, NotAManifestError, manifest_of
-from hitless.view.models import GuardVersionView, GuardView, RolloutRowView, ServiceView
+from hitless.view.models import RolloutRowView, ServiceView
+from hitless.view.schema_models import GuardVersionView, GuardView
 
 GUARD_GROUP = Group("Evidence options", sort_key=80)
 _VERSION = re.compile(r"(?P<service>[^@=]+)@(?P<version>[^=]+)=(?P<what>live|target)(?::(?P<hours>\d+)h)?")

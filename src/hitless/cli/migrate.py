@@ -27,9 +27,9 @@ from hitless.schema.rules.registry import RULES
 from hitless.schema.rules.rule import Family, Settings, Severity
 from hitless.view.github import workflow_commands
 from hitless.view.lint import lint_view, rule_view
-from hitless.view.models import LintView
 from hitless.view.rules import rule_page
 from hitless.view.sarif import sarif
+from hitless.view.schema_models import LintView
 
 Format = Literal["text", "json", "sarif", "github"]
 INDENT = "    "

@@ -24,7 +24,7 @@ from hitless.cli.output import Output
 from hitless.cli.session import DEFAULTS, Common
 from hitless.cli.symbols import STAGES, Glyphs, Symbol, mark
 from hitless.view.migration import leftover_view, migration_view
-from hitless.view.models import FillView, LeftoverView, MigrationPartView, MigrationsView, MigrationView
+from hitless.view.schema_models import FillView, LeftoverView, MigrationPartView, MigrationsView, MigrationView
 
 PAUSE_S = 1.0
 LANES = {

@@ -22,7 +22,7 @@ from hitless.cli.session import DEFAULTS, Common
 from hitless.errors import Place
 from hitless.schema.linting import read_schema
 from hitless.schema.reading.source import Source, decode
-from hitless.view.models import TableLockView, TracedStatementView
+from hitless.view.schema_models import TableLockView, TracedStatementView
 from hitless.view.trace import lock_views
 
 INDENT = "    "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hitless.view.models import LintFindingView, LintView, UnreadView
+from hitless.view.schema_models import LintFindingView, LintView, UnreadView
 
 
 def workflow_commands(view: LintView) -> Iterator[str]:

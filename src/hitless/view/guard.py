@@ -9,7 +9,7 @@ from hitless.schema.change.standing import Part
 from hitless.schema.guard.decision import Block, Decision
 from hitless.schema.guard.evidence import Evidence
 from hitless.schema.guard.verdict import Judged
-from hitless.view.models import GuardBlockView, GuardEvidenceView, GuardVersionView, GuardView
+from hitless.view.schema_models import GuardBlockView, GuardEvidenceView, GuardVersionView, GuardView
 
 
 def guard_view(change: str, part: Part, decision: Decision, counters: Mapping[str, int | None]) -> GuardView:

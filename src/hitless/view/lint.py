@@ -8,7 +8,7 @@ from typing import Literal, cast
 from hitless.schema.effects.effect import Compatibility, Lock, Work
 from hitless.schema.report import Classified, Finding, Report
 from hitless.schema.rules.rule import Rule, Severity
-from hitless.view.models import (
+from hitless.view.schema_models import (
     AllowedFindingView,
     LintFindingView,
     LintRuleView,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hitless.schema.change.standing import FORWARD, LEADS_TO, Part, Standing, before, is_at_least
 from hitless.schema.change.state import ChangeState, Event, Filled, Leftover
 from hitless.schema.change.steps import Step
-from hitless.view.models import (
+from hitless.view.schema_models import (
     FillView,
     LaneState,
     LeftoverView,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hitless.schema.change.steps import Build, Check, Compare, Ddl, Fill, Plan, Revoke, Step, Validate
 from hitless.schema.effects.effect import Effect
-from hitless.view.models import MigrationCheckView, MigrationLockView, MigrationPlanView, PlannedStepView
+from hitless.view.schema_models import MigrationCheckView, MigrationLockView, MigrationPlanView, PlannedStepView
 
 
 def migration_plan_view(plan: Plan, effects: Mapping[str, Effect]) -> MigrationPlanView:

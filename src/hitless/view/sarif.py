@@ -8,7 +8,7 @@ from urllib.parse import quote
 from hitless import __version__
 from hitless.schema.rules.registry import RULES
 from hitless.schema.rules.rule import Rule, Severity
-from hitless.view.models import LintFindingView, LintView, UnreadView
+from hitless.view.schema_models import LintFindingView, LintView, UnreadView
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 UNREADABLE = "unreadable"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from hitless.schema.effects.effect import Lock
 from hitless.view.lint import WORKS
-from hitless.view.models import TableLockView
+from hitless.view.schema_models import TableLockView
 
 
 def lock_views(locks: Iterable[Lock]) -> list[TableLockView]:
