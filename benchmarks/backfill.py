@@ -15,13 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psycopg
 
 from benchmarks.results import Goal, Result, Table
+from benchmarks.waits import STALL_S, Waits
 from hitless.adapters.postgres.backfill import steering
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.intents import begin
@@ -41,7 +42,6 @@ ALONE_S, QUICK_ALONE_S = 30.0, 1.0
 WRITES, QUICK_WRITES = 20_000, 300
 """Of a closed loop, to see what the triggers cost."""
 
-STALL_S = 0.25
 SETTINGS = {"fsync": "on", "shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "15min"}
 QUICK_SETTINGS = {"fsync": "on", "shared_buffers": "64MB"}
 CHANGE, SMALL_NAME, LARGE_NAME = "split-full-name", "small", "large"
@@ -57,26 +57,6 @@ PLAIN = """
 UPDATE users SET first_name = split_part(full_name, ' ', 1), last_name = substr(full_name, strpos(full_name, ' ') + 1)
 """
 WRONG = "SELECT count(*) FROM users WHERE concat_ws(' ', first_name, last_name) IS DISTINCT FROM full_name"
-
-
-@dataclass(slots=True)
-class Waits:
-    """Latencies of writes, seconds from their moments."""
-
-    took_s: list[float] = field(default_factory=list)
-    failed: int = 0
-
-    def at(self, share: float) -> float:
-        ordered = sorted(self.took_s)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
-
-    @property
-    def longest_s(self) -> float:
-        return max(self.took_s, default=0.0)
-
-    @property
-    def stalled(self) -> int:
-        return sum(one > STALL_S for one in self.took_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import psycopg
 
 from benchmarks.results import Goal, Result, Table
+from benchmarks.waits import STALL_S, Waits
 from hitless.adapters.postgres.database import Database
 from hitless.adapters.postgres.migrator import Migrator
 from hitless.schema.change.standing import Part, Verb
@@ -28,7 +28,6 @@ WRITERS, PER_S = 4, 50.0
 """Per writer."""
 
 GOAL_S = 0.25
-STALL_S = 0.25
 DATABASE = "shop"
 READ, WRITE = "SELECT count(*) FROM users", "UPDATE users SET name = name WHERE id = 1"
 
@@ -88,26 +87,6 @@ CHECK = Plan(
         ),
     ),
 )
-
-
-@dataclass(slots=True)
-class Waits:
-    """Latencies of writes, seconds from their moments."""
-
-    took_s: list[float] = field(default_factory=list)
-    failed: int = 0
-
-    def at(self, share: float) -> float:
-        ordered = sorted(self.took_s)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
-
-    @property
-    def longest_s(self) -> float:
-        return max(self.took_s, default=0.0)
-
-    @property
-    def stalled(self) -> int:
-        return sum(one > STALL_S for one in self.took_s)
 
 
 def run(*, quick: bool) -> Result:
